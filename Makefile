@@ -1,0 +1,76 @@
+# hasten: `make` builds into bin/, `make check` tests, `make demo` shows the main job. One file, no recursion.
+#
+# A source file's folder decides what it becomes: tools/*.c are programs, X/tests/*.c are test programs built on
+# Check (bin/tests/), everything else under common/ and kernels/ goes into libhasten.a. Kernels are compiled once
+# per CPU level: kernels/cpu/NAME.inc is included by kernels/cpu/NAME_LEVEL.c, which gets that level's flags.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+PROGRAM_PREFIX ?= hasten-
+CC ?= gcc
+# SANITIZE=1 builds everything with ASan and UBSan into its own folder.
+SANITIZE ?=
+BUILD := build$(if $(SANITIZE),/sanitize)
+BIN := bin$(if $(SANITIZE),/sanitize)
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wpointer-arith -Wundef
+OPT := -O2 -g -fno-math-errno -ffp-contract=off -fno-semantic-interposition
+HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+ifneq ($(SANITIZE),)
+OPT += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+HARDEN :=
+endif
+CFLAGS ?=
+ALL_CFLAGS := -std=gnu17 -I. -Iinclude -D_GNU_SOURCE $(WARN) $(OPT) $(HARDEN) -pthread -fPIC -MMD -MP $(CFLAGS)
+LDLIBS := -lzstd -lcjson -lpng -lxxhash -lm -pthread
+
+X86 := $(filter x86_64 amd64,$(shell uname -m))
+FLAGS_avx2 := -mavx2 -mfma -mf16c -ffp-contract=fast
+FLAGS_avx512 := $(FLAGS_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
+FLAGS_vnni := $(FLAGS_avx512) -mavx512vnni
+FLAGS_bf16 := $(FLAGS_vnni) -mavx512bf16
+
+LIB_SRC := $(filter-out $(wildcard common/*/tests/*.c kernels/*/tests/*.c),$(wildcard common/*/*.c kernels/*/*.c))
+LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
+TOOL_NAMES := import export quantize prune profile cache-schedule generate evaluate inspect
+TOOL_SHARED := $(filter-out $(foreach t,$(TOOL_NAMES),tools/$(subst -,_,$t).c),$(wildcard tools/*.c))
+TOOLS := $(foreach t,$(TOOL_NAMES),$(if $(wildcard tools/$(subst -,_,$t).c),$(BIN)/$t))
+TEST_SRC := $(wildcard common/*/tests/*.c kernels/*/tests/*.c tools/tests/*.c)
+TESTS := $(foreach t,$(TEST_SRC),$(BIN)/tests/$(subst _,-,$(basename $(notdir $t))))
+LIB := $(BUILD)/libhasten.a
+
+all: $(TOOLS) $(TESTS)
+
+$(LIB): $(LIB_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LEVEL_FLAGS) -c $< -o $@
+
+$(BUILD)/kernels/cpu/%_avx2.o: LEVEL_FLAGS := $(FLAGS_avx2)
+$(BUILD)/kernels/cpu/%_avx512.o: LEVEL_FLAGS := $(FLAGS_avx512)
+$(BUILD)/kernels/cpu/%_vnni.o: LEVEL_FLAGS := $(FLAGS_vnni)
+$(BUILD)/kernels/cpu/%_bf16.o: LEVEL_FLAGS := $(FLAGS_bf16)
+
+define TOOL_RULE
+$(BIN)/$1: $(BUILD)/tools/$(subst -,_,$1).o $(TOOL_SHARED:%.c=$(BUILD)/%.o) $(LIB)
+	@mkdir -p $$(@D)
+	$(CC) $(OPT) $$^ $(LDLIBS) -o $$@
+endef
+$(foreach t,$(TOOL_NAMES),$(eval $(call TOOL_RULE,$t)))
+
+define TEST_RULE
+$(BIN)/tests/$(subst _,-,$(basename $(notdir $1))): $(BUILD)/$(1:.c=.o) $(LIB)
+	@mkdir -p $$(@D)
+	$(CC) $(OPT) $$^ $(shell pkg-config --libs check) $(LDLIBS) -o $$@
+endef
+$(foreach t,$(TEST_SRC),$(eval $(call TEST_RULE,$t)))
+
+clean:
+	rm -rf build bin
+
+.PHONY: all clean
+.SECONDARY:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
