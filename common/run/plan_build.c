@@ -1,0 +1,328 @@
+/* Visiting the nodes of a plan in order: each becomes a kernel call, joins one, or is read in place. */
+#include "common/graph/ops.h"
+#include "common/run/builder.h"
+
+#include <string.h>
+
+static int emit_elementwise(struct builder *b, int node)
+{
+    const struct node *n = &b->g->node[node];
+    int binary = n->inputs == 2;
+    struct place x, y = {0};
+    if (row_place(b, n->in[0], &x) < 0)
+        return -1;
+    int broadcast = binary && is_vector(b, n->in[1]) && !is_vector(b, node);
+    if (binary && (broadcast ? float_place(b, n->in[1], &y) : row_place(b, n->in[1], &y)) < 0)
+        return -1;
+    if (place_value(b, node) < 0)
+        return -1;
+    struct place out = b->p->place[node];
+    struct kernel_call *c = add_call(b, KERNEL_ELEMENTWISE, node);
+    if (!c)
+        return -1;
+    struct elementwise *el = &c->elementwise;
+    *el = (struct elementwise){.a_ld = x.ld, .images = b->r->images, .rows_per_image = (int)shape_rows(n->shape),
+                               .channels = n->shape.channels, .b_ld = broadcast ? y.image_ld : y.ld,
+                               .b_kind = broadcast ? PER_IMAGE : PER_ROW, .act = activation_of(n),
+                               .out_ld = is_vector(b, node) ? out.image_ld : out.ld};
+    el->op = node_is(n, "mul") ? BIN_MUL : node_is(n, "sub") ? BIN_SUB : BIN_ADD;
+    c->bytes = (binary && !broadcast ? 12.0 : 8.0) * b->r->images * (double)shape_size(n->shape);
+    if (cover(b, c, node) < 0 || point(b, c, &el->a, x.buffer, x.offset) < 0 ||
+        point(b, c, &el->out, out.buffer, out.offset) < 0)
+        return -1;
+    return binary ? point(b, c, &el->b, y.buffer, y.offset) : 0;
+}
+
+static int emit_attention(struct builder *b, int node)
+{
+    const struct node *n = &b->g->node[node];
+    struct place at[3];
+    for (int i = 0; i < 3; i++)
+        if (float_place(b, n->in[i], &at[i]) < 0)
+            return -1;
+    if (place_value(b, node) < 0)
+        return -1;
+    struct place out = b->p->place[node];
+    double scale = node_attr(n, "scale");
+    int heads = (int)node_attr(n, "heads"), dim = n->shape.channels / heads;
+    struct attention a = {.q_ld = at[0].ld, .k_ld = at[1].ld, .v_ld = at[2].ld, .q_image_ld = at[0].image_ld,
+                          .k_image_ld = at[1].image_ld, .v_image_ld = at[2].image_ld, .images = b->r->images,
+                          .heads = heads, .head_dim = dim, .queries = (int)shape_rows(n->shape),
+                          .keys = (int)shape_rows(b->g->node[n->in[1]].shape), .causal = (int)node_attr(n, "causal"),
+                          .scale = (float)(scale > 0 ? scale : 1 / __builtin_sqrt(dim)), .out_ld = out.ld,
+                          .out_image_ld = out.image_ld};
+    a.scratch_ld = attention_scratch(&a);
+    int scratch = add_buffer(b, SPACE_ARENA, (size_t)b->r->parts * a.scratch_ld * sizeof(float));
+    struct kernel_call *c = scratch < 0 ? NULL : add_call(b, KERNEL_ATTENTION, node);
+    if (!c)
+        return -1;
+    c->attention = a;
+    c->flops = 4.0 * a.images * a.queries * (double)a.keys * n->shape.channels;
+    c->bytes = 8.0 * a.images * ((double)a.queries + a.keys) * n->shape.channels;
+    if (cover(b, c, node) < 0 || point(b, c, &c->attention.q, at[0].buffer, at[0].offset) < 0 ||
+        point(b, c, &c->attention.k, at[1].buffer, at[1].offset) < 0 ||
+        point(b, c, &c->attention.v, at[2].buffer, at[2].offset) < 0 ||
+        point(b, c, &c->attention.out, out.buffer, out.offset) < 0)
+        return -1;
+    return point(b, c, &c->attention.scratch, scratch, 0);
+}
+
+static int emit_move(struct builder *b, int node, enum move_kind kind)
+{
+    const struct node *n = &b->g->node[node];
+    struct shape in = b->g->node[n->in[0]].shape, out = n->shape;
+    struct place from, to;
+    if (float_place(b, n->in[0], &from) < 0 || place_value(b, node) < 0)
+        return -1;
+    to = b->p->place[node];
+    struct kernel_call *c = add_call(b, KERNEL_MOVE, node);
+    if (!c)
+        return -1;
+    int block = op_attr_index(n->op, "block") >= 0 ? (int)node_attr(n, "block")
+                : kind == MOVE_AVG_POOL            ? (int)node_attr(n, "size")
+                                                   : 0;
+    c->move = (struct move){.kind = kind, .in_ld = from.ld, .in_image_ld = from.image_ld, .out_ld = to.ld,
+                            .out_image_ld = to.image_ld, .images = b->r->images, .in_height = in.height,
+                            .in_width = in.width, .out_height = out.height, .out_width = out.width,
+                            .channels = kind == MOVE_DEPTH_TO_SPACE ? in.channels : out.channels, .block = block};
+    c->bytes = 4.0 * b->r->images * (double)(shape_size(in) + shape_size(out));
+    return cover(b, c, node) < 0 || point(b, c, &c->move.in, from.buffer, from.offset) < 0
+               ? -1
+               : point(b, c, &c->move.out, to.buffer, to.offset);
+}
+
+/* Tokens behind one another, image by image. */
+static int emit_token_concat(struct builder *b, int node)
+{
+    const struct node *n = &b->g->node[node];
+    if (place_value(b, node) < 0)
+        return -1;
+    struct place to = b->p->place[node], from;
+    for (int i = 0; i < n->inputs; i++) {
+        struct shape s = b->g->node[n->in[i]].shape;
+        int tokens = (int)node_attr(n, "axis") == AXIS_TOKENS;
+        if (float_place(b, n->in[i], &from) < 0 || emit_copy(b, &from, &to, node, s.height, s.width, s.channels) < 0)
+            return -1;
+        to.offset += (size_t)(tokens ? s.width * to.ld : s.channels) * sizeof(float);
+    }
+    return cover(b, &b->p->call[b->p->calls - 1], node);
+}
+
+/* Same numbers, other shape: a view when they lie without gaps; a slice: always a view. */
+static int emit_view(struct builder *b, int node)
+{
+    const struct node *n = &b->g->node[node];
+    struct place at;
+    int slice = node_is(n, "slice");
+    if ((slice ? float_place(b, n->in[0], &at) : packed_place(b, n->in[0], &at)) < 0)
+        return -1;
+    if (slice) {
+        int tokens = (int)node_attr(n, "axis") == AXIS_TOKENS;
+        at.offset += (size_t)(node_attr(n, "begin") * (tokens ? (double)at.ld : 1)) * sizeof(float);
+    } else {
+        at.ld = n->shape.channels;
+    }
+    if (!b->r->keep[node]) {
+        b->p->place[node] = at;
+        return 0;
+    }
+    struct place to = b->p->place[node] = b->r->given[node];
+    return emit_copy(b, &at, &to, node, n->shape.height, n->shape.width, n->shape.channels);
+}
+
+/* Any operation through its reference: for what is computed once a trajectory. */
+static int emit_reference(struct builder *b, int node)
+{
+    const struct node *n = &b->g->node[node];
+    const struct packed *w = &b->r->weights->node[node];
+    struct place in[GRAPH_MAX_INPUTS], out;
+    for (int i = 0; i < n->inputs; i++)
+        if (packed_place(b, n->in[i], &in[i]) < 0)
+            return -1;
+    if (place_value(b, node) < 0)
+        return -1;
+    out = b->p->place[node];
+    struct kernel_call *c = add_call(b, KERNEL_REFERENCE, node);
+    if (!c)
+        return -1;
+    c->reference = (struct op_call){.node = n, .images = b->r->images, .out_shape = n->shape};
+    for (int i = 0; i < GRAPH_MAX_WEIGHTS; i++) {
+        c->reference.weight[i] = w->plain[i];
+        for (int d = 0; n->tensor[i] && d < 4; d++)
+            c->reference.weight_shape[i][d] = d < n->tensor[i]->rank ? n->tensor[i]->shape[d] : 1;
+    }
+    for (int i = 0; i < n->inputs; i++) {
+        c->reference.in_shape[i] = b->g->node[n->in[i]].shape;
+        if (point(b, c, &c->reference.in[i], in[i].buffer, in[i].offset) < 0)
+            return -1;
+    }
+    c->bytes = 8.0 * b->r->images * (double)shape_size(n->shape);
+    return cover(b, c, node) < 0 ? -1 : point(b, c, &c->reference.out, out.buffer, out.offset);
+}
+
+/* A value that comes from a cache, when it is corrected or something can be done in the same pass. */
+static int emit_cache_read(struct builder *b, int node)
+{
+    const struct node *n = &b->g->node[node];
+    const struct place *correct = b->r->correct && b->r->correct[node].buffer >= 0 ? &b->r->correct[node] : NULL;
+    struct place from = b->p->place[node];
+    struct chain chain = find_chain(b, node, STAGE_ACT);
+    if (!correct && chain.nodes == 0)
+        return 0;
+    struct place to;
+    if (chain.nodes == 0) { /* the corrected value gets a place of its own beside the cache */
+        int buffer = add_buffer(b, SPACE_ARENA, (size_t)b->r->images * (size_t)shape_size(n->shape) * sizeof(float));
+        if (buffer < 0)
+            return -1;
+        b->p->place[node] = (struct place){buffer, 0, n->shape.channels, shape_size(n->shape)};
+    } else if (place_value(b, chain.last) < 0) {
+        return -1;
+    }
+    to = b->p->place[chain.last];
+    struct kernel_call *c = add_call(b, KERNEL_CACHE_READ, node);
+    if (!c)
+        return -1;
+    struct cache_read *r = &c->cache_read;
+    *r = (struct cache_read){.cache_ld = is_vector(b, node) ? from.image_ld : from.ld, .images = b->r->images,
+                             .rows_per_image = (int)shape_rows(n->shape), .channels = n->shape.channels,
+                             .out_ld = is_vector(b, node) ? to.image_ld : to.ld};
+    c->bytes = 8.0 * b->r->images * (double)shape_size(n->shape) * (chain.residual >= 0 ? 1.5 : 1);
+    if (point(b, c, &r->cache, from.buffer, from.offset) < 0 || point(b, c, &r->out, to.buffer, to.offset) < 0)
+        return -1;
+    if (correct && (point(b, c, &r->a, correct->buffer, correct->offset) < 0 ||
+                    point(b, c, &r->b, correct->buffer, correct->offset + (size_t)n->shape.channels * sizeof(float)) < 0))
+        return -1;
+    return fill_epilogue(b, c, &r->epilogue, &chain);
+}
+
+static int can_be_lazy(const struct builder *b, int node)
+{
+    const struct node *n = &b->g->node[node];
+    if (b->r->keep[node] || b->r->output[node])
+        return LAZY_NO;
+    if (node_is(n, "upsample"))
+        return LAZY_UPSAMPLE;
+    return node_is(n, "concat") && n->inputs == 2 && (int)node_attr(n, "axis") == AXIS_CHANNELS ? LAZY_CONCAT : LAZY_NO;
+}
+
+static int visit(struct builder *b, int node)
+{
+    static const struct {
+        const char *op;
+        enum move_kind kind;
+    } moves[] = {{"avg_pool", MOVE_AVG_POOL},
+                 {"mean_pool", MOVE_MEAN_POOL},
+                 {"upsample", MOVE_UPSAMPLE},
+                 {"depth_to_space", MOVE_DEPTH_TO_SPACE},
+                 {"space_to_depth", MOVE_SPACE_TO_DEPTH}};
+    const struct node *n = &b->g->node[node];
+    enum lazy lazy = (enum lazy)can_be_lazy(b, node);
+    if (lazy) {
+        b->lazy[node] = (unsigned char)lazy;
+        return 0;
+    }
+    if (node_is(n, "linear") || node_is(n, "conv2d"))
+        return emit_product(b, node);
+    if (node_is(n, "layer_norm"))
+        return emit_layer_norm(b, node);
+    if (node_is(n, "group_norm"))
+        return emit_group_norm(b, node);
+    if (node_is(n, "attention") && !is_vector(b, node))
+        return emit_attention(b, node);
+    if (node_is(n, "add") || node_is(n, "sub") || node_is(n, "mul") || activation_of(n) != ACT_NONE)
+        return emit_elementwise(b, node);
+    if (node_is(n, "slice") || node_is(n, "tokens") || node_is(n, "grid"))
+        return emit_view(b, node);
+    if (node_is(n, "concat"))
+        return emit_token_concat(b, node);
+    for (size_t i = 0; i < sizeof moves / sizeof *moves; i++)
+        if (node_is(n, moves[i].op))
+            return emit_move(b, node, moves[i].kind);
+    return emit_reference(b, node);
+}
+
+static void count_readers(struct builder *b)
+{
+    for (int i = 0; i < b->g->count; i++)
+        for (int j = 0; b->r->run[i] && j < b->g->node[i].inputs; j++) {
+            b->readers[b->g->node[i].in[j]]++;
+            b->reader[b->g->node[i].in[j]] = i;
+        }
+}
+
+static int build(struct builder *b)
+{
+    const struct plan_request *r = b->r;
+    struct plan *p = b->p;
+    for (int i = 0; i < r->given_buffers; i++) {
+        int at = add_buffer(b, r->given_buffer[i].space, r->given_buffer[i].size);
+        if (at < 0)
+            return -1;
+        p->buffer[at] = r->given_buffer[i];
+    }
+    for (int i = 0; i < b->g->count; i++)
+        p->place[i] = r->is_given[i] ? r->given[i] : (struct place){.buffer = -1};
+    count_readers(b);
+    for (int i = 0; i < b->g->count; i++) {
+        int status = 0;
+        if (r->is_given[i] && !r->keep[i] && b->readers[i] && p->place[i].buffer >= 0 &&
+            p->buffer[p->place[i].buffer].space == SPACE_CACHE)
+            status = emit_cache_read(b, i);
+        else if (r->run[i] && !b->done[i])
+            status = visit(b, i);
+        if (status < 0)
+            return error_under(b->e, "node '%s'", b->g->node[i].name);
+    }
+    for (int i = 0; i < b->g->count; i++) {
+        struct place at;
+        if (!r->output[i])
+            continue;
+        if (float_place(b, i, &at) < 0)
+            return -1;
+        p->buffer[at.buffer].last = p->calls;
+    }
+    return assign_arena(p, b->e);
+}
+
+struct plan *plan_build(const struct plan_request *r, struct error *e)
+{
+    size_t n = (size_t)r->graph->count + 1;
+    struct plan *p = mem_array(1, sizeof *p, e);
+    struct builder b = {.r = r, .g = r->graph, .p = p, .e = e};
+    int status = -1;
+    if (!p)
+        return NULL;
+    p->images = r->images;
+    p->nodes = r->graph->count;
+    p->place = mem_array(n, sizeof *p->place, e);
+    b.row_codes = mem_array(n, sizeof *b.row_codes, e);
+    b.image_codes = mem_array(n, sizeof *b.image_codes, e);
+    b.lazy = mem_array(n, 1, e);
+    b.done = mem_array(n, 1, e);
+    b.readers = mem_array(n, sizeof *b.readers, e);
+    b.reader = mem_array(n, sizeof *b.reader, e);
+    if (p->place && b.row_codes && b.image_codes && b.lazy && b.done && b.readers && b.reader)
+        status = build(&b);
+    mem_free(b.row_codes);
+    mem_free(b.image_codes);
+    mem_free(b.lazy);
+    mem_free(b.done);
+    mem_free(b.readers);
+    mem_free(b.reader);
+    if (status == 0)
+        return p;
+    plan_free(p);
+    return NULL;
+}
+
+void plan_free(struct plan *p)
+{
+    if (!p)
+        return;
+    mem_free(p->call);
+    mem_free(p->buffer);
+    mem_free(p->patch);
+    mem_free(p->cover);
+    mem_free(p->place);
+    mem_free(p);
+}

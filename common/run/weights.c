@@ -1,0 +1,144 @@
+/* See weights.h. */
+#include "common/run/weights.h"
+#include "common/graph/ops.h"
+
+#include <string.h>
+
+int weights_split(const struct graph *g, const struct node *n)
+{
+    if (node_is(n, "conv2d") && (int)node_attr(n, "split") > 0)
+        return (int)node_attr(n, "split");
+    const struct node *in = &g->node[n->in[0]];
+    int joined = node_is(in, "concat") && (int)node_attr(in, "axis") == AXIS_CHANNELS && in->inputs == 2;
+    /* A row of a quantized linear layer has one scale, so its codes are one run. */
+    return joined && (int)node_attr(n, "format") == FORMAT_PLAIN ? g->node[in->in[0]].shape.channels : 0;
+}
+
+static int is_product(const struct node *n) { return node_is(n, "linear") || node_is(n, "conv2d"); }
+
+static struct mm_shape product_shape(const struct graph *g, const struct node *n)
+{
+    const struct tensor *t = node_weight(n, "weight");
+    int channels = (int)t->shape[1], split = weights_split(g, n);
+    struct mm_shape s = {.n = (int)t->shape[0], .kernel_h = 1, .kernel_w = 1, .channels = {split ? split : channels, 0}};
+    s.channels[1] = channels - s.channels[0];
+    if (t->rank == 4) {
+        s.kernel_h = (int)t->shape[2];
+        s.kernel_w = (int)t->shape[3];
+    }
+    return s;
+}
+
+struct pack_job {
+    const struct cpu_kernels *k;
+    void *packed;
+    const void *weight;
+    const struct mm_shape *shape;
+    int int8;
+};
+
+static void pack_part(void *context, int part, int parts)
+{
+    const struct pack_job *j = context;
+    struct span s = team_span(j->shape->n, j->k->mm_panel, part, parts);
+    if (s.begin >= s.end)
+        return;
+    if (j->int8)
+        j->k->matmul_pack_int8(j->packed, j->weight, j->shape, (int)s.begin, (int)s.end);
+    else
+        j->k->matmul_pack(j->packed, j->weight, j->shape, (int)s.begin, (int)s.end);
+}
+
+/* The tensor as float32: itself, or a copy in *owned. */
+static const float *as_float(const struct tensor *t, float **owned, struct error *e)
+{
+    if (t->dtype == DTYPE_F32)
+        return t->data;
+    size_t count = t->size / dtype_size(t->dtype);
+    *owned = mem_array(count, sizeof **owned, e);
+    if (*owned)
+        tensor_to_f32(t->dtype, t->data, *owned, count);
+    return *owned;
+}
+
+static int pack_product(struct packed *p, const struct graph *g, const struct node *n, const struct cpu_kernels *k,
+                        struct team *team, struct error *e)
+{
+    const struct tensor *t = node_weight(n, "weight");
+    float *owned = NULL;
+    p->shape = product_shape(g, n);
+    struct pack_job job = {k, NULL, t->data, &p->shape, t->dtype == DTYPE_I8};
+    p->product_size = k->matmul_packed_size(&p->shape, job.int8);
+    p->product = job.packed = mem_array(p->product_size, 1, e);
+    if (!p->product || (!job.int8 && !(job.weight = as_float(t, &owned, e))))
+        return -1;
+    team_run(team, pack_part, &job);
+    mem_free(owned);
+    return 0;
+}
+
+static int keep_plain(struct packed *p, int slot, const struct tensor *t, struct error *e)
+{
+    size_t count = t->size / dtype_size(t->dtype);
+    p->plain[slot] = mem_array(count, sizeof(float), e);
+    if (!p->plain[slot])
+        return -1;
+    tensor_to_f32(t->dtype, t->data, p->plain[slot], count);
+    return 0;
+}
+
+static int load_node(struct weights *w, int i, const struct graph *g, const struct cpu_kernels *k, struct team *team,
+                     const struct weights_loader *loader, struct error *e)
+{
+    const struct node *n = &g->node[i];
+    for (int slot = 0; slot < GRAPH_MAX_WEIGHTS; slot++) {
+        const struct tensor *t = n->tensor[slot];
+        if (!t)
+            continue;
+        if (loader && loader->begin(loader->context, t, e) < 0)
+            return -1;
+        int status = t->data ? 0 : error_set(e, HASTEN_EFAIL, "tensor '%s' is not loaded", t->name);
+        if (status == 0)
+            status = slot == 0 && is_product(n) ? pack_product(&w->node[i], g, n, k, team, e)
+                                                : keep_plain(&w->node[i], slot, t, e);
+        if (loader && loader->end)
+            loader->end(loader->context, t);
+        if (status < 0)
+            return -1;
+    }
+    return 0;
+}
+
+struct weights *weights_open(const struct graph *g, const struct cpu_kernels *k, struct team *team,
+                             const struct weights_loader *loader, struct error *e)
+{
+    struct weights *w = mem_array(1, sizeof *w, e);
+    if (!w)
+        return NULL;
+    w->nodes = g->count;
+    w->node = mem_array((size_t)g->count + 1, sizeof *w->node, e);
+    for (int i = 0; w->node && i < g->count; i++)
+        if (load_node(w, i, g, k, team, loader, e) < 0) {
+            error_under(e, "node '%s'", g->node[i].name);
+            weights_close(w);
+            return NULL;
+        }
+    if (!w->node) {
+        weights_close(w);
+        return NULL;
+    }
+    return w;
+}
+
+void weights_close(struct weights *w)
+{
+    if (!w)
+        return;
+    for (int i = 0; w->node && i < w->nodes; i++) {
+        mem_free(w->node[i].product);
+        for (int slot = 0; slot < GRAPH_MAX_WEIGHTS; slot++)
+            mem_free(w->node[i].plain[slot]);
+    }
+    mem_free(w->node);
+    mem_free(w);
+}

@@ -1,0 +1,43 @@
+/* The weights of one component as the kernels want them: packed once, shared by all plans.
+ *
+ *     struct weights *w = weights_open(graph, kernels, team, &loader, e);   // after graph_infer
+ *     const struct packed *p = &w->node[i];
+ *
+ * Weights are float32 or int8 packed for matrix products; biases, norms and tables are plain float32. */
+#ifndef HASTEN_RUN_WEIGHTS_H
+#define HASTEN_RUN_WEIGHTS_H
+
+#include "common/base/team.h"
+#include "common/graph/graph.h"
+#include "kernels/cpu/cpu.h"
+
+struct packed {
+    void *product;                       /* of linear and conv2d */
+    size_t product_size;
+    struct mm_shape shape;
+    float *plain[GRAPH_MAX_WEIGHTS];     /* the node's other weights as float32 */
+};
+
+struct weights {
+    struct packed *node; /* one entry per node of the graph */
+    int nodes;
+    size_t bytes;
+};
+
+/* Data of tensor t must be in memory between begin and end; end may be NULL. Errors as usual. */
+struct weights_loader {
+    int (*begin)(void *context, const struct tensor *t, struct error *e);
+    void (*end)(void *context, const struct tensor *t);
+    void *context;
+};
+
+/* loader NULL: all tensors are in memory. */
+struct weights *weights_open(const struct graph *g, const struct cpu_kernels *k, struct team *team,
+                             const struct weights_loader *loader, struct error *e) HASTEN_CHECKED;
+void weights_close(struct weights *w);
+
+/* Channels of the first of the two sources that node n's product reads (a concatenation, or the sides of an int8
+ * split); 0 when it reads one. */
+int weights_split(const struct graph *g, const struct node *n);
+
+#endif
