@@ -1,4 +1,4 @@
-/* See mem.h. Each block carries its size in a 64-byte head, which keeps the counters exact. */
+/* See mem.h. Each block carries its size in a head of 64 bytes (16 in a small one), which keeps the counters exact. */
 #include "common/base/mem.h"
 
 #include <errno.h>
@@ -8,7 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEAD = 64 };
+enum {
+    HEAD = 64,
+    SMALL_HEAD = 16,
+    /* From here on the C library takes pages from the kernel, which are zero already: calloc then touches none of
+     * them, so that large buffers are touched first, and in parallel, by whoever fills them. */
+    HUGE_BLOCK = 1 << 20,
+};
+
+struct head {
+    size_t bytes;
+    void *raw; /* what free wants */
+};
 
 static atomic_size_t live_bytes, peak_bytes, live_blocks, limit_bytes;
 
@@ -28,30 +39,55 @@ static int charge(size_t bytes, struct error *e)
 void *mem_array(size_t count, size_t size, struct error *e)
 {
     size_t bytes, whole;
-    if (__builtin_mul_overflow(count, size, &bytes) || __builtin_add_overflow(bytes, 2 * HEAD - 1, &whole)) {
+    if (__builtin_mul_overflow(count, size, &bytes) || __builtin_add_overflow(bytes, 3 * HEAD - 1, &whole)) {
         error_set(e, HASTEN_ENOMEM, "%zu x %zu bytes do not fit into the address space", count, size);
         return NULL;
     }
-    whole -= whole % HEAD;
+    whole = (whole - HEAD) / HEAD * HEAD; /* head and data; a huge block gets HEAD more to align in */
     if (charge(bytes, e) < 0)
         return NULL;
-    char *block = fault_hit("alloc") ? NULL : aligned_alloc(HEAD, whole);
-    if (!block) {
+    int huge = bytes >= HUGE_BLOCK;
+    char *raw = fault_hit("alloc") ? NULL : huge ? calloc(1, whole + HEAD) : aligned_alloc(HEAD, whole);
+    if (!raw) {
         atomic_fetch_sub(&live_bytes, bytes);
         error_set(e, HASTEN_ENOMEM, "out of memory: %zu bytes wanted, %zu in use", bytes, mem_live());
         return NULL;
     }
-    memset(block, 0, whole);
-    memcpy(block, &bytes, sizeof bytes);
+    char *block = raw + (-(uintptr_t)raw & (HEAD - 1));
+    if (!huge)
+        memset(block, 0, whole);
+    *(struct head *)(void *)block = (struct head){.bytes = bytes, .raw = raw};
     atomic_fetch_add(&live_blocks, 1);
     return block + HEAD;
 }
 
-static size_t block_size(const void *block)
+static struct head *head_of(void *block) { return (struct head *)(void *)((char *)block - HEAD); }
+static size_t block_size(void *block) { return head_of(block)->bytes; }
+
+void *mem_small(size_t bytes)
 {
+    if (bytes > HUGE_BLOCK * 1024ull || charge(bytes, NULL) < 0)
+        return NULL;
+    char *block = fault_hit("alloc") ? NULL : malloc(bytes + SMALL_HEAD);
+    if (!block) {
+        atomic_fetch_sub(&live_bytes, bytes);
+        return NULL;
+    }
+    memcpy(block, &bytes, sizeof bytes);
+    atomic_fetch_add(&live_blocks, 1);
+    return block + SMALL_HEAD;
+}
+
+void mem_small_free(void *block)
+{
+    if (!block)
+        return;
+    char *raw = (char *)block - SMALL_HEAD;
     size_t bytes;
-    memcpy(&bytes, (const char *)block - HEAD, sizeof bytes);
-    return bytes;
+    memcpy(&bytes, raw, sizeof bytes);
+    atomic_fetch_sub(&live_bytes, bytes);
+    atomic_fetch_sub(&live_blocks, 1);
+    free(raw);
 }
 
 void *mem_resize(void *block, size_t count, size_t size, struct error *e)
@@ -71,7 +107,7 @@ void mem_free(void *block)
         return;
     atomic_fetch_sub(&live_bytes, block_size(block));
     atomic_fetch_sub(&live_blocks, 1);
-    free((char *)block - HEAD);
+    free(head_of(block)->raw);
 }
 
 char *mem_strdup(const char *s, struct error *e)

@@ -25,6 +25,11 @@ void mem_free(void *block); /* NULL is fine */
 char *mem_strdup(const char *s, struct error *e) HASTEN_CHECKED;
 char *mem_printf(struct error *e, const char *format, ...) HASTEN_PRINTF(2, 3) HASTEN_CHECKED;
 
+/* For libraries that take allocation functions and make many small blocks (cJSON, zstd): not zeroed, aligned to
+ * 16, NULL without an error; counted, limited and able to fail like the others. Free with mem_small_free only. */
+void *mem_small(size_t bytes) HASTEN_CHECKED;
+void mem_small_free(void *block); /* NULL is fine */
+
 /* Bytes in blocks now, and the most there ever were. */
 size_t mem_live(void);
 size_t mem_peak(void);
