@@ -10,6 +10,7 @@
  *   SPACE_HOISTED   values that depend on no latent, [call][image]
  *   SPACE_CACHE     values kept from one call to the next by a cache schedule, [image]
  *   SPACE_INPUT     the component's latent input, channels last
+ *   SPACE_ABSOLUTE  tables of the caller: the offset is an address, the base 0
  *
  * Fusion: a matrix product takes what follows it into its epilogue as long as each value has one reader; a norm
  * takes the modulation, the activation and the quantization for int8 readers; concatenations and nearest
@@ -23,7 +24,7 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/move.h"
 
-enum space { SPACE_NONE, SPACE_ARENA, SPACE_CONSTANT, SPACE_HOISTED, SPACE_CACHE, SPACE_INPUT, SPACES };
+enum space { SPACE_ABSOLUTE, SPACE_ARENA, SPACE_CONSTANT, SPACE_HOISTED, SPACE_CACHE, SPACE_INPUT, SPACES };
 
 enum kernel_kind {
     KERNEL_MATMUL, KERNEL_ROW_NORM, KERNEL_GROUP_NORM, KERNEL_IMAGE_QUANTIZE, KERNEL_ATTENTION, KERNEL_ELEMENTWISE,
@@ -108,13 +109,19 @@ struct plan_request {
 struct plan *plan_build(const struct plan_request *r, struct error *e) HASTEN_CHECKED;
 void plan_free(struct plan *p);
 
-/* Run with these bases (one a space) as call number `call`. milliseconds, if not NULL, gets the time of each kernel
- * call. */
-void plan_run(struct plan *p, const struct cpu_kernels *k, struct team *team, char *const base[SPACES], int call,
+/* Where a run finds its memory: one base a space, the number of the network call, and its number among those whose
+ * hoisted values are in memory. */
+struct plan_memory {
+    char *base[SPACES];
+    int call, hoisted_call;
+};
+
+/* milliseconds, if not NULL, gets the time of each kernel call. */
+void plan_run(struct plan *p, const struct cpu_kernels *k, struct team *team, const struct plan_memory *m,
               double *milliseconds);
 
-/* A node's value in memory under these bases, as after plan_run. */
-const float *plan_value(const struct plan *p, int node, char *const base[SPACES], int call);
+/* A node's value in memory, as after plan_run. */
+const float *plan_value(const struct plan *p, int node, const struct plan_memory *m);
 
 const char *kernel_kind_name(enum kernel_kind kind);
 

@@ -265,7 +265,7 @@ static int build(struct builder *b)
     count_readers(b);
     for (int i = 0; i < b->g->count; i++) {
         int status = 0;
-        if (r->is_given[i] && !r->keep[i] && b->readers[i] && p->place[i].buffer >= 0 &&
+        if (r->is_given[i] && (b->readers[i] || r->output[i]) && p->place[i].buffer >= 0 &&
             p->buffer[p->place[i].buffer].space == SPACE_CACHE)
             status = emit_cache_read(b, i);
         else if (r->run[i] && !b->done[i])

@@ -67,26 +67,28 @@ static void run_all(void *context, int part, int parts)
     }
 }
 
-void plan_run(struct plan *p, const struct cpu_kernels *k, struct team *team, char *const base[SPACES], int call,
+static uintptr_t address(const struct buffer *b, const struct plan_memory *m, size_t offset)
+{
+    size_t call = (size_t)(b->space == SPACE_HOISTED ? m->hoisted_call : m->call);
+    return (uintptr_t)m->base[b->space] + b->offset + call * b->call_stride + offset;
+}
+
+void plan_run(struct plan *p, const struct cpu_kernels *k, struct team *team, const struct plan_memory *m,
               double *milliseconds)
 {
     for (int i = 0; i < p->patches; i++) {
         const struct patch *patch = &p->patch[i];
-        const struct buffer *b = &p->buffer[patch->buffer];
-        char *at = base[b->space] + b->offset + (size_t)call * b->call_stride + patch->offset;
+        uintptr_t at = address(&p->buffer[patch->buffer], m, patch->offset);
         memcpy((char *)&p->call[patch->call] + patch->field, &at, sizeof at);
     }
     struct run_job job = {p, k, team, milliseconds};
     team_run(team, run_all, &job);
 }
 
-const float *plan_value(const struct plan *p, int node, char *const base[SPACES], int call)
+const float *plan_value(const struct plan *p, int node, const struct plan_memory *m)
 {
     struct place at = p->place[node];
-    if (at.buffer < 0)
-        return NULL;
-    const struct buffer *b = &p->buffer[at.buffer];
-    return (const float *)(base[b->space] + b->offset + (size_t)call * b->call_stride + at.offset);
+    return at.buffer < 0 ? NULL : (const float *)address(&p->buffer[at.buffer], m, at.offset);
 }
 
 const char *kernel_kind_name(enum kernel_kind kind)

@@ -1,0 +1,504 @@
+/* See engine.h. Nodes fall into three classes: constant (no input at all), hoisted (inputs other than the latent)
+ * and step. Constants are computed once, hoisted values in chunks of calls as far as the memory for them goes. */
+#include "common/run/engine.h"
+
+#include <string.h>
+#include <time.h>
+
+enum { MAX_INPUTS = 8, MAX_PLANS = 256 };
+
+struct bound {
+    int node;
+    const float *data;
+    int64_t call_stride, image_stride;
+};
+
+struct action {
+    int declared;
+    unsigned char *served;
+    struct place *correct; /* per node, buffer indices into engine->given */
+};
+
+struct compiled {
+    int action, first, count;
+    struct plan *plan;
+};
+
+enum { CLASS_CONSTANT, CLASS_HOISTED, CLASS_STEP };
+
+struct engine {
+    const struct graph *g;
+    const struct weights *w;
+    struct engine_options o;
+    int sample; /* the latent input's node, -1: none */
+    unsigned char *class_of;
+    unsigned char *hoist_keep;    /* constant or hoisted, and read by a step or an output */
+    unsigned char *cached;        /* served by some action */
+    unsigned char *output;        /* outputs that steps compute */
+    struct bound input[MAX_INPUTS];
+    int inputs;
+    struct action action[ENGINE_MAX_ACTIONS];
+    struct buffer *given;         /* buffers outside the arena, for all plans */
+    int given_count, given_capacity;
+    struct place *given_place;    /* of hoisted, constant, cached and input nodes; image 0 */
+    int rows;                     /* hoisted rows of one call: images, or 1 */
+    int chunk, chunk_first;       /* calls in memory; -1: none */
+    struct plan *hoist, *constant;
+    struct compiled plan[MAX_PLANS];
+    int plans;
+    size_t arena_size, space_size[SPACES];
+    struct plan_memory memory;
+    const struct plan *last;
+    int ready;
+    double hoist_ms;
+};
+
+/* ---- opening ---- */
+
+static int classify(struct engine *x, struct error *e)
+{
+    const struct graph *g = x->g;
+    x->sample = -1;
+    for (int i = 0; i < g->count; i++) {
+        const struct node *n = &g->node[i];
+        if (!node_is(n, "input"))
+            continue;
+        if (x->sample < 0 && n->shape.kind == VALUE_IMAGE) {
+            x->sample = i;
+        } else {
+            if (x->inputs == MAX_INPUTS)
+                return error_set(e, HASTEN_EFILE, "more than %d inputs", MAX_INPUTS);
+            x->input[x->inputs++] = (struct bound){.node = i};
+        }
+    }
+    for (int i = 0; i < g->count; i++) {
+        const struct node *n = &g->node[i];
+        x->class_of[i] = i == x->sample ? CLASS_STEP : node_is(n, "input") ? CLASS_HOISTED : CLASS_CONSTANT;
+        for (int j = 0; j < n->inputs; j++)
+            if (x->class_of[n->in[j]] > x->class_of[i])
+                x->class_of[i] = x->class_of[n->in[j]];
+    }
+    return 0;
+}
+
+/* What steps read from before, and whether one row a call is enough for it. */
+static void find_kept(struct engine *x)
+{
+    const struct graph *g = x->g;
+    int per_image = x->o.per_image_time;
+    for (int i = 0; i < g->count; i++)
+        for (int j = 0; x->class_of[i] == CLASS_STEP && j < g->node[i].inputs; j++)
+            if (x->class_of[g->node[i].in[j]] != CLASS_STEP)
+                x->hoist_keep[g->node[i].in[j]] = 1;
+    for (int i = 0; i < g->outputs; i++) {
+        int node = g->output[i].node;
+        *(x->class_of[node] == CLASS_STEP ? &x->output[node] : &x->hoist_keep[node]) = 1;
+    }
+    for (int i = 0; x->o.want && i < g->count; i++)
+        if (x->o.want[i])
+            *(x->class_of[i] == CLASS_STEP ? &x->output[i] : &x->hoist_keep[i]) = 1;
+    for (int i = 0; i < x->inputs; i++)
+        per_image |= strcmp(g->node[x->input[i].node].name, "timestep") != 0;
+    for (int i = 0; i < g->count; i++)
+        per_image |= x->hoist_keep[i] && x->class_of[i] == CLASS_HOISTED && g->node[i].shape.kind != VALUE_VECTOR;
+    x->rows = per_image ? x->o.images : 1;
+}
+
+struct engine *engine_open(const struct graph *g, const struct weights *w, const struct engine_options *o, struct error *e)
+{
+    size_t n = (size_t)g->count + 1;
+    struct engine *x = mem_array(1, sizeof *x, e);
+    if (!x)
+        return NULL;
+    x->g = g;
+    x->w = w;
+    x->o = *o;
+    x->chunk_first = -1;
+    x->class_of = mem_array(n, 1, e);
+    x->hoist_keep = mem_array(n, 1, e);
+    x->cached = mem_array(n, 1, e);
+    x->output = mem_array(n, 1, e);
+    x->given_place = mem_array(n, sizeof *x->given_place, e);
+    x->action[0].served = mem_array(n, 1, e);
+    x->action[0].declared = 1;
+    if (!x->class_of || !x->hoist_keep || !x->cached || !x->output || !x->given_place || !x->action[0].served ||
+        classify(x, e) < 0) {
+        engine_close(x);
+        return NULL;
+    }
+    find_kept(x);
+    return x;
+}
+
+void engine_close(struct engine *x)
+{
+    if (!x)
+        return;
+    for (int i = 0; i < ENGINE_MAX_ACTIONS; i++) {
+        mem_free(x->action[i].served);
+        mem_free(x->action[i].correct);
+    }
+    for (int i = 0; i < x->plans; i++)
+        plan_free(x->plan[i].plan);
+    plan_free(x->hoist);
+    plan_free(x->constant);
+    for (int i = 0; i < SPACES; i++)
+        mem_free(x->memory.base[i]);
+    mem_free(x->class_of);
+    mem_free(x->hoist_keep);
+    mem_free(x->cached);
+    mem_free(x->output);
+    mem_free(x->given_place);
+    mem_free(x->given);
+    mem_free(x);
+}
+
+int engine_is_step(const struct engine *x, int node) { return x->class_of[node] == CLASS_STEP; }
+
+static struct bound *find_input(const struct engine *x, const char *name)
+{
+    for (int i = 0; i < x->inputs; i++)
+        if (!strcmp(x->g->node[x->input[i].node].name, name))
+            return (struct bound *)&x->input[i];
+    return NULL;
+}
+
+int engine_has_input(const struct engine *x, const char *name) { return find_input(x, name) != NULL; }
+
+int engine_bind(struct engine *x, const char *name, const float *data, int64_t call_stride, int64_t image_stride,
+                struct error *e)
+{
+    struct bound *b = find_input(x, name);
+    if (!b)
+        return error_set(e, HASTEN_EFILE, "component '%s' has no input '%s'", x->g->component, name);
+    b->data = data;
+    b->call_stride = call_stride;
+    b->image_stride = image_stride;
+    x->chunk_first = -1;
+    return 0;
+}
+
+/* ---- memory outside the arena ---- */
+
+/* A new buffer; the offset inside its space is set, the space grows. */
+static int give(struct engine *x, enum space space, size_t size, size_t call_stride, struct error *e)
+{
+    if (x->given_count == x->given_capacity) {
+        int capacity = x->given_capacity ? 2 * x->given_capacity : 64;
+        struct buffer *bigger = mem_resize(x->given, (size_t)capacity, sizeof *bigger, e);
+        if (!bigger)
+            return -1;
+        x->given = bigger;
+        x->given_capacity = capacity;
+    }
+    size = (size + 63) / 64 * 64;
+    x->given[x->given_count] =
+        (struct buffer){.space = space, .size = size, .offset = x->space_size[space], .call_stride = call_stride};
+    x->space_size[space] += size;
+    return x->given_count++;
+}
+
+static size_t value_bytes(const struct engine *x, int node) { return (size_t)shape_size(x->g->node[node].shape) * sizeof(float); }
+
+static int give_node(struct engine *x, int node, enum space space, size_t rows, size_t call_stride, int shared, struct error *e)
+{
+    struct shape s = x->g->node[node].shape;
+    int buffer = give(x, space, rows * value_bytes(x, node), call_stride, e);
+    x->given_place[node] = (struct place){buffer, 0, s.channels, shared ? 0 : shape_size(s)};
+    return buffer < 0 ? -1 : 0;
+}
+
+/* How many calls' hoisted values fit; all chunks of about the same length. */
+static int choose_chunk(const struct engine *x)
+{
+    size_t per_call = 1, budget = x->o.hoist_bytes ? x->o.hoist_bytes : (size_t)256 << 20;
+    for (int i = 0; i < x->g->count; i++)
+        if (x->class_of[i] == CLASS_HOISTED && (x->hoist_keep[i] || node_is(&x->g->node[i], "input")))
+            per_call += (size_t)x->rows * value_bytes(x, i);
+    size_t most = budget / per_call;
+    most = most < 1 ? 1 : most > (size_t)x->o.calls ? (size_t)x->o.calls : most;
+    int chunks = (x->o.calls + (int)most - 1) / (int)most;
+    return (x->o.calls + chunks - 1) / chunks;
+}
+
+static int lay_out(struct engine *x, struct error *e)
+{
+    size_t images = (size_t)x->o.images, rows = (size_t)x->rows;
+    x->chunk = choose_chunk(x);
+    for (int i = 0; i < x->g->count; i++) {
+        int input = node_is(&x->g->node[i], "input"), status = 0;
+        x->given_place[i].buffer = -1;
+        if (i == x->sample)
+            status = give_node(x, i, SPACE_INPUT, images, 0, 0, e);
+        else if (x->class_of[i] == CLASS_HOISTED && (x->hoist_keep[i] || input))
+            status = give_node(x, i, SPACE_HOISTED, rows * (size_t)x->chunk, rows * value_bytes(x, i), x->rows == 1, e);
+        else if (x->class_of[i] == CLASS_CONSTANT && x->hoist_keep[i])
+            status = give_node(x, i, SPACE_CONSTANT, images, 0, 0, e);
+        else if (x->cached[i])
+            status = give_node(x, i, SPACE_CACHE, images, 0, 0, e);
+        if (status < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int allocate(struct engine *x, enum space space, struct error *e)
+{
+    mem_free(x->memory.base[space]);
+    x->memory.base[space] = mem_array(x->space_size[space] + 64, 1, e);
+    return x->memory.base[space] ? 0 : -1;
+}
+
+/* ---- actions and plans ---- */
+
+int engine_action(struct engine *x, int index, const unsigned char *served, const float *const *correct, struct error *e)
+{
+    size_t n = (size_t)x->g->count;
+    if (index < 1 || index >= ENGINE_MAX_ACTIONS || x->ready)
+        return error_set(e, HASTEN_EFAIL, "internal: action %d declared out of range or too late", index);
+    struct action *a = &x->action[index];
+    a->served = mem_array(n + 1, 1, e);
+    a->correct = mem_array(n + 1, sizeof *a->correct, e);
+    if (!a->served || !a->correct)
+        return -1;
+    a->declared = 1;
+    memcpy(a->served, served, n);
+    for (int i = 0; i < x->g->count; i++) {
+        a->correct[i].buffer = -1;
+        if (!served[i])
+            continue;
+        if (!engine_is_step(x, i) || i == x->sample)
+            return error_set(e, HASTEN_EFILE, "'%s' does not depend on the latent and cannot be cached", x->g->node[i].name);
+        x->cached[i] = 1;
+        if (!correct || !correct[i])
+            continue;
+        /* The caller's table stays where it is: an absolute address, one row a call. */
+        a->correct[i].buffer = give(x, SPACE_ABSOLUTE, 0, 2 * sizeof(float) * (size_t)x->g->node[i].shape.channels, e);
+        if (a->correct[i].buffer < 0)
+            return -1;
+        x->given[a->correct[i].buffer].offset = (size_t)(uintptr_t)correct[i];
+    }
+    return 0;
+}
+
+static void shift_image(struct place *at, int first)
+{
+    at->offset += (size_t)first * (size_t)at->image_ld * sizeof(float);
+}
+
+/* A request whose arrays are one block, to be freed with mem_free(request->run). */
+static int new_request(const struct engine *x, int images, struct plan_request *r, struct error *e)
+{
+    size_t n = (size_t)x->g->count + 1;
+    unsigned char *flags = mem_array(4 * n, 1, e);
+    struct place *places = flags ? mem_array(n, sizeof *places, e) : NULL;
+    if (!places) {
+        mem_free(flags);
+        return -1;
+    }
+    for (int i = 0; i < x->g->count; i++)
+        places[i] = x->given_place[i];
+    *r = (struct plan_request){.graph = x->g, .weights = x->w, .kernels = x->o.kernels, .images = images,
+                               .parts = team_size(x->o.team), .run = flags, .is_given = flags + n, .keep = flags + 2 * n,
+                               .output = flags + 3 * n, .given = places, .given_buffer = x->given,
+                               .given_buffers = x->given_count};
+    return 0;
+}
+
+static void free_request(struct plan_request *r)
+{
+    mem_free((void *)r->run);
+    mem_free((void *)r->given);
+}
+
+/* The plan of all kept nodes of a class (constants that hoisted nodes need are made again among them). */
+static struct plan *build_before(struct engine *x, int class_of, int images, struct error *e)
+{
+    struct plan_request r;
+    struct plan *p = NULL;
+    int any = 0;
+    if (new_request(x, images, &r, e) < 0)
+        return NULL;
+    unsigned char *run = (unsigned char *)r.run, *given = (unsigned char *)r.is_given, *keep = (unsigned char *)r.keep;
+    for (int i = x->g->count - 1; i >= 0; i--) {
+        const struct node *n = &x->g->node[i];
+        if (x->hoist_keep[i] && x->class_of[i] == class_of && !node_is(n, "input"))
+            run[i] = keep[i] = 1;
+        any |= keep[i];
+        given[i] = node_is(n, "input");
+        /* Each hoisted row is an image of this plan, also where the steps' images share one. */
+        ((struct place *)r.given)[i].image_ld = shape_size(n->shape);
+        for (int j = 0; run[i] && j < n->inputs; j++)
+            if (!node_is(&x->g->node[n->in[j]], "input"))
+                run[n->in[j]] = 1;
+    }
+    if (any)
+        p = plan_build(&r, e);
+    free_request(&r);
+    return p;
+}
+
+static int action_is_declared(const struct engine *x, int action)
+{
+    return action >= 0 && action < ENGINE_MAX_ACTIONS && x->action[action].declared;
+}
+
+static struct plan *build_step(struct engine *x, int action, int first, int count, struct error *e)
+{
+    const struct action *a = &x->action[action];
+    struct plan_request r;
+    if (new_request(x, count, &r, e) < 0)
+        return NULL;
+    unsigned char *run = (unsigned char *)r.run, *given = (unsigned char *)r.is_given, *keep = (unsigned char *)r.keep;
+    unsigned char *output = (unsigned char *)r.output;
+    int *wanted = mem_array((size_t)x->g->count + 1, sizeof *wanted, e), wants = 0;
+    struct plan *p = NULL;
+    if (!wanted)
+        goto out;
+    for (int i = 0; i < x->g->count; i++)
+        if (x->output[i])
+            wanted[wants++] = i;
+    graph_live(x->g, wanted, wants, a->served, run);
+    for (int i = 0; i < x->g->count; i++) {
+        int outside = x->class_of[i] != CLASS_STEP || i == x->sample;
+        given[i] = (outside && x->given_place[i].buffer >= 0) || a->served[i];
+        run[i] = run[i] && !given[i] && !outside;
+        keep[i] = run[i] && x->cached[i];
+        output[i] = x->output[i] && (run[i] || given[i]);
+        if (given[i] || keep[i])
+            shift_image((struct place *)&r.given[i], first);
+    }
+    r.correct = a->correct;
+    p = plan_build(&r, e);
+out:
+    mem_free(wanted);
+    free_request(&r);
+    return p;
+}
+
+struct plan *engine_plan(struct engine *x, int action, int first, int count, struct error *e)
+{
+    for (int i = 0; i < x->plans; i++)
+        if (x->plan[i].action == action && x->plan[i].first == first && x->plan[i].count == count) {
+            x->last = x->plan[i].plan;
+            return x->plan[i].plan;
+        }
+    if (!action_is_declared(x, action) || first < 0 || count < 1 || first + count > x->o.images || x->plans == MAX_PLANS) {
+        error_set(e, HASTEN_EFAIL, "internal: no plan for action %d and images %d to %d", action, first, first + count - 1);
+        return NULL;
+    }
+    struct plan *p = build_step(x, action, first, count, e);
+    if (!p)
+        return NULL;
+    x->plan[x->plans++] = (struct compiled){action, first, count, p};
+    x->last = p;
+    if (p->arena_size > x->space_size[SPACE_ARENA]) {
+        x->space_size[SPACE_ARENA] = p->arena_size;
+        if (allocate(x, SPACE_ARENA, e) < 0)
+            return NULL;
+    }
+    return p;
+}
+
+int engine_ready(struct engine *x, struct error *e)
+{
+    if (lay_out(x, e) < 0)
+        return -1;
+    x->ready = 1;
+    x->hoist = build_before(x, CLASS_HOISTED, x->rows * x->chunk, e);
+    x->constant = e->code ? NULL : build_before(x, CLASS_CONSTANT, x->o.images, e);
+    if (e->code)
+        return -1;
+    size_t arena = x->hoist ? x->hoist->arena_size : 0;
+    if (x->constant && x->constant->arena_size > arena)
+        arena = x->constant->arena_size;
+    x->space_size[SPACE_ARENA] = arena;
+    for (int s = SPACE_ARENA; s < SPACES; s++)
+        if (allocate(x, (enum space)s, e) < 0)
+            return -1;
+    if (x->constant)
+        plan_run(x->constant, x->o.kernels, x->o.team, &x->memory, NULL);
+    return engine_plan(x, 0, 0, x->o.images, e) ? 0 : -1;
+}
+
+size_t engine_bytes(const struct engine *x)
+{
+    size_t total = 0;
+    for (int s = SPACE_ARENA; s < SPACES; s++)
+        total += x->space_size[s];
+    return total;
+}
+
+/* ---- running ---- */
+
+static int fill_inputs(struct engine *x, int first_call, struct error *e)
+{
+    for (int i = 0; i < x->inputs; i++) {
+        const struct bound *in = &x->input[i];
+        const struct place *at = &x->given_place[in->node];
+        int64_t size = shape_size(x->g->node[in->node].shape);
+        float *to = (float *)(x->memory.base[SPACE_HOISTED] + x->given[at->buffer].offset);
+        if (!in->data)
+            return error_set(e, HASTEN_EFILE, "input '%s' of component '%s' is not given", x->g->node[in->node].name,
+                             x->g->component);
+        for (int c = 0; c < x->chunk; c++) {
+            int call = first_call + c < x->o.calls ? first_call + c : x->o.calls - 1;
+            for (int r = 0; r < x->rows; r++)
+                memcpy(to + ((int64_t)c * x->rows + r) * size, in->data + call * in->call_stride + r * in->image_stride,
+                       (size_t)size * sizeof *to);
+        }
+    }
+    return 0;
+}
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static int hoist(struct engine *x, int call, struct error *e)
+{
+    int first = call / x->chunk * x->chunk;
+    if (x->chunk_first == first)
+        return 0;
+    double start = now_ms();
+    if (fill_inputs(x, first, e) < 0)
+        return -1;
+    x->memory.hoisted_call = 0;
+    if (x->hoist)
+        plan_run(x->hoist, x->o.kernels, x->o.team, &x->memory, NULL);
+    x->chunk_first = first;
+    x->hoist_ms += now_ms() - start;
+    return 0;
+}
+
+float *engine_sample(struct engine *x)
+{
+    return x->sample < 0 ? NULL
+                         : (float *)(x->memory.base[SPACE_INPUT] + x->given[x->given_place[x->sample].buffer].offset);
+}
+
+int engine_run(struct engine *x, int call, int action, int first, int count, double *milliseconds, struct error *e)
+{
+    struct plan *p = engine_plan(x, action, first, count, e);
+    if (!p || hoist(x, call, e) < 0)
+        return -1;
+    x->memory.call = call;
+    x->memory.hoisted_call = call - x->chunk_first;
+    plan_run(p, x->o.kernels, x->o.team, &x->memory, milliseconds);
+    return 0;
+}
+
+const float *engine_value(const struct engine *x, int node)
+{
+    if (x->class_of[node] != CLASS_STEP && x->given_place[node].buffer >= 0) {
+        const struct buffer *b = &x->given[x->given_place[node].buffer];
+        return (const float *)(x->memory.base[b->space] + b->offset + (size_t)x->memory.hoisted_call * b->call_stride);
+    }
+    return x->last ? plan_value(x->last, node, &x->memory) : NULL;
+}
+
+const struct plan *engine_hoist_plan(const struct engine *x) { return x->hoist; }
+double engine_hoist_ms(const struct engine *x) { return x->hoist_ms; }
