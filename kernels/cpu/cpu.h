@@ -198,7 +198,6 @@ struct cache_read {
 
 struct cpu_kernels {
     enum cpu_level level;
-    const char *name;
     /* Packed size in bytes, and packing of rows [begin, end) of n: any split gives the same bytes; begin is a
      * multiple of mm_panel or 0. */
     int mm_panel;

@@ -1,0 +1,111 @@
+/* Matrix products in scalar C: the loops of the definition, float sums in double, int8 sums in int32. */
+#include "kernels/cpu/levels.h"
+
+#include <math.h>
+#include <string.h>
+
+static int64_t weights_per_row(const struct mm_shape *s)
+{
+    return (int64_t)(s->channels[0] + s->channels[1]) * s->kernel_h * s->kernel_w;
+}
+
+size_t matmul_packed_size_ref(const struct mm_shape *s, int int8)
+{
+    return (size_t)(s->n * weights_per_row(s)) * (int8 ? 1 : sizeof(float));
+}
+
+void matmul_pack_ref(void *packed, const float *weight, const struct mm_shape *s, int begin, int end)
+{
+    int64_t k = weights_per_row(s);
+    memcpy((float *)packed + begin * k, weight + begin * k, (size_t)((end - begin) * k) * sizeof(float));
+}
+
+void matmul_pack_int8_ref(void *packed, const int8_t *weight, const struct mm_shape *s, int begin, int end)
+{
+    int64_t k = weights_per_row(s);
+    memcpy((int8_t *)packed + begin * k, weight + begin * k, (size_t)((end - begin) * k));
+}
+
+static double activate(double x, enum activation act)
+{
+    switch (act) {
+    case ACT_SILU:
+        return x / (1 + exp(-x));
+    case ACT_GELU_TANH:
+        return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case ACT_GELU_ERF:
+        return 0.5 * x * (1 + erf(x * 0.70710678118654752440));
+    case ACT_RELU:
+        return x > 0 || isnan(x) ? x : 0;
+    case ACT_TANH:
+        return tanh(x);
+    case ACT_SIGMOID:
+        return 1 / (1 + exp(-x));
+    default:
+        return x;
+    }
+}
+
+/* The stored pixel that tap (y, x) of the output pixel reads, or -1. */
+static int64_t source_row(const struct matmul *m, const struct mm_source *s, int h, int w, int y, int x)
+{
+    int up = s->upsample > 1 ? s->upsample : 1;
+    int row = h * m->stride - m->pad_top + y, column = w * m->stride - m->pad_left + x;
+    if (row < 0 || column < 0 || row >= s->height * up || column >= s->width * up)
+        return -1;
+    return (int64_t)(row / up) * s->width + column / up;
+}
+
+/* The sum over one source, before any scale of the column. */
+static double source_sum(const struct matmul *m, int which, int image, int h, int w, int n)
+{
+    const struct mm_source *s = &m->source[which];
+    int64_t taps = (int64_t)m->kernel_h * m->kernel_w, first = which ? m->source[0].channels : 0;
+    int64_t all = m->source[0].channels + (m->sources > 1 ? m->source[1].channels : 0);
+    double sum = 0;
+    int32_t isum = 0;
+    int64_t center = 0;
+    for (int64_t tap = 0; tap < taps; tap++) {
+        int64_t row = source_row(m, s, h, w, (int)(tap / m->kernel_w), (int)(tap % m->kernel_w));
+        if (row < 0)
+            continue;
+        center = row;
+        int64_t at = image * s->image_ld + row * s->ld, weight = (n * all + first) * taps + tap;
+        for (int64_t c = 0; c < s->channels; c++)
+            if (m->int8)
+                isum += (((const uint8_t *)s->data)[at + c] - 128) * ((const int8_t *)m->weights)[weight + c * taps];
+            else
+                sum += (double)((const float *)s->data)[at + c] * ((const float *)m->weights)[weight + c * taps];
+    }
+    if (!m->int8)
+        return sum;
+    return (double)isum * s->scale[m->scale_per_row ? (int64_t)image * s->height * s->width + center : image];
+}
+
+static float finish(const struct matmul *m, double sum, int image, int64_t row, int n)
+{
+    const struct mm_epilogue *e = &m->epilogue;
+    double v = m->int8 ? sum * m->column_scale[n] : sum;
+    v += e->bias ? e->bias[n] : 0;
+    v += e->image_bias ? e->image_bias[image * e->image_bias_ld + n] : 0;
+    v = activate(v, e->act);
+    if (e->tap)
+        e->tap[row * e->tap_ld + n] = (float)v;
+    v *= e->gate ? e->gate[image * e->gate_ld + n] : 1;
+    v += e->residual ? e->residual[row * e->residual_ld + n] : 0;
+    return (float)(v * (e->scale != 0 ? e->scale : 1));
+}
+
+void matmul_ref(const struct matmul *m, int part, int parts)
+{
+    int64_t per_image = (int64_t)m->out_height * m->out_width, rows = m->images * per_image;
+    for (int64_t row = rows * part / parts; row < rows * (part + 1) / parts; row++) {
+        int image = (int)(row / per_image), h = (int)(row % per_image / m->out_width), w = (int)(row % m->out_width);
+        for (int n = 0; n < m->n; n++) {
+            double sum = 0;
+            for (int s = 0; s < m->sources; s++)
+                sum += source_sum(m, s, image, h, w, n);
+            m->out[row * m->out_ld + n] = finish(m, sum, image, row, n);
+        }
+    }
+}
