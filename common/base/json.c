@@ -53,8 +53,6 @@ static char *decoded(struct json_reader *r, const struct json_slice *s)
     return text;
 }
 
-static cJSON *parse_value(struct json_reader *r);
-
 /* Append the member read into child (owned here) to the parent. */
 static int adopt(struct json_reader *r, cJSON *parent, cJSON *child, const struct json_slice *key)
 {
@@ -83,7 +81,7 @@ static cJSON *parse_members(struct json_reader *r, int object)
         struct json_slice key;
         if (object && json_key(r, &key) < 0)
             goto fail;
-        if (adopt(r, parent, parse_value(r), object ? &key : NULL) < 0 || json_next(r, object ? '}' : ']', &more) < 0)
+        if (adopt(r, parent, json_value(r), object ? &key : NULL) < 0 || json_next(r, object ? '}' : ']', &more) < 0)
             goto fail;
     }
     if (!object || check_keys(r, parent, count) == 0)
@@ -112,7 +110,7 @@ static cJSON *parse_text(struct json_reader *r)
 }
 
 /* Recursion goes JSON_MAX_DEPTH deep at most: json_enter counts. */
-static cJSON *parse_value(struct json_reader *r)
+cJSON *json_value(struct json_reader *r)
 {
     double number = 0;
     cJSON *j;
@@ -152,7 +150,7 @@ cJSON *json_parse(const char *text, size_t size, struct error *e)
     struct json_reader r;
     if (json_start(&r, text, size, e) < 0)
         return NULL;
-    cJSON *j = parse_value(&r);
+    cJSON *j = json_value(&r);
     if (j && json_end(&r) < 0) {
         cJSON_Delete(j);
         return NULL;

@@ -13,7 +13,7 @@
  *     if (e->code == 0) json_write(&b, o, e);
  *     cJSON_Delete(o);
  *
- * Refused: depth > 32, text > 64 MiB, more than 2^21 values, invalid UTF-8, BOM, control bytes in strings, \u0000, lone surrogates,
+ * Refused: depth > 32, text > 100 MB, more than 2^21 values, invalid UTF-8, BOM, control bytes in strings, \u0000, lone surrogates,
  * two equal keys (after unescaping) in an object, comments, trailing commas, numbers that overflow a double or
  * have more than 63 characters, anything behind the value. Memory of all cJSON trees is counted by mem.h.
  * Strings and keys stay owned by the tree. Free trees with cJSON_Delete. */
@@ -25,7 +25,7 @@
 #include <cjson/cJSON.h>
 #include <stdint.h>
 
-enum { JSON_MAX_DEPTH = 32, JSON_MAX_TEXT = 64 << 20, JSON_MAX_VALUES = 1 << 21 };
+enum { JSON_MAX_DEPTH = 32, JSON_MAX_TEXT = 100000000, JSON_MAX_VALUES = 1 << 21 };
 
 /* text needs no NUL. HASTEN_EFILE when it is not strict JSON, HASTEN_ENOMEM. */
 cJSON *json_parse(const char *text, size_t size, struct error *e) HASTEN_CHECKED;

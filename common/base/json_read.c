@@ -250,6 +250,24 @@ int json_number(struct json_reader *r, double *value)
     return 0;
 }
 
+int json_count(struct json_reader *r, int64_t *value)
+{
+    double number;
+    skip_blanks(r);
+    size_t begin = r->at;
+    if (json_number(r, &number) < 0)
+        return -1;
+    for (size_t i = begin; i < r->at; i++)
+        if (!is_digit(r->text[i]))
+            number = -1;
+    if (!(number >= 0 && number <= 9007199254740992.)) {
+        r->at = begin;
+        return json_bad(r, "an integer from 0 to 2^53 is expected");
+    }
+    *value = (int64_t)number;
+    return 0;
+}
+
 int json_word(struct json_reader *r, const char *word)
 {
     size_t n = strlen(word);

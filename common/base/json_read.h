@@ -17,7 +17,9 @@
 #define HASTEN_BASE_JSON_READ_H
 
 #include "common/base/error.h"
+#include <cjson/cJSON.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct json_reader {
     const char *text;
@@ -44,9 +46,14 @@ int json_next(struct json_reader *r, char close, int *more) HASTEN_CHECKED;
 int json_key(struct json_reader *r, struct json_slice *key) HASTEN_CHECKED; /* and its ':' */
 int json_text(struct json_reader *r, struct json_slice *s) HASTEN_CHECKED;
 int json_number(struct json_reader *r, double *value) HASTEN_CHECKED;
+/* Plain digits, no sign, fraction or exponent, at most 2^53. */
+int json_count(struct json_reader *r, int64_t *value) HASTEN_CHECKED;
 int json_word(struct json_reader *r, const char *word) HASTEN_CHECKED; /* true, false, null */
 int json_end(struct json_reader *r) HASTEN_CHECKED;                    /* nothing but blanks may follow */
 int json_bad(struct json_reader *r, const char *why); /* an error at the present byte; -1 */
+
+/* The value that comes next as a tree of the caller's, its objects without equal keys (json.c). NULL: error. */
+cJSON *json_value(struct json_reader *r) HASTEN_CHECKED;
 
 /* The string itself, NUL-terminated, into s->size + 1 bytes. Gives its length. */
 size_t json_decode(const struct json_slice *s, char *out);

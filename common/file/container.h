@@ -30,7 +30,7 @@ enum {
     CONTAINER_VERSION = 1,            /* of our format: metadata key "version" */
     CONTAINER_PIECE = 4 << 20,        /* bytes of a tensor in one zstd frame, and in one step of its hash */
     CONTAINER_MAX_HEADER = 16 << 20,  /* ours; foreign ones up to 100 000 000 as safetensors has it */
-    CONTAINER_MAX_TENSORS = 1 << 20,
+    CONTAINER_MAX_TENSORS = 1 << 17,
 };
 
 struct container_options {
