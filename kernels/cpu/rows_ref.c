@@ -1,0 +1,261 @@
+/* Rows, group norm and attention in scalar C, sums in double; and the sizes of the work areas, for all levels. */
+#include "kernels/cpu/levels.h"
+
+#include <math.h>
+#include <string.h>
+
+size_t group_norm_workspace(const struct group_norm *g)
+{
+    size_t channels = (size_t)(g->channels[0] + g->channels[1]), images = (size_t)g->images;
+    size_t blocks = images * (size_t)((g->pixels + GROUP_NORM_BLOCK - 1) / GROUP_NORM_BLOCK);
+    return channels * (2 * blocks + 3 * images) + 2 * blocks;
+}
+
+size_t attention_scratch(const struct attention *a)
+{
+    /* Keys up to a multiple of 128, head size up to one of 32, a tile of at most 14 rows: the largest of all levels. */
+    size_t keys = ((size_t)a->keys + 127) / 128 * 128, dim = ((size_t)a->head_dim + 31) / 32 * 32;
+    return keys * ((size_t)a->head_dim + dim) + 14 * 128 + 14 * dim + 64;
+}
+
+static double activate(double x, enum activation act)
+{
+    switch (act) {
+    case ACT_SILU:
+        return x / (1 + exp(-x));
+    case ACT_GELU_TANH:
+        return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case ACT_GELU_ERF:
+        return 0.5 * x * (1 + erf(x * 0.70710678118654752440));
+    case ACT_RELU:
+        return x > 0 || isnan(x) ? x : 0;
+    case ACT_TANH:
+        return tanh(x);
+    case ACT_SIGMOID:
+        return 1 / (1 + exp(-x));
+    default:
+        return x;
+    }
+}
+
+static double larger(double most, double x)
+{
+    x = fabs(x);
+    return isnan(most) || isnan(x) || isinf(x) ? NAN : x > most ? x : most;
+}
+
+static uint8_t code_of(float x, float scale)
+{
+    float inverse = scale > 0 ? 1 / scale : 0, q = nearbyintf(x * inverse);
+    return (uint8_t)(128 + (q > 127 ? 127 : q > -127 ? (int)q : -127));
+}
+
+static void pad_codes(uint8_t *codes, int channels, int64_t ld)
+{
+    int64_t end = (channels + 63) / 64 * 64;
+    memset(codes + channels, 128, (size_t)((end < ld ? end : ld) - channels));
+}
+
+static void moments(const float *x, int channels, double eps, double *mean, double *inverse)
+{
+    double square = 0;
+    *mean = 0;
+    for (int c = 0; c < channels; c++)
+        *mean += x[c] / (double)channels;
+    for (int c = 0; c < channels; c++)
+        square += (x[c] - *mean) * (x[c] - *mean) / channels;
+    *inverse = 1 / sqrt(square + eps);
+}
+
+static float row_value(const struct row_norm *r, int64_t row, int c, double mean, double inverse)
+{
+    int64_t mod = row / r->rows_per_image * r->mod_ld + c;
+    double v = (r->x[row * r->x_ld + c] - mean) * inverse;
+    v *= r->weight ? r->weight[c] : 1;
+    v += r->bias ? r->bias[c] : 0;
+    v *= r->scale ? 1.0 + r->scale[mod] : 1;
+    return (float)(v + (r->shift ? r->shift[mod] : 0));
+}
+
+void row_norm_ref(const struct row_norm *r, int part, int parts)
+{
+    int64_t rows = (int64_t)r->images * r->rows_per_image;
+    for (int64_t row = rows * part / parts; row < rows * (part + 1) / parts; row++) {
+        double mean = 0, inverse = 1, most = 0;
+        if (r->norm)
+            moments(r->x + row * r->x_ld, r->channels, r->eps, &mean, &inverse);
+        for (int c = 0; c < r->channels; c++)
+            most = larger(most, row_value(r, row, c, mean, inverse));
+        for (int c = 0; c < r->channels; c++) {
+            float v = row_value(r, row, c, mean, inverse);
+            if (r->tap)
+                r->tap[row * r->tap_ld + c] = v;
+            if (r->codes)
+                r->codes[row * r->codes_ld + c] = code_of(v, (float)most / 127.0f);
+            else
+                r->out[row * r->out_ld + c] = v;
+        }
+        if (r->codes) {
+            r->row_scale[row] = (float)most / 127.0f;
+            pad_codes(r->codes + row * r->codes_ld, r->channels, r->codes_ld);
+        }
+    }
+}
+
+static float group_input(const struct group_norm *g, int64_t row, int c)
+{
+    int side = c >= g->channels[0];
+    return g->x[side][row * g->x_ld[side] + c - (side ? g->channels[0] : 0)];
+}
+
+/* Phase 1 leaves mean and 1/std of each group at the start of the workspace. */
+static void group_moments(const struct group_norm *g, int image)
+{
+    int width = (g->channels[0] + g->channels[1]) / g->groups;
+    for (int group = 0; group < g->groups; group++) {
+        double mean = 0, square = 0, count = (double)g->pixels * width;
+        for (int64_t i = 0; i < (int64_t)g->pixels * width; i++)
+            mean += group_input(g, image * (int64_t)g->pixels + i / width, group * width + (int)(i % width)) / count;
+        for (int64_t i = 0; i < (int64_t)g->pixels * width; i++) {
+            double d = group_input(g, image * (int64_t)g->pixels + i / width, group * width + (int)(i % width)) - mean;
+            square += d * d / count;
+        }
+        g->workspace[2 * (image * g->groups + group)] = (float)mean;
+        g->workspace[2 * (image * g->groups + group) + 1] = (float)(1 / sqrt(square + g->eps));
+    }
+}
+
+static float group_value(const struct group_norm *g, int image, int64_t row, int c)
+{
+    int group = c / ((g->channels[0] + g->channels[1]) / g->groups);
+    const float *m = g->workspace + 2 * (image * g->groups + group);
+    double v = ((double)group_input(g, row, c) - m[0]) * m[1];
+    v *= g->weight ? g->weight[c] : 1;
+    v += g->bias ? g->bias[c] : 0;
+    v *= g->scale ? 1.0 + g->scale[image * g->mod_ld + c] : 1;
+    v += g->shift ? g->shift[image * g->mod_ld + c] : 0;
+    return (float)activate(v, g->act);
+}
+
+static void group_apply(const struct group_norm *g, int image)
+{
+    int channels = g->channels[0] + g->channels[1];
+    double most[2] = {0, 0};
+    for (int64_t i = 0; i < (int64_t)g->pixels * channels; i++) {
+        int64_t row = image * (int64_t)g->pixels + i / channels;
+        int c = (int)(i % channels), side = c >= g->channels[0];
+        float v = group_value(g, image, row, c);
+        most[side] = larger(most[side], v);
+        if (g->tap)
+            g->tap[row * g->tap_ld + c] = v;
+        if (!g->codes[0])
+            g->out[row * g->out_ld + c] = v;
+    }
+    for (int side = 0; g->codes[0] && side < (g->channels[1] ? 2 : 1); side++)
+        g->image_scale[side][image] = (float)most[side] / 127.0f;
+}
+
+static void group_quantize(const struct group_norm *g, int image)
+{
+    for (int side = 0; side < (g->channels[1] ? 2 : 1); side++)
+        for (int64_t row = image * (int64_t)g->pixels; row < (image + 1) * (int64_t)g->pixels; row++) {
+            uint8_t *codes = g->codes[side] + row * g->codes_ld[side];
+            for (int c = 0; c < g->channels[side]; c++)
+                codes[c] = code_of(group_value(g, image, row, c + (side ? g->channels[0] : 0)), g->image_scale[side][image]);
+            pad_codes(codes, g->channels[side], g->codes_ld[side]);
+        }
+}
+
+void group_norm_ref(const struct group_norm *g, int phase, int part, int parts)
+{
+    for (int image = (int)((int64_t)g->images * part / parts); image < (int)((int64_t)g->images * (part + 1) / parts); image++) {
+        if (phase == 1)
+            group_moments(g, image);
+        else if (phase == 2)
+            group_apply(g, image);
+        else if (phase == 3)
+            group_quantize(g, image);
+    }
+}
+
+void image_quantize_ref(const struct image_quantize *q, int phase, int part, int parts)
+{
+    for (int image = (int)((int64_t)q->images * part / parts); image < (int)((int64_t)q->images * (part + 1) / parts); image++) {
+        int64_t first = image * (int64_t)q->rows_per_image;
+        double most = 0;
+        for (int64_t i = 0; phase == 0 && i < (int64_t)q->rows_per_image * q->channels; i++)
+            most = larger(most, q->x[(first + i / q->channels) * q->x_ld + i % q->channels]);
+        if (phase == 0)
+            q->image_scale[image] = (float)most / 127.0f;
+        for (int64_t row = first; phase == 1 && row < first + q->rows_per_image; row++) {
+            uint8_t *codes = q->codes + row * q->codes_ld;
+            for (int c = 0; c < q->channels; c++)
+                codes[c] = code_of(q->x[row * q->x_ld + c], q->image_scale[image]);
+            pad_codes(codes, q->channels, q->codes_ld);
+        }
+    }
+}
+
+void elementwise_ref(const struct elementwise *e, int part, int parts)
+{
+    int64_t rows = (int64_t)e->images * e->rows_per_image;
+    for (int64_t row = rows * part / parts; row < rows * (part + 1) / parts; row++) {
+        int64_t b = e->b_kind == PER_ROW ? row : e->b_kind == PER_IMAGE ? row / e->rows_per_image : 0;
+        for (int c = 0; c < e->channels; c++) {
+            double v = e->a[row * e->a_ld + c], w = e->b ? e->b[b * e->b_ld + c] : 0;
+            if (e->b)
+                v = e->op == BIN_ADD ? v + w : e->op == BIN_SUB ? v - w : v * w;
+            e->out[row * e->out_ld + c] = (float)(activate((float)v, e->act) * (e->scale != 0 ? e->scale : 1));
+        }
+    }
+}
+
+void cache_read_ref(const struct cache_read *r, int part, int parts)
+{
+    int64_t rows = (int64_t)r->images * r->rows_per_image;
+    const struct mm_epilogue *e = &r->epilogue;
+    for (int64_t row = rows * part / parts; row < rows * (part + 1) / parts; row++)
+        for (int c = 0; c < r->channels; c++) {
+            double v = r->cache[row * r->cache_ld + c];
+            v = r->a ? v * r->a[c] + r->b[c] : v;
+            v *= e->gate ? e->gate[row / r->rows_per_image * e->gate_ld + c] : 1;
+            v += e->residual ? e->residual[row * e->residual_ld + c] : 0;
+            r->out[row * r->out_ld + c] = (float)(v * (e->scale != 0 ? e->scale : 1));
+        }
+}
+
+static double score(const struct attention *a, const float *q, const float *k)
+{
+    double sum = 0;
+    for (int d = 0; d < a->head_dim; d++)
+        sum += (double)q[d] * k[d];
+    return sum * a->scale;
+}
+
+static void attend(const struct attention *a, int image, int head, int query)
+{
+    const float *q = a->q + image * a->q_image_ld + query * a->q_ld + (int64_t)head * a->head_dim;
+    const float *k = a->k + image * a->k_image_ld + (int64_t)head * a->head_dim;
+    const float *v = a->v + image * a->v_image_ld + (int64_t)head * a->head_dim;
+    float *out = a->out + image * a->out_image_ld + query * a->out_ld + (int64_t)head * a->head_dim;
+    int keys = a->causal && query + 1 < a->keys ? query + 1 : a->keys;
+    double top = -INFINITY, total = 0;
+    for (int j = 0; j < keys; j++)
+        top = fmax(top, score(a, q, k + j * a->k_ld));
+    for (int j = 0; j < keys; j++)
+        total += exp(score(a, q, k + j * a->k_ld) - top);
+    for (int d = 0; d < a->head_dim; d++)
+        out[d] = 0;
+    for (int j = 0; j < keys; j++) {
+        double weight = exp(score(a, q, k + j * a->k_ld) - top) / total;
+        for (int d = 0; d < a->head_dim; d++)
+            out[d] += (float)(weight * v[j * a->v_ld + d]);
+    }
+}
+
+void attention_ref(const struct attention *a, int part, int parts)
+{
+    int64_t all = (int64_t)a->images * a->heads * a->queries;
+    for (int64_t i = all * part / parts; i < all * (part + 1) / parts; i++)
+        attend(a, (int)(i / a->queries / a->heads), (int)(i / a->queries % a->heads), (int)(i % a->queries));
+}
