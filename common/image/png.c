@@ -1,5 +1,5 @@
-/* See png.h. libpng reports errors by longjmp: each direction keeps everything that it owns in one context, the
- * frame that calls setjmp holds nothing else, and its caller cleans up. */
+/* See png.h. libpng reports errors by longjmp: each direction keeps everything that it owns in one
+ * context, the frame that calls setjmp holds nothing else, and its caller cleans up. */
 #include "common/image/png.h"
 #include "common/base/buf.h"
 #include "common/base/mem.h"
@@ -66,11 +66,17 @@ static void ignore_warning(png_structp png, png_const_charp message)
     (void)message;
 }
 
-static int starved(struct png_work *w) { return error_set(w->e, HASTEN_ENOMEM, "out of memory in a PNG file"); }
+static int starved(struct png_work *w)
+{
+    return error_set(w->e, HASTEN_ENOMEM, "out of memory in a PNG file");
+}
 
 /* Writing. */
 
-int image_to_buf(void *buf, const void *data, size_t n, struct error *e) { return buf_add(buf, data, n, e); }
+int image_to_buf(void *buf, const void *data, size_t n, struct error *e)
+{
+    return buf_add(buf, data, n, e);
+}
 
 static void put(png_structp png, png_bytep data, size_t n)
 {
@@ -85,7 +91,8 @@ static int encode(struct png_work *w)
 {
     if (setjmp(w->jump))
         return -1;
-    w->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, w, fail, ignore_warning, w, work_alloc, work_free);
+    w->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, w, fail, ignore_warning, w, work_alloc,
+                                       work_free);
     w->info = w->png ? png_create_info_struct(w->png) : NULL;
     if (!w->info)
         return starved(w);
@@ -133,10 +140,12 @@ static int notes_to_texts(struct png_work *w, const struct png_note *notes, int 
     w->text_count = count;
     for (int i = 0; i < count; i++) {
         if (!key_good(notes[i].key))
-            return error_set(w->e, HASTEN_EFILE, "'%.100s' cannot be the key of a PNG text", notes[i].key);
+            return error_set(w->e, HASTEN_EFILE, "'%.100s' cannot be the key of a PNG text",
+                             notes[i].key);
         size_t n = strlen(notes[i].text);
         if (n > CHUNK_BYTES_MAX)
-            return error_set(w->e, HASTEN_EFILE, "the PNG text '%s' has %zu bytes, at most %d are written", notes[i].key, n,
+            return error_set(w->e, HASTEN_EFILE,
+                             "the PNG text '%s' has %zu bytes, at most %d are written", notes[i].key, n,
                              CHUNK_BYTES_MAX);
         /* libpng takes pointers to non-const here and only reads them. */
         w->texts[i].key = (char *)(uintptr_t)notes[i].key;
@@ -152,8 +161,8 @@ static int notes_to_texts(struct png_work *w, const struct png_note *notes, int 
     return 0;
 }
 
-int image_png_write(const struct image *picture, const struct png_note *notes, int count, image_sink *sink, void *to,
-                    struct error *e)
+int image_png_write(const struct image *picture, const struct png_note *notes, int count,
+                    image_sink *sink, void *to, struct error *e)
 {
     struct error own = {0};
     struct png_work w = {.e = e ? e : &own, .sink = sink, .to = to, .picture = picture};
@@ -198,19 +207,21 @@ static void set_transforms(struct png_work *w)
         png_set_expand_gray_1_2_4_to_8(w->png);
     if (depth == 16)
         png_set_scale_16(w->png);
-    if (type & PNG_COLOR_MASK_ALPHA)
-        png_set_strip_alpha(w->png);
+    png_set_strip_alpha(w->png); /* an alpha channel, or the one that a palette's tRNS becomes */
     png_set_interlace_handling(w->png);
     png_read_update_info(w->png, w->info);
 }
 
 static int room_for_rows(struct png_work *w)
 {
-    png_uint_32 width = png_get_image_width(w->png, w->info), height = png_get_image_height(w->png, w->info);
+    png_uint_32 width = png_get_image_width(w->png, w->info),
+                height = png_get_image_height(w->png, w->info);
     int type = png_get_color_type(w->png, w->info);
-    size_t packed = png_get_rowbytes(w->png, w->info) * height; /* as the file has it: before the transforms */
+    size_t packed =
+        png_get_rowbytes(w->png, w->info) * height; /* as the file has it: before the transforms */
     if (packed / DEFLATE_RATIO > w->size)
-        return error_set(w->e, HASTEN_EFILE, "bad PNG file: %zu bytes cannot hold %u x %u pixels", w->size, width, height);
+        return error_set(w->e, HASTEN_EFILE, "bad PNG file: %zu bytes cannot hold %u x %u pixels",
+                         w->size, width, height);
     set_transforms(w);
     if (image_new((int)width, (int)height, type & PNG_COLOR_MASK_COLOR ? 3 : 1, &w->read, w->e) < 0)
         return -1;
@@ -230,7 +241,8 @@ static int decode(struct png_work *w)
 {
     if (setjmp(w->jump))
         return -1;
-    w->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, w, fail, ignore_warning, w, work_alloc, work_free);
+    w->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, w, fail, ignore_warning, w, work_alloc,
+                                      work_free);
     w->info = w->png ? png_create_info_struct(w->png) : NULL;
     if (!w->info)
         return starved(w);

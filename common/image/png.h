@@ -29,13 +29,14 @@ typedef int image_sink(void *to, const void *data, size_t n, struct error *e);
 int image_to_buf(void *buf, const void *data, size_t n, struct error *e);
 
 /* HASTEN_EFILE for a bad note, HASTEN_ENOMEM, or the sink's error. */
-int image_png_write(const struct image *picture, const struct png_note *notes, int count, image_sink *sink, void *to,
-                    struct error *e) HASTEN_CHECKED;
+int image_png_write(const struct image *picture, const struct png_note *notes, int count,
+                    image_sink *sink, void *to, struct error *e) HASTEN_CHECKED;
 
-/* Any colour type and bit depth, interlaced or not, to 8-bit gray or RGB: palettes are looked up, 16 bits are scaled to
- * 8 with rounding, alpha is dropped (not blended), gamma and profiles are ignored. Limits: see pixels.h, and a
- * file that is too short for the size in its head is refused before the picture is allocated. Everything wrong with the
- * bytes is HASTEN_EFILE. Bytes behind the end are ignored, as every reader does. *out must be empty. */
+/* Any colour type and bit depth, interlaced or not, to 8-bit gray or RGB: palettes are looked up, 16 bits
+ * are scaled to 8 with rounding, alpha is dropped (not blended), gamma and profiles are ignored. Limits:
+ * see pixels.h, and a file that is too short for the size in its head is refused before the picture is
+ * allocated. Everything wrong with the bytes is HASTEN_EFILE. Bytes behind the end are ignored, as every
+ * reader does. *out must be empty. */
 int image_png_read(const void *bytes, size_t n, struct image *out, struct error *e) HASTEN_CHECKED;
 
 #endif
