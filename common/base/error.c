@@ -39,6 +39,7 @@ void text_mask(char *text)
     }
 }
 
+HASTEN_PRINTF(4, 0)
 static int record(struct error *e, int code, const char *suffix, const char *format, va_list args)
 {
     if (!e || e->code)

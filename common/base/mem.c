@@ -117,6 +117,7 @@ char *mem_strdup(const char *s, struct error *e)
     return copy ? memcpy(copy, s, n) : NULL;
 }
 
+HASTEN_PRINTF(4, 0)
 static char *format_with(void *(*alloc)(void *, size_t, struct error *), void *where, struct error *e, const char *format,
                          va_list args)
 {

@@ -26,6 +26,7 @@ struct team {
     atomic_int arrived;   /* at the barrier */
     atomic_uint barriers; /* barriers passed */
     atomic_int quit;
+    int caller_pinned;
 };
 
 struct worker {
@@ -100,10 +101,17 @@ static int quota_cores(void)
     return n == 2 && quota > 0 && period > 0 ? (int)((quota + period - 1) / period) : 0;
 }
 
+/* The CPUs of the process, asked for once: later the answer would be the one CPU that the caller was pinned to. */
+static cpu_set_t allowed;
+static int allowed_known;
+static pthread_once_t allowed_once = PTHREAD_ONCE_INIT;
+
+static void ask_allowed(void) { allowed_known = sched_getaffinity(0, sizeof allowed, &allowed) == 0; }
+
 int team_cores(void)
 {
-    cpu_set_t set;
-    int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    pthread_once(&allowed_once, ask_allowed);
+    int cores = allowed_known ? CPU_COUNT(&allowed) : 1;
     int quota = quota_cores();
     if (quota && quota < cores)
         cores = quota;
@@ -113,14 +121,14 @@ int team_cores(void)
 /* Pin only when each thread can have a core of its own. */
 static void choose_cpus(struct team *t)
 {
-    cpu_set_t set;
-    int known = sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) >= t->size && t->size > 1;
+    pthread_once(&allowed_once, ask_allowed);
+    int known = allowed_known && CPU_COUNT(&allowed) >= t->size && t->size > 1;
     int cpu = -1;
     for (int i = 0; i < t->size; i++) {
         if (known)
             do
                 cpu++;
-            while (!CPU_ISSET(cpu, &set));
+            while (!CPU_ISSET(cpu, &allowed));
         t->workers[i] = (struct worker){.team = t, .part = i, .cpu = cpu};
     }
 }
@@ -147,8 +155,10 @@ struct team *team_open(int threads, struct error *e)
         }
         t->started++;
     }
-    if (t->workers[0].cpu >= 0)
+    if (t->workers[0].cpu >= 0) {
         pin(t->workers[0].cpu);
+        t->caller_pinned = 1;
+    }
     return t;
 fail:
     team_close(t);
@@ -164,6 +174,8 @@ void team_close(struct team *t)
     announce(t);
     for (int i = 1; i <= t->started; i++)
         pthread_join(t->threads[i], NULL);
+    if (t->caller_pinned) /* threads made later inherit the caller's mask */
+        (void)pthread_setaffinity_np(pthread_self(), sizeof allowed, &allowed);
     pthread_cond_destroy(&t->changed);
     pthread_mutex_destroy(&t->lock);
     mem_free(t->threads);
