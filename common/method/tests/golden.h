@@ -43,7 +43,10 @@ static inline double golden_number(const cJSON *object, const char *key)
     return item->valuedouble;
 }
 
-static inline int golden_int(const cJSON *object, const char *key) { return (int)golden_number(object, key); }
+static inline int golden_int(const cJSON *object, const char *key)
+{
+    return (int)golden_number(object, key);
+}
 
 static inline double *golden_numbers(const cJSON *object, const char *key, int *count)
 {
