@@ -1,0 +1,277 @@
+/* Opening, tables and limits: what all methods share. Tables are made as diffusers makes them: betas and products as
+ * float32 (torch sums its cumulative product in double and rounds each entry), the rest in double. */
+#include "common/run/sampler_inside.h"
+#include "common/base/mem.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct sampler_method *const methods[SAMPLER_CLASSES] = {
+    &method_ddim, &method_ddpm,  &method_pndm,  &method_euler, &method_euler_a, &method_heun,
+    &method_lms,  &method_dpmpp, &method_unipc, &method_lcm,   &method_flow,
+};
+
+/* torch.linspace in float32: from both ends towards the middle. */
+static float torch_linspace(float start, float end, int n, int i)
+{
+    float step = n > 1 ? (end - start) / (float)(n - 1) : 0;
+    return i < n / 2 ? start + step * (float)i : end - step * (float)(n - 1 - i);
+}
+
+static double cosine_bar(double u)
+{
+    double c = cos((u + 0.008) / 1.008 * M_PI / 2);
+    return c * c;
+}
+
+static float beta_at(const struct sampler_config *c, int i)
+{
+    int n = c->train_steps;
+    float v;
+    if (c->betas)
+        return (float)c->betas[i];
+    switch (c->beta_schedule) {
+    case BETA_LINEAR:
+        return torch_linspace((float)c->beta_start, (float)c->beta_end, n, i);
+    case BETA_SCALED_LINEAR:
+        v = torch_linspace((float)sqrt(c->beta_start), (float)sqrt(c->beta_end), n, i);
+        return v * v;
+    case BETA_SIGMOID:
+        v = torch_linspace(-6, 6, n, i);
+        return (float)(1 / (1 + exp(-v)) * (c->beta_end - c->beta_start) + c->beta_start);
+    default:
+        return (float)fmin(1 - cosine_bar((i + 1.0) / n) / cosine_bar((double)i / n), 0.999);
+    }
+}
+
+/* Lin et al. 2024, algorithm 1: shift and scale the square roots so that the last is 0 and the first stays. */
+static void rescale_zero_snr(float *bar, int n)
+{
+    float first = sqrtf(bar[0]), last = sqrtf(bar[n - 1]);
+    for (int i = 0; i < n; i++) {
+        float root = (sqrtf(bar[i]) - last) * (first / (first - last));
+        bar[i] = root * root;
+    }
+}
+
+static void fill_alphas(struct sampler *s)
+{
+    const struct sampler_config *c = &s->c;
+    double product = 1;
+    for (int i = 0; i < c->train_steps; i++) {
+        product *= 1.0f - beta_at(c, i);
+        s->alphas[i] = (float)product;
+    }
+    if (!c->zero_snr)
+        return;
+    rescale_zero_snr(s->alphas, c->train_steps);
+    /* diffusers goes back to betas and multiplies again. */
+    float before = 1;
+    product = 1;
+    for (int i = 0; i < c->train_steps; i++) {
+        float alpha = i ? s->alphas[i] / before : s->alphas[0];
+        before = s->alphas[i];
+        product *= 1.0f - (1.0f - alpha);
+        s->alphas[i] = (float)product;
+    }
+    if (c->kind == SAMPLER_EULER || c->kind == SAMPLER_EULER_A || c->kind == SAMPLER_DPMPP || c->kind == SAMPLER_UNIPC)
+        s->alphas[c->train_steps - 1] = 5.9604644775390625e-8f; /* 2^-24: the first sigma stays finite */
+}
+
+struct sampler *sampler_open(const struct sampler_config *c, const struct sampler_run *run, int images, int64_t size,
+                             struct error *e)
+{
+    int most = c->kind == SAMPLER_FLOW ? 100000 : c->train_steps;
+    if (run->steps < 1 || run->steps > most) {
+        error_set(e, HASTEN_EUSAGE, "%d steps: this sampler takes 1 to %d", run->steps, most);
+        return NULL;
+    }
+    struct sampler *s = mem_array(1, sizeof *s, e);
+    if (!s)
+        return NULL;
+    s->c = *c;
+    s->c.betas = c->betas;
+    s->run = *run;
+    s->method = methods[c->kind];
+    s->images = s->most_images = images;
+    s->size = size;
+    s->init_sigma = 1;
+    if (c->kind != SAMPLER_FLOW && (s->alphas = mem_array((size_t)c->train_steps, sizeof *s->alphas, e)))
+        fill_alphas(s);
+    if ((c->kind != SAMPLER_FLOW && !s->alphas) || s->method->prepare(s, e) < 0)
+        goto fail;
+    s->c.betas = NULL; /* the caller's; not needed any more */
+    s->run.sigmas = NULL;
+    for (int i = 0; i < s->method->histories; i++)
+        if (!(s->history[i] = mem_array((size_t)images * (size_t)size, sizeof(float), e)))
+            goto fail;
+    if (c->thresholding && !(s->sorted = mem_array((size_t)size, sizeof(float), e)))
+        goto fail;
+    return s;
+fail:
+    sampler_close(s);
+    return NULL;
+}
+
+void sampler_close(struct sampler *s)
+{
+    if (!s)
+        return;
+    for (int i = 0; i < SAMPLER_HISTORY; i++)
+        mem_free(s->history[i]);
+    mem_free(s->alphas);
+    mem_free(s->timestep);
+    mem_free(s->sigma);
+    mem_free(s->sorted);
+    mem_free(s);
+}
+
+int sampler_tables(struct sampler *s, int calls, int sigmas, struct error *e)
+{
+    s->calls = calls;
+    s->timestep = mem_array((size_t)calls, sizeof *s->timestep, e);
+    s->sigma = mem_array((size_t)(sigmas ? calls + 1 : 1), sizeof *s->sigma, e);
+    return s->timestep && s->sigma ? 0 : -1;
+}
+
+void sampler_space(const struct sampler *s, int n, int drop_last, int round, double *out)
+{
+    int train = s->c.train_steps, points = n + (drop_last ? 1 : 0);
+    for (int i = 0; i < n; i++) {
+        int back = points - 1 - i;
+        double t;
+        if (s->c.spacing == SPACING_LINSPACE) {
+            t = points > 1 ? (double)(train - 1) * back / (points - 1) : 0;
+            t = round ? nearbyint(t) : (double)(float)t;
+        } else if (s->c.spacing == SPACING_LEADING) {
+            t = (double)(train / points) * back + s->c.steps_offset;
+        } else {
+            t = nearbyint(train - i * ((double)train / n)) - 1;
+        }
+        out[i] = t < 0 ? 0 : t > train - 1 ? train - 1 : t;
+    }
+}
+
+double sampler_alpha(const struct sampler *s, int t)
+{
+    int one = s->c.kind == SAMPLER_DDPM || s->c.alpha_to_one;
+    return t >= 0 ? s->alphas[t] : one ? 1 : s->alphas[0];
+}
+
+double sampler_sigma_at(const struct sampler *s, double t)
+{
+    int low = (int)t, high = low + 1 < s->c.train_steps ? low + 1 : low;
+    float a = s->alphas[low], b = s->alphas[high];
+    double x = sqrtf((1 - a) / a), y = sqrtf((1 - b) / b);
+    return x + (y - x) * (t - low);
+}
+
+void sampler_karras(double high, double low, int n, double *out)
+{
+    double a = pow(high, 1 / 7.0), b = pow(low, 1 / 7.0);
+    for (int i = 0; i < n; i++)
+        out[i] = pow(a + (n > 1 ? (double)i / (n - 1) : 0) * (b - a), 7);
+}
+
+double sampler_time_of_sigma(const struct sampler *s, double sigma)
+{
+    double target = log(fmax(sigma, 1e-10));
+    int low = 0;
+    while (low < s->c.train_steps - 2 && log(sampler_sigma_at(s, low + 1)) <= target)
+        low++;
+    double a = log(sampler_sigma_at(s, low)), b = log(sampler_sigma_at(s, low + 1)), w = (a - target) / (a - b);
+    w = w < 0 ? 0 : w > 1 ? 1 : w;
+    return (1 - w) * low + w * (low + 1);
+}
+
+int sampler_sigma_schedule(struct sampler *s, int n, double *timestep, double *sigma)
+{
+    sampler_space(s, n, 0, 0, timestep);
+    for (int i = 0; i < n; i++)
+        sigma[i] = sampler_sigma_at(s, timestep[i]);
+    if (s->c.karras) {
+        sampler_karras(sigma[0], sigma[n - 1], n, sigma);
+        for (int i = 0; i < n; i++)
+            timestep[i] = (float)sampler_time_of_sigma(s, sigma[i]);
+    }
+    sigma[n] = s->c.kind == SAMPLER_EULER && s->c.sigma_min_final ? sampler_sigma_at(s, 0) : 0;
+    double most = 0;
+    for (int i = 0; i <= n; i++) {
+        sigma[i] = (float)sigma[i];
+        most = sigma[i] > most ? sigma[i] : most;
+    }
+    s->init_sigma = s->c.spacing == SPACING_LEADING ? sqrt(most * most + 1) : most;
+    return 0;
+}
+
+int sampler_calls(const struct sampler *s) { return s->calls; }
+double sampler_timestep(const struct sampler *s, int call) { return s->timestep[call]; }
+double sampler_init_sigma(const struct sampler *s) { return (float)s->init_sigma; }
+int sampler_needs_noise(const struct sampler *s, int call) { return s->method->noise && s->method->noise(s, call); }
+
+int sampler_uses_variance(const struct sampler *s)
+{
+    return s->c.kind == SAMPLER_DDPM && (s->c.variance == VARIANCE_LEARNED || s->c.variance == VARIANCE_LEARNED_RANGE);
+}
+
+double sampler_sigma(const struct sampler *s, int call)
+{
+    if (s->c.kind == SAMPLER_HEUN)
+        return s->sigma[(call + 1) / 2];
+    if (s->method->sigma_table)
+        return s->sigma[call];
+    double a = s->alphas[(int)s->timestep[call]];
+    return sqrt((1 - a) / a);
+}
+
+void sampler_scale(const struct sampler *s, int call, const float *x, float *input)
+{
+    double sigma = s->method->scales ? sampler_sigma(s, call) : 0;
+    float divisor = (float)sqrt(sigma * sigma + 1);
+    if (!s->method->scales)
+        memcpy(input, x, (size_t)sampler_count(s) * sizeof *x);
+    for (int64_t i = 0; s->method->scales && i < sampler_count(s); i++)
+        input[i] = x[i] / divisor;
+}
+
+void sampler_step(struct sampler *s, int call, const float *output, const float *variance, const float *noise, float *x)
+{
+    s->method->step(s, call, output, variance, noise, x);
+}
+
+void sampler_restart(struct sampler *s, int images)
+{
+    s->images = images;
+    s->filled = s->order = 0;
+}
+
+static int by_value(const void *x, const void *y)
+{
+    float a = *(const float *)x, b = *(const float *)y;
+    return (a > b) - (a < b);
+}
+
+/* Saharia et al. 2022 (Imagen), dynamic thresholding, with torch.quantile's linear interpolation. */
+static void threshold(struct sampler *s, float *x)
+{
+    for (int64_t i = 0; i < s->size; i++)
+        s->sorted[i] = fabsf(x[i]);
+    qsort(s->sorted, (size_t)s->size, sizeof *s->sorted, by_value);
+    double at = s->c.threshold_ratio * (double)(s->size - 1);
+    int64_t low = (int64_t)at, high = low + 1 < s->size ? low + 1 : low;
+    double q = s->sorted[low] + (at - (double)low) * ((double)s->sorted[high] - s->sorted[low]);
+    float top = (float)(q < 1 ? 1 : q);
+    top = top > (float)s->c.sample_max ? (float)s->c.sample_max : top;
+    for (int64_t i = 0; i < s->size; i++)
+        x[i] = (x[i] < -top ? -top : x[i] > top ? top : x[i]) / top;
+}
+
+void sampler_limit(struct sampler *s, float *x0)
+{
+    float range = (float)s->c.clip_range;
+    for (int image = 0; s->c.thresholding && image < s->images; image++)
+        threshold(s, x0 + image * s->size);
+    for (int64_t i = 0; !s->c.thresholding && s->c.clip_sample && i < sampler_count(s); i++)
+        x0[i] = x0[i] < -range ? -range : x0[i] > range ? range : x0[i];
+}

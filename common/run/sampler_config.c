@@ -1,0 +1,285 @@
+/* See sampler_config.h. One table says which keys there are, which classes know them and what is missing means. */
+#include "common/run/sampler_config.h"
+#include "common/base/json.h"
+#include "common/base/mem.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+enum { DDIM = 1 << SAMPLER_DDIM, DDPM = 1 << SAMPLER_DDPM, PNDM = 1 << SAMPLER_PNDM, EULER = 1 << SAMPLER_EULER,
+       EULER_A = 1 << SAMPLER_EULER_A, HEUN = 1 << SAMPLER_HEUN, LMS = 1 << SAMPLER_LMS, DPM = 1 << SAMPLER_DPMPP,
+       UNIPC = 1 << SAMPLER_UNIPC, LCM = 1 << SAMPLER_LCM, FLOW = 1 << SAMPLER_FLOW, ALL = (1 << SAMPLER_CLASSES) - 1 };
+
+static const struct {
+    const char *class_name, *short_name;
+} classes[SAMPLER_CLASSES] = {
+    {"DDIMScheduler", "ddim"}, {"DDPMScheduler", "ddpm"}, {"PNDMScheduler", "pndm"}, {"EulerDiscreteScheduler", "euler"},
+    {"EulerAncestralDiscreteScheduler", "euler-a"}, {"HeunDiscreteScheduler", "heun"}, {"LMSDiscreteScheduler", "lms"},
+    {"DPMSolverMultistepScheduler", "dpmpp-2m"}, {"UniPCMultistepScheduler", "unipc"}, {"LCMScheduler", "lcm"},
+    {"FlowMatchEulerDiscreteScheduler", "flow-euler"},
+};
+
+const char *sampler_class_name(enum sampler_class kind) { return classes[kind].class_name; }
+const char *sampler_short_name(enum sampler_class kind) { return classes[kind].short_name; }
+
+enum field_type { FIELD_INT, FIELD_DOUBLE, FIELD_BOOL, FIELD_WORD };
+
+#define AT(member) offsetof(struct sampler_config, member)
+
+/* Words are given by their index; the fallback of a word is one too. */
+static const struct field {
+    const char *key;
+    int classes;
+    enum field_type type;
+    size_t at;
+    double fallback, min, max;
+    const char *words[6];
+} fields[] = {
+    {"num_train_timesteps", ALL, FIELD_INT, AT(train_steps), 1000, 1, 100000, {0}},
+    {"beta_start", ALL & ~FLOW & ~HEUN & ~LCM, FIELD_DOUBLE, AT(beta_start), 0.0001, 0, 1, {0}},
+    {"beta_end", ALL & ~FLOW & ~HEUN & ~LCM, FIELD_DOUBLE, AT(beta_end), 0.02, 0, 1, {0}},
+    {"beta_start", HEUN | LCM, FIELD_DOUBLE, AT(beta_start), 0.00085, 0, 1, {0}},
+    {"beta_end", HEUN | LCM, FIELD_DOUBLE, AT(beta_end), 0.012, 0, 1, {0}},
+    {"beta_schedule", ALL & ~FLOW & ~LCM, FIELD_WORD, AT(beta_schedule), BETA_LINEAR, 0, 0,
+     {"linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"}},
+    {"beta_schedule", LCM, FIELD_WORD, AT(beta_schedule), BETA_SCALED_LINEAR, 0, 0,
+     {"linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"}},
+    {"prediction_type", ALL & ~FLOW, FIELD_WORD, AT(prediction), PREDICT_EPSILON, 0, 0,
+     {"epsilon", "sample", "v_prediction", "flow_prediction"}},
+    {"prediction_type", FLOW, FIELD_WORD, AT(prediction), PREDICT_FLOW, 0, 0,
+     {"epsilon", "sample", "v_prediction", "flow_prediction"}},
+    {"timestep_spacing", DDIM | DDPM | PNDM | LCM, FIELD_WORD, AT(spacing), SPACING_LEADING, 0, 0,
+     {"leading", "linspace", "trailing"}},
+    {"timestep_spacing", EULER | EULER_A | HEUN | LMS | DPM | UNIPC, FIELD_WORD, AT(spacing), SPACING_LINSPACE, 0, 0,
+     {"leading", "linspace", "trailing"}},
+    {"steps_offset", ALL & ~FLOW, FIELD_INT, AT(steps_offset), 0, 0, 1000, {0}},
+    {"set_alpha_to_one", DDIM | LCM, FIELD_BOOL, AT(alpha_to_one), 1, 0, 0, {0}},
+    {"set_alpha_to_one", PNDM, FIELD_BOOL, AT(alpha_to_one), 0, 0, 0, {0}},
+    {"clip_sample", DDIM | DDPM, FIELD_BOOL, AT(clip_sample), 1, 0, 0, {0}},
+    {"clip_sample", LCM | HEUN, FIELD_BOOL, AT(clip_sample), 0, 0, 0, {0}},
+    {"clip_sample_range", DDIM | DDPM | LCM | HEUN, FIELD_DOUBLE, AT(clip_range), 1, 0, 1e9, {0}},
+    {"thresholding", DDIM | DDPM | DPM | UNIPC | LCM, FIELD_BOOL, AT(thresholding), 0, 0, 0, {0}},
+    {"dynamic_thresholding_ratio", DDIM | DDPM | DPM | UNIPC | LCM, FIELD_DOUBLE, AT(threshold_ratio), 0.995, 0, 1, {0}},
+    {"sample_max_value", DDIM | DDPM | DPM | UNIPC | LCM, FIELD_DOUBLE, AT(sample_max), 1, 0, 1e9, {0}},
+    {"rescale_betas_zero_snr", DDIM | DDPM | EULER | EULER_A | DPM | UNIPC | LCM, FIELD_BOOL, AT(zero_snr), 0, 0, 0, {0}},
+    {"variance_type", DDPM, FIELD_WORD, AT(variance), VARIANCE_FIXED_SMALL, 0, 0,
+     {"fixed_small", "fixed_small_log", "fixed_large", "learned", "learned_range"}},
+    {"skip_prk_steps", PNDM, FIELD_BOOL, AT(skip_prk), 0, 0, 0, {0}},
+    {"use_karras_sigmas", EULER | HEUN | LMS | DPM | UNIPC, FIELD_BOOL, AT(karras), 0, 0, 0, {0}},
+    {"final_sigmas_type", EULER | DPM | UNIPC, FIELD_WORD, AT(sigma_min_final), 0, 0, 0, {"zero", "sigma_min"}},
+    {"use_flow_sigmas", DPM | UNIPC, FIELD_BOOL, AT(flow_sigmas), 0, 0, 0, {0}},
+    {"flow_shift", DPM | UNIPC, FIELD_DOUBLE, AT(flow_shift), 1, 1e-6, 1e6, {0}},
+    {"shift", FLOW, FIELD_DOUBLE, AT(shift), 1, 1e-6, 1e6, {0}},
+    {"use_dynamic_shifting", FLOW | UNIPC, FIELD_BOOL, AT(dynamic_shift), 0, 0, 0, {0}},
+    {"time_shift_type", FLOW | UNIPC, FIELD_WORD, AT(linear_shift), 0, 0, 0, {"exponential", "linear"}},
+    {"base_shift", FLOW, FIELD_DOUBLE, AT(base_shift), 0.5, -100, 100, {0}},
+    {"max_shift", FLOW, FIELD_DOUBLE, AT(max_shift), 1.15, -100, 100, {0}},
+    {"base_image_seq_len", FLOW, FIELD_INT, AT(base_seq_len), 256, 1, 1e6, {0}},
+    {"max_image_seq_len", FLOW, FIELD_INT, AT(max_seq_len), 4096, 1, 1e6, {0}},
+    {"shift_terminal", FLOW | UNIPC, FIELD_DOUBLE, AT(shift_terminal), 0, 0, 1, {0}},
+    {"solver_order", DPM | UNIPC, FIELD_INT, AT(solver_order), 2, 1, 3, {0}},
+    {"solver_type", DPM, FIELD_WORD, AT(heun_solver), 0, 0, 0, {"midpoint", "heun"}},
+    {"solver_type", UNIPC, FIELD_WORD, AT(bh1), 0, 0, 0, {"bh2", "bh1"}},
+    {"lower_order_final", DPM | UNIPC, FIELD_BOOL, AT(lower_order_final), 1, 0, 0, {0}},
+    {"euler_at_final", DPM, FIELD_BOOL, AT(euler_at_final), 0, 0, 0, {0}},
+    {"original_inference_steps", LCM, FIELD_INT, AT(original_steps), 50, 1, 100000, {0}},
+    {"timestep_scaling", LCM, FIELD_DOUBLE, AT(timestep_scaling), 10, 0, 1e9, {0}},
+    {"previous_timestep", DDIM, FIELD_WORD, AT(previous_in_list), 0, 0, 0, {"ratio", "list"}},
+    {"sigma_spacing", FLOW, FIELD_WORD, AT(uniform_sigmas), 0, 0, 0, {"table", "uniform"}},
+};
+
+/* Keys that change what a class does and that only have these values here. */
+static const struct {
+    const char *key;
+    int classes;
+    const char *only; /* a word; NULL: false, null, or an empty list */
+} refused[] = {
+    {"use_exponential_sigmas", EULER | HEUN | LMS | DPM | UNIPC | FLOW, NULL},
+    {"use_beta_sigmas", EULER | HEUN | LMS | DPM | UNIPC | FLOW, NULL},
+    {"use_karras_sigmas", FLOW, NULL},
+    {"use_lu_lambdas", DPM, NULL},
+    {"use_dynamic_shifting", DPM, NULL},
+    {"invert_sigmas", FLOW, NULL},
+    {"stochastic_sampling", FLOW, NULL},
+    {"disable_corrector", UNIPC, NULL},
+    {"solver_p", UNIPC, NULL},
+    {"algorithm_type", DPM, "dpmsolver++"},
+    {"interpolation_type", EULER, "linear"},
+    {"timestep_type", EULER, "discrete"},
+};
+
+static int read_word(const struct field *f, const cJSON *v, struct sampler_config *c, struct error *e)
+{
+    for (int i = 0; cJSON_IsString(v) && f->words[i]; i++)
+        if (!strcmp(f->words[i], v->valuestring)) {
+            memcpy((char *)c + f->at, &i, sizeof i);
+            return 0;
+        }
+    return error_set(e, HASTEN_EFILE, "%s: '%s' is not supported", f->key, cJSON_IsString(v) ? v->valuestring : "(not a word)");
+}
+
+static int read_field(const struct field *f, const cJSON *json, struct sampler_config *c, struct error *e)
+{
+    char *at = (char *)c + f->at;
+    const cJSON *v = json_get(json, f->key);
+    int i;
+    int64_t n;
+    double d;
+    switch (f->type) {
+    case FIELD_INT:
+        if (json_int_or(json, f->key, (int64_t)f->min, (int64_t)f->max, (int64_t)f->fallback, &n, e) < 0)
+            return -1;
+        i = (int)n;
+        memcpy(at, &i, sizeof i);
+        return 0;
+    case FIELD_DOUBLE:
+        if (json_double_or(json, f->key, f->min, f->max, f->fallback, &d, e) < 0)
+            return -1;
+        memcpy(at, &d, sizeof d);
+        return 0;
+    case FIELD_BOOL:
+        if (json_bool_or(json, f->key, f->fallback != 0, &i, e) < 0)
+            return -1;
+        memcpy(at, &i, sizeof i);
+        return 0;
+    default:
+        i = (int)f->fallback;
+        memcpy(at, &i, sizeof i);
+        return v && !cJSON_IsNull(v) ? read_word(f, v, c, e) : 0;
+    }
+}
+
+static int check_refused(const cJSON *json, enum sampler_class kind, struct error *e)
+{
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        const cJSON *v = refused[i].classes & (1 << kind) ? json_get(json, refused[i].key) : NULL;
+        if (!v || cJSON_IsNull(v) || cJSON_IsFalse(v) || (cJSON_IsArray(v) && !v->child))
+            continue;
+        if (refused[i].only && cJSON_IsString(v) && !strcmp(v->valuestring, refused[i].only))
+            continue;
+        return error_set(e, HASTEN_EFILE, "%s of %s is not supported with this value", refused[i].key, classes[kind].class_name);
+    }
+    return 0;
+}
+
+static int read_betas(struct sampler_config *c, const cJSON *json, struct error *e)
+{
+    const cJSON *v = json_get(json, "trained_betas");
+    size_t count;
+    if (!v || cJSON_IsNull(v) || c->kind == SAMPLER_FLOW)
+        return 0;
+    if (json_get_doubles(json, "trained_betas", 0, 1, &c->betas, &count, e) < 0)
+        return -1;
+    if (count != (size_t)c->train_steps)
+        return error_set(e, HASTEN_EFILE, "trained_betas has %zu numbers, num_train_timesteps is %d", count, c->train_steps);
+    return 0;
+}
+
+/* Class of the file: "_class_name", -1 and an error when unknown. */
+static int class_of(const cJSON *json, struct error *e)
+{
+    const char *name;
+    if (json_string(json, "_class_name", &name, e) < 0)
+        return -1;
+    for (int i = 0; i < SAMPLER_CLASSES; i++)
+        if (!strcmp(name, classes[i].class_name))
+            return i;
+    return error_set(e, HASTEN_EFILE, "the sampler class '%s' is not supported", name);
+}
+
+static int is_flow(const struct sampler_config *c)
+{
+    return c->kind == SAMPLER_FLOW || c->prediction == PREDICT_FLOW || c->flow_sigmas;
+}
+
+/* Between the flow classes the shift has two names, and the prediction follows from the class. */
+static int convert_flow(struct sampler_config *c, const struct sampler_config *from, struct error *e)
+{
+    if (!is_flow(from)) {
+        if (c->kind == SAMPLER_FLOW)
+            return error_set(e, HASTEN_EUSAGE, "flow-euler is for flow models, this one predicts noise");
+        return 0;
+    }
+    if (c->kind != SAMPLER_FLOW && c->kind != SAMPLER_DPMPP && c->kind != SAMPLER_UNIPC)
+        return error_set(e, HASTEN_EUSAGE, "a flow model can use flow-euler, dpmpp-2m, dpmpp-1 and unipc");
+    c->flow_sigmas = c->kind != SAMPLER_FLOW;
+    c->shift = c->flow_shift = from->kind == SAMPLER_FLOW ? (from->uniform_sigmas ? 1 : from->shift) : from->flow_shift;
+    c->prediction = from->prediction;
+    return 0;
+}
+
+static int check(const struct sampler_config *c, struct error *e)
+{
+    if (c->kind == SAMPLER_PNDM && c->prediction != PREDICT_EPSILON && c->prediction != PREDICT_V)
+        return error_set(e, HASTEN_EFILE, "PNDM predicts epsilon or v_prediction only");
+    if (c->kind == SAMPLER_EULER_A && c->prediction == PREDICT_SAMPLE)
+        return error_set(e, HASTEN_EFILE, "Euler ancestral does not know the prediction type 'sample'");
+    if (c->prediction == PREDICT_FLOW && c->kind != SAMPLER_FLOW && c->kind != SAMPLER_DPMPP && c->kind != SAMPLER_UNIPC)
+        return error_set(e, HASTEN_EFILE, "%s does not know flow_prediction", classes[c->kind].class_name);
+    if (c->kind == SAMPLER_FLOW && c->prediction != PREDICT_FLOW && c->prediction != PREDICT_SAMPLE)
+        return error_set(e, HASTEN_EFILE, "flow matching predicts the flow or the sample");
+    if (c->flow_sigmas && c->prediction == PREDICT_EPSILON)
+        return error_set(e, HASTEN_EFILE, "use_flow_sigmas with epsilon prediction is not supported");
+    if (c->kind == SAMPLER_DPMPP && c->solver_order > 2)
+        return error_set(e, HASTEN_EFILE, "solver_order 3 of DPM-Solver++ is not supported");
+    if (c->karras && c->flow_sigmas)
+        return error_set(e, HASTEN_EFILE, "Karras sigmas of a flow model are not supported");
+    return 0;
+}
+
+static int read_as(struct sampler_config *c, const cJSON *json, enum sampler_class kind, struct error *e)
+{
+    *c = (struct sampler_config){.kind = kind, .flow_shift = 1, .shift = 1, .clip_range = 1, .solver_order = 2};
+    if (check_refused(json, kind, e) < 0)
+        return -1;
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (fields[i].classes & (1 << kind) && read_field(&fields[i], json, c, e) < 0)
+            return -1;
+    return read_betas(c, json, e);
+}
+
+int sampler_config_read(struct sampler_config *c, const cJSON *json, const char *name, struct error *e)
+{
+    struct sampler_config own = {0};
+    int kind = class_of(json, e), wanted = -1, first_order = name && !strcmp(name, "dpmpp-1");
+    *c = (struct sampler_config){0};
+    if (kind < 0 || read_as(&own, json, (enum sampler_class)kind, e) < 0 || (check(&own, e) < 0)) {
+        sampler_config_free(&own);
+        return error_under(e, "sampler");
+    }
+    for (int i = 0; name && i < SAMPLER_CLASSES; i++)
+        if (!strcmp(first_order ? "dpmpp-2m" : name, classes[i].short_name))
+            wanted = i;
+    if (name && wanted < 0) {
+        sampler_config_free(&own);
+        return error_set(e, HASTEN_EUSAGE,
+                         "unknown sampler '%s' (known: ddim ddpm pndm euler euler-a heun lms dpmpp-1 dpmpp-2m unipc lcm "
+                         "flow-euler)",
+                         name);
+    }
+    int status = 0;
+    if (!name || (wanted == kind && !first_order)) {
+        *c = own;
+        if (name && !strcmp(name, "dpmpp-2m"))
+            c->solver_order = 2;
+        return 0;
+    }
+    status = read_as(c, json, (enum sampler_class)wanted, e);
+    if (status == 0)
+        status = convert_flow(c, &own, e);
+    if (status == 0 && wanted == SAMPLER_DPMPP)
+        c->solver_order = first_order ? 1 : 2;
+    if (status == 0)
+        status = check(c, e);
+    sampler_config_free(&own);
+    if (status < 0)
+        sampler_config_free(c);
+    return status;
+}
+
+void sampler_config_free(struct sampler_config *c)
+{
+    mem_free(c->betas);
+    c->betas = NULL;
+}
