@@ -72,9 +72,38 @@ def frechet():
     return {"dim": dim, "a": flat(a), "b": flat(b), "mean_a": flat(ma), "cov_a": flat(ca), "distance": float(value)}
 
 
+def gram():
+    """Features of 5 samples over 7 calls, 6 rows, 10 channels in 4 groups; errors by forming every residual."""
+    samples, calls, rows, channels, groups = 5, 7, 6, 10, 4
+    first = [g * channels // groups for g in range(groups + 1)]
+    drift = np.cumsum(rng.normal(0, 0.3, (1, calls, 1, channels)), axis=1)
+    base = rng.normal(0, 1, (samples, 1, rows, channels))
+    x = base * (1 + 0.2 * np.arange(calls)[None, :, None, None]) + drift
+    x = short(x + rng.normal(0, 0.05, x.shape))
+    x64 = x.astype(np.float64)
+    reuse, corrected, l1 = (np.zeros((calls, calls)) for _ in range(3))
+    a, b = np.ones((calls, calls, groups)), np.zeros((calls, calls, groups))
+    for t in range(calls):
+        for s in range(t):
+            reuse[t, s] = ((x64[:, t] - x64[:, s]) ** 2).mean()
+            l1[t, s] = np.abs(x64[:, t] - x64[:, s]).sum()
+            total = 0
+            for g in range(groups):
+                u, v = (x64[:, k, :, first[g] : first[g + 1]].ravel() for k in (s, t))
+                a[t, s, g], b[t, s, g] = np.polyfit(u, v, 1)
+                total += ((v - a[t, s, g] * u - b[t, s, g]) ** 2).sum()
+            corrected[t, s] = total / (samples * rows * channels)
+    fit = [np.polyfit(x64[:, 1, :, c].ravel(), x64[:, 4, :, c].ravel(), 1) for c in range(channels)]
+    rest = [((x64[:, 4, :, c] - fit[c][0] * x64[:, 1, :, c] - fit[c][1]) ** 2).mean() for c in range(channels)]
+    channel = {"a": [f[0] for f in fit], "b": [f[1] for f in fit], "mse": float(np.mean(rest))}
+    return {"samples": samples, "calls": calls, "rows": rows, "channels": channels, "groups": groups, "x": flat(x),
+            "power": flat((x64**2).mean(axis=(0, 2, 3))), "reuse": flat(reuse), "corrected": flat(corrected),
+            "l1": flat(l1), "a": flat(a), "b": flat(b), "channel_1_to_4": channel}
+
+
 def main():
     with open(OUT, "w") as f:
-        json.dump({"ssim": ssim(), "distances": distances(), "eigen": eigen(), "frechet": frechet()}, f)
+        json.dump({"ssim": ssim(), "distances": distances(), "eigen": eigen(), "frechet": frechet(), "gram": gram()}, f)
         f.write("\n")
 
 

@@ -1,0 +1,317 @@
+/* Gram matrices, L1 pairs and correction lines against residuals that NumPy formed one by one (scripts/golden/methods.py). */
+#include "common/base/mem.h"
+#include "common/method/gram.h"
+#include "common/method/l1.h"
+#include "common/method/prng.h"
+#include "common/method/tests/golden.h"
+
+#include <math.h>
+
+#define GOLDEN "testdata/golden/methods.json"
+
+struct data {
+    cJSON *root;
+    const cJSON *g;
+    int samples, calls, rows, channels, groups;
+    float *x; /* samples x calls x rows x channels */
+    const float *features[16];
+};
+
+static struct data load(void)
+{
+    struct data d = {.root = golden_load(GOLDEN)};
+    d.g = golden_get(d.root, "gram");
+    d.samples = golden_int(d.g, "samples");
+    d.calls = golden_int(d.g, "calls");
+    d.rows = golden_int(d.g, "rows");
+    d.channels = golden_int(d.g, "channels");
+    d.groups = golden_int(d.g, "groups");
+    d.x = golden_floats(d.g, "x", NULL);
+    return d;
+}
+
+static void unload(struct data *d)
+{
+    free(d->x);
+    cJSON_Delete(d->root);
+}
+
+static int sample_size(const struct data *d) { return d->calls * d->rows * d->channels; }
+
+static void add_all(struct gram *g, const struct data *d, int begin, int end, struct team *team)
+{
+    for (int i = begin; i < end; i++)
+        ck_assert_int_eq(gram_add(g, d->x + i * sample_size(d), d->rows, team, NULL), 0);
+}
+
+/* Differences of sums of 300 squares of about 2: 1e-13 of them is what cancellation can cost. */
+static void check_table(const double *got, const cJSON *g, const char *key, int calls)
+{
+    double *want = golden_numbers(g, key, NULL);
+    for (int t = 0; t < calls; t++)
+        for (int s = 0; s <= t; s++)
+            ck_assert_double_eq_tol(got[t * calls + s], want[t * calls + s],
+                                    1e-12 * (1 + want[t * calls + s]));
+    free(want);
+}
+
+START_TEST(test_groups)
+{
+    const int shapes[][2] = {{10, 4}, {7, 32}, {1152, 32}, {320, 32}, {33, 32}, {1, 1}, {100, 7}};
+    for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
+        struct gram g = {0};
+        ck_assert_int_eq(gram_open(2, shapes[k][0], shapes[k][1], &g, NULL), 0);
+        int groups = shapes[k][1] < shapes[k][0] ? shapes[k][1] : shapes[k][0], count[32] = {0};
+        ck_assert_int_eq(g.groups, groups);
+        for (int c = 0; c < g.channels; c++) {
+            int group = gram_group(&g, c);
+            ck_assert(group >= 0 && group < groups);
+            ck_assert(c == 0 || group - gram_group(&g, c - 1) == 0 || group - gram_group(&g, c - 1) == 1);
+            count[group]++;
+        }
+        for (int i = 0; i < groups; i++) {
+            ck_assert_int_eq(count[i], gram_group_size(&g, i));
+            ck_assert(count[i] == g.channels / groups || count[i] == g.channels / groups + 1);
+        }
+        gram_free(&g);
+    }
+}
+END_TEST
+
+START_TEST(test_errors_and_coefficients)
+{
+    struct data d = load();
+    struct gram g = {0};
+    ck_assert_int_eq(gram_open(d.calls, d.channels, d.groups, &g, NULL), 0);
+    add_all(&g, &d, 0, d.samples, NULL);
+    double error[49], *power = golden_numbers(d.g, "power", NULL);
+    ck_assert_int_eq(gram_errors(&g, GRAM_REUSE, error, NULL), 0);
+    check_table(error, d.g, "reuse", d.calls);
+    ck_assert(isinf(error[1]));
+    ck_assert_double_eq(error[d.calls + 1], 0);
+    ck_assert_int_eq(gram_errors(&g, GRAM_CORRECTED, error, NULL), 0);
+    check_table(error, d.g, "corrected", d.calls);
+    ck_assert_int_eq(gram_errors(&g, GRAM_ZERO, error, NULL), 0);
+    double *a = golden_numbers(d.g, "a", NULL), *b = golden_numbers(d.g, "b", NULL);
+    for (int t = 0; t < d.calls; t++) {
+        ck_assert_double_eq_tol(gram_power(&g, t), power[t], 1e-12 * power[t]);
+        for (int s = 0; s < t; s++) {
+            ck_assert_double_eq_tol(error[t * d.calls + s], power[t], 1e-12 * power[t]);
+            float scale[4], offset[4];
+            gram_coefficients(&g, t, s, scale, offset);
+            for (int k = 0; k < d.groups; k++) {
+                int at = (t * d.calls + s) * d.groups + k;
+                ck_assert_double_eq_tol((double)scale[k], a[at],
+                                        1e-6 * fabs(a[at])); /* stored as floats */
+                ck_assert_double_eq_tol((double)offset[k], b[at], 1e-6 * (1 + fabs(b[at])));
+            }
+        }
+    }
+    free(a);
+    free(b);
+    free(power);
+    gram_free(&g);
+    unload(&d);
+}
+END_TEST
+
+START_TEST(test_team_call_order_and_merge)
+{
+    struct data d = load();
+    struct gram whole = {0}, threads = {0}, part = {0}, rest = {0};
+    struct team *team = team_open(3, NULL);
+    struct gram *all[] = {&whole, &threads, &part, &rest};
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(gram_open(d.calls, d.channels, d.groups, all[i], NULL), 0);
+    add_all(&whole, &d, 0, d.samples, NULL);
+    add_all(&threads, &d, 0, d.samples, team);
+    add_all(&part, &d, 0, 2, NULL);
+    add_all(&rest, &d, 2, d.samples, team);
+    gram_merge(&part, &rest);
+    size_t n = (size_t)d.groups * (size_t)d.calls, square = n * (size_t)d.calls;
+    ck_assert_mem_eq(whole.cross, threads.cross, square * sizeof(double));
+    ck_assert_mem_eq(whole.sum, threads.sum, n * sizeof(double));
+    ck_assert_mem_eq(whole.rows, part.rows, (size_t)d.calls * sizeof(int64_t));
+    for (size_t i = 0; i < square; i++)
+        ck_assert_double_eq_tol(whole.cross[i], part.cross[i], 1e-13 * fabs(whole.cross[i]) + 1e-14);
+    for (int i = 0; i < 4; i++)
+        gram_free(all[i]);
+    team_close(team);
+    unload(&d);
+}
+END_TEST
+
+START_TEST(test_gram_refusals)
+{
+    struct gram g = {0};
+    struct error e = {0};
+    double error[4];
+    float x[2][3] = {{1, 2, 3}, {1, INFINITY, 3}};
+    const float *features[2] = {x[0], x[1]};
+    ck_assert_int_eq(gram_open(2, 3, 2, &g, NULL), 0);
+    ck_assert_int_eq(gram_errors(&g, GRAM_REUSE, error, &e), -1); /* nothing was added */
+    e.code = 0;
+    ck_assert_int_eq(gram_add_call(&g, 0, features, 1, NULL, NULL), 0);
+    ck_assert_int_eq(gram_add_call(&g, 1, features, 1, NULL, &e), -1);
+    ck_assert_str_eq(e.text, "the feature at call 1 is not finite");
+    ck_assert_int_eq(g.rows[1], 0);
+    e.code = 0;
+    ck_assert_int_eq(gram_errors(&g, GRAM_REUSE, error, &e), -1); /* call 1 is missing */
+    x[1][1] = 2.5f;
+    ck_assert_int_eq(gram_add_call(&g, 1, features, 1, NULL, NULL), 0);
+    ck_assert_int_eq(gram_errors(&g, GRAM_REUSE, error, NULL), 0);
+    ck_assert_double_eq_tol(error[2], 0.25 / 3, 1e-15);
+    gram_free(&g);
+    size_t live = mem_live_blocks();
+    for (int k = 1; k <= 4; k++) {
+        char setting[32];
+        snprintf(setting, sizeof setting, "alloc:%d", k);
+        e.code = 0;
+        fault_set(setting);
+        ck_assert_int_eq(gram_open(2, 3, 2, &g, &e), -1);
+        fault_set(NULL);
+        ck_assert_int_eq(e.code, HASTEN_ENOMEM);
+        ck_assert_uint_eq(mem_live_blocks(), live);
+    }
+    ck_assert_int_eq(gram_open(0, 3, 2, &g, NULL), -1);
+}
+END_TEST
+
+START_TEST(test_l1)
+{
+    struct data d = load();
+    struct team *team = team_open(2, NULL);
+    double full[49], error[49];
+    for (int window = 1; window <= d.calls + 2; window++) {
+        struct l1_pairs p = {0}, q = {0};
+        ck_assert_int_eq(l1_open(d.calls, window, &p, NULL) | l1_open(d.calls, window, &q, NULL), 0);
+        for (int i = 0; i < d.samples; i++)
+            for (int t = 0; t < d.calls; t++) {
+                for (int k = 0; k < d.calls; k++)
+                    d.features[k] = d.x + i * sample_size(&d) + k * d.rows * d.channels;
+                ck_assert_int_eq(l1_add_call(i < 2 ? &p : &q, t, d.features, d.rows * d.channels,
+                                             i % 2 ? team : NULL, NULL),
+                                 0);
+            }
+        l1_merge(&p, &q);
+        l1_errors(&p, error);
+        double *want = golden_numbers(d.g, "l1", NULL);
+        for (int t = 0; t < d.calls; t++)
+            for (int s = 0; s < d.calls; s++) {
+                if (s <= t && t - s < window)
+                    ck_assert_double_eq_tol(error[t * d.calls + s], want[t * d.calls + s],
+                                            1e-12 * (1 + want[t * d.calls + s]));
+                else
+                    ck_assert(isinf(error[t * d.calls + s]));
+            }
+        if (window == d.calls)
+            memcpy(full, error, sizeof full);
+        free(want);
+        l1_free(&p);
+        l1_free(&q);
+    }
+    ck_assert_mem_eq(full, error, sizeof full); /* a longer window than there are calls changes nothing */
+    struct l1_pairs p = {0};
+    struct error e = {0};
+    float bad[2] = {0, NAN};
+    d.features[0] = bad;
+    ck_assert_int_eq(l1_open(2, 2, &p, NULL), 0);
+    ck_assert_int_eq(l1_add_call(&p, 0, d.features, 2, NULL, &e), -1);
+    ck_assert_double_eq(p.sum[0], 0);
+    l1_free(&p);
+    team_close(team);
+    unload(&d);
+}
+END_TEST
+
+START_TEST(test_correction_per_channel)
+{
+    struct data d = load();
+    const cJSON *g = golden_get(d.g, "channel_1_to_4");
+    struct correct c = {0}, half = {0};
+    float a[10], b[10], a2[10], b2[10];
+    double mse, *want_a = golden_numbers(g, "a", NULL), *want_b = golden_numbers(g, "b", NULL);
+    ck_assert_int_eq(correct_open(d.channels, &c, NULL) | correct_open(d.channels, &half, NULL), 0);
+    int call = d.rows * d.channels;
+    for (int i = 0; i < d.samples; i++) {
+        const float *x = d.x + i * sample_size(&d);
+        ck_assert_int_eq(correct_add(i < 3 ? &c : &half, x + call, x + 4 * call, d.rows, NULL), 0);
+    }
+    correct_merge(&c, &half);
+    correct_fit(&c, a, b, &mse);
+    for (int k = 0; k < d.channels; k++) {
+        ck_assert_double_eq_tol((double)a[k], want_a[k], 1e-6 * fabs(want_a[k]));
+        ck_assert_double_eq_tol((double)b[k], want_b[k], 1e-6 * (1 + fabs(want_b[k])));
+    }
+    ck_assert_double_eq_tol(mse, golden_number(g, "mse"), 1e-8 * mse); /* the ridge: 1e-9 */
+    /* As many groups as channels: the Gram matrices give the same lines. */
+    struct gram whole = {0};
+    ck_assert_int_eq(gram_open(d.calls, d.channels, d.channels, &whole, NULL), 0);
+    add_all(&whole, &d, 0, d.samples, NULL);
+    gram_coefficients(&whole, 4, 1, a2, b2);
+    for (int k = 0; k < d.channels; k++) {
+        ck_assert_float_eq_tol(a[k], a2[k], 1e-6f);
+        ck_assert_float_eq_tol(b[k], b2[k], 1e-6f);
+    }
+    gram_free(&whole);
+    correct_free(&c);
+    correct_free(&half);
+    free(want_a);
+    free(want_b);
+    unload(&d);
+}
+END_TEST
+
+START_TEST(test_lines_without_variance)
+{
+    /* x = 3 everywhere, y = 5 or 7: shift by 3, the scale stays 1. */
+    struct correct_sums s = {.n = 2, .x = 6, .y = 12, .xx = 18, .xy = 36, .yy = 74};
+    double a, b, mse;
+    correct_line(&s, &a, &b, &mse);
+    ck_assert_double_eq_tol(a, 1, 1e-12);
+    ck_assert_double_eq_tol(b, 3, 1e-12);
+    ck_assert_double_eq_tol(mse, 1, 1e-12);
+    /* All zero, and nothing at all. */
+    s = (struct correct_sums){.n = 4, .y = 8, .yy = 16};
+    correct_line(&s, &a, &b, &mse);
+    ck_assert_double_eq(a, 1);
+    ck_assert_double_eq(b, 2);
+    ck_assert_double_eq(mse, 0);
+    s = (struct correct_sums){0};
+    correct_line(&s, &a, &b, &mse);
+    ck_assert_double_eq(a, 1);
+    ck_assert_double_eq(b, 0);
+    /* A difference in the last bit of x must not become a scale: y - x would be fitted by a = 1e6 otherwise. */
+    struct correct c = {0};
+    float x[2] = {1, nextafterf(1, 2)}, y[2] = {1, 1.1f}, scale, offset;
+    ck_assert_int_eq(correct_open(1, &c, NULL), 0);
+    ck_assert_int_eq(correct_add(&c, x, y, 2, NULL), 0);
+    correct_fit(&c, &scale, &offset, NULL);
+    ck_assert_float_lt(fabsf(scale), 10);
+    struct error e = {0};
+    x[1] = NAN;
+    ck_assert_int_eq(correct_add(&c, y, x, 2, &e), -1);
+    ck_assert_ptr_nonnull(strstr(e.text, "row 1, channel 0"));
+    ck_assert_double_eq(c.sums[0].n, 2);
+    correct_free(&c);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("gram");
+    TCase *c = tcase_create("gram");
+    tcase_add_test(c, test_groups);
+    tcase_add_test(c, test_errors_and_coefficients);
+    tcase_add_test(c, test_team_call_order_and_merge);
+    tcase_add_test(c, test_gram_refusals);
+    tcase_add_test(c, test_l1);
+    tcase_add_test(c, test_correction_per_channel);
+    tcase_add_test(c, test_lines_without_variance);
+    suite_add_tcase(suite, c);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
