@@ -145,10 +145,26 @@ static int set_value(const struct tool_option *o, const char *text, struct error
     return -1;
 }
 
-/* getopt_long takes unambiguous beginnings; scripts should not. */
-static int is_whole_name(const char *word, const char *name)
+/* getopt_long takes unambiguous beginnings of long options; scripts should not. Refuse them before it sees them. */
+static int refuse_abbreviations(const struct table *x, int argc, char **argv, struct error *e)
 {
-    return strncmp(word, "--", 2) || (strncmp(word + 2, name, strlen(name)) == 0 && (!word[2 + strlen(name)] || word[2 + strlen(name)] == '='));
+    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+        const struct tool_option *found = NULL;
+        size_t length = strcspn(argv[i], "=");
+        int is_long = !strncmp(argv[i], "--", 2), known = !is_long;
+        for (int k = 0; k < x->count; k++) {
+            const struct tool_option *o = &x->option[k];
+            if (is_long ? strlen(o->name) == length - 2 && !strncmp(argv[i] + 2, o->name, length - 2)
+                        : argv[i][0] == '-' && argv[i][1] == o->letter && o->letter && !argv[i][2])
+                found = o;
+        }
+        known |= found || !strcmp(argv[i], "--help") || !strcmp(argv[i], "--version") || !strcmp(argv[i], "--complete");
+        if (!known)
+            return error_set(e, HASTEN_EUSAGE, "unknown option '%s'", argv[i]);
+        if (found && found->argument && !strchr(argv[i], '='))
+            i++;
+    }
+    return 0;
 }
 
 enum { HELP = 1000, VERSION, COMPLETE };
@@ -193,8 +209,10 @@ static int parse(struct tool_run *t, struct table *x, int argc, char **argv, str
 {
     struct getopt_arrays a = make_arrays(x);
     opterr = 0;
+    if (refuse_abbreviations(x, argc, argv, e) < 0)
+        return -1;
     for (;;) {
-        int at = optind > 0 ? optind : 1, code = getopt_long(argc, argv, a.letters, a.longs, NULL);
+        int code = getopt_long(argc, argv, a.letters, a.longs, NULL);
         if (code == -1)
             break;
         if (code == '?')
@@ -212,8 +230,6 @@ static int parse(struct tool_run *t, struct table *x, int argc, char **argv, str
             return -1;
         }
         int i = index_of(x, code);
-        if (code >= 2000 && !is_whole_name(argv[at], x->option[i].name))
-            return error_set(e, HASTEN_EUSAGE, "unknown option '%s' (did you mean --%s?)", argv[at], x->option[i].name);
         if (x->option[i].given++ && x->option[i].type != OPTION_LIST && x->option[i].type != OPTION_FLAG)
             return error_set(e, HASTEN_EUSAGE, "--%s is given twice", x->option[i].name);
         if (set_value(&x->option[i], optarg, e) < 0)
