@@ -1,0 +1,92 @@
+/* Which network calls of a trajectory are computed and which are served from a cache: problems, prices, solvers.
+ *
+ *     struct schedule_problem p = {.calls = 50, .actions = 2, .ms = ms, .error = error, .serve = 1,
+ *                                  .goal = SCHEDULE_MS, .limit = 0.5 * full_ms};
+ *     struct schedule s = {0};
+ *     const struct schedule_solver *solver = schedule_solver_find("dp");
+ *     if (solver->run(&p, &s, e) < 0) return -1;      // HASTEN_EGATE: not reachable, the text says what is
+ *     // s.action[t]: 0 = computed, else the action; s.refresh[t]: the call whose results are used
+ *     schedule_free(&s);
+ *
+ * The model is additive: a served call costs its milliseconds and adds gain[t] * error[action][t][last refresh]. "Exact" means
+ * exact for this model. The first call is always computed. Solvers are deterministic; between schedules of equal
+ * price the one whose list of actions comes first in the dictionary wins (0, a refresh, comes before 1). */
+#ifndef HASTEN_METHOD_SCHEDULE_H
+#define HASTEN_METHOD_SCHEDULE_H
+
+#include "common/base/error.h"
+
+enum { SCHEDULE_CALLS_MAX = 1024, SCHEDULE_ACTIONS_MAX = 64 };
+
+enum schedule_goal {
+    SCHEDULE_FIXED, /* interval says it all (uniform, cachequant) */
+    SCHEDULE_REFRESHES, /* exactly `refreshes` computed calls, least error */
+    SCHEDULE_MS, /* least error with ms <= limit */
+    SCHEDULE_ERROR, /* least ms with error <= limit */
+};
+
+struct schedule_problem {
+    int calls; /* T, 1 .. SCHEDULE_CALLS_MAX */
+    int actions; /* 1 .. SCHEDULE_ACTIONS_MAX; action 0 computes everything */
+    const double *ms; /* actions x calls, finite, >= 0 */
+    const double
+        *error; /* actions x calls x calls: [action][t][s] for s < t, >= 0; INFINITY: not allowed.
+                          * Action 0's part is not read (its error is 0); NULL when there is only action 0 */
+    const double
+        *gain; /* calls, finite, >= 0: what a unit of error at call t does to the picture; NULL: 1 */
+    int serve; /* for uniform, cachequant and dp: the one action besides 0; 0: each in turn, the best wins */
+    enum schedule_goal goal;
+    int refreshes;
+    double limit; /* kept up to a relative 1e-9, so that a sum in another order still fits */
+    int interval; /* N of uniform and cachequant, 1 .. calls; 0: chosen by the goal */
+    int max_run; /* dp and front: most served calls in a row; 0: any number */
+    int labels; /* front: most labels in a state, at least 2; 0: what fits into about 200 MB */
+};
+
+struct schedule {
+    int calls;
+    int *action, *refresh; /* calls each, from mem_array */
+    int refreshes;
+    double error, ms; /* predicted */
+    int exact; /* 1: no schedule is better for the goal under the additive model and the actions allowed */
+};
+
+void schedule_free(struct schedule *s); /* leaves it empty */
+
+/* The price of any list of actions: fills refreshes, error, ms and refresh (may be NULL). error is INFINITY when a
+ * served call is not allowed. HASTEN_EFILE: an action out of range, or the first is not 0. */
+int schedule_price(const struct schedule_problem *p, const int *action, int *refresh, int *refreshes,
+                   double *error, double *ms, struct error *e) HASTEN_CHECKED;
+
+struct schedule_solver {
+    const char *name, *summary;
+    /* *out must be empty. HASTEN_EFILE: a bad table; HASTEN_EUSAGE: a goal that the solver does not know or a number
+     * out of range; HASTEN_EGATE: the goal cannot be reached; the text says what is the nearest. */
+    int (*run)(const struct schedule_problem *p, struct schedule *out, struct error *e);
+};
+
+/* Ends with an entry whose name is NULL. */
+extern const struct schedule_solver schedule_solvers[];
+const struct schedule_solver *schedule_solver_find(const char *name); /* NULL: unknown */
+
+/* uniform: calls 0, N, 2N, ... are computed.
+ * cachequant: segments of ceil(N/2) .. 2N calls (clipped to T), exactly K = ceil(T/N) of them or as many as asked for, least
+ *     error by dynamic programming (CacheQuant, arXiv 2503.01323; there error[t][s] = |X_t - X_s|_1 of l1.h, without gain).
+ *     With a goal but no interval: the best over all N.
+ * dp: any segments; the best for every number of refreshes in one program over (call, refreshes left), then the goal. Exact when
+ *     one action serves and no call's milliseconds differ from another's.
+ * front: labels (ms, error) per call and last refresh, dominated ones dropped: exact for any actions and times, unless
+ *     there are so many that they must be thinned (then exact = 0). Not for SCHEDULE_REFRESHES. */
+
+/* The least error for exactly k computed calls with action `serve` (not 0) for the others, and the milliseconds of that schedule:
+ * error[k] and ms[k] for k = 0 .. calls, INFINITY where there is none. Heeds max_run; goal and interval do not matter. */
+int schedule_by_refreshes(const struct schedule_problem *p, int serve, double *error, double *ms,
+                          struct error *e) HASTEN_CHECKED;
+
+/* The whole front of (ms, error), fastest first: *count schedules in an array from mem_array; free each, then the array
+ * (or schedule_front_free). A goal SCHEDULE_MS or SCHEDULE_ERROR leaves out what is beyond its limit. */
+int schedule_front(const struct schedule_problem *p, struct schedule **out, int *count,
+                   struct error *e) HASTEN_CHECKED;
+void schedule_front_free(struct schedule *schedules, int count);
+
+#endif

@@ -1,0 +1,59 @@
+/* What the schedule solvers share; see schedule.h. */
+#ifndef HASTEN_METHOD_SCHEDULE_PARTS_H
+#define HASTEN_METHOD_SCHEDULE_PARTS_H
+
+#include "common/method/schedule.h"
+#include <math.h>
+#include <stddef.h>
+
+int schedule_solve_uniform(const struct schedule_problem *p, struct schedule *out, struct error *e);
+int schedule_solve_cachequant(const struct schedule_problem *p, struct schedule *out, struct error *e);
+int schedule_solve_dp(const struct schedule_problem *p, struct schedule *out, struct error *e);
+int schedule_solve_front(const struct schedule_problem *p, struct schedule *out, struct error *e);
+
+/* Every number of the problem; interval and serve too. */
+int schedule_check(const struct schedule_problem *p, struct error *e) HASTEN_CHECKED;
+
+/* The weighted error of serving call t by an action out of refresh s. */
+static inline double schedule_cost(const struct schedule_problem *p, int action, int t, int s)
+{
+    size_t calls = (size_t)p->calls;
+    double error = action ? p->error[((size_t)action * calls + (size_t)t) * calls + (size_t)s] : 0;
+    return p->gain && isfinite(error) ? p->gain[t] * error : error;
+}
+
+/* Is this within the goal's limit? */
+int schedule_meets(const struct schedule_problem *p, int refreshes, double error, double ms);
+
+/* Solvers offer schedules; the best that meets the goal is kept, and beside it the nearest that does not. Of equal ones the
+ * first in the dictionary is kept. */
+struct schedule_choice {
+    struct schedule best; /* best.action NULL: none yet */
+    int any; /* something that is allowed was offered */
+    int near_refreshes;
+    double near_error, near_ms;
+};
+
+int schedule_offer(struct schedule_choice *c, const struct schedule_problem *p, const int *action,
+                   struct error *e) HASTEN_CHECKED;
+/* Hand the best over, or say what is nearest. The choice is empty afterwards. */
+int schedule_choose(struct schedule_choice *c, const struct schedule_problem *p, struct schedule *out,
+                    struct error *e);
+void schedule_drop(struct schedule_choice *c);
+
+/* The range of actions to try for a solver that serves with one: first <= action <= last. */
+void schedule_serve_range(const struct schedule_problem *p, int *first, int *last);
+
+/* Least total error of covering calls i .. T-1 with exactly k segments that begin at i, by segments of low .. high calls. */
+struct schedule_segments {
+    int calls, most; /* k goes from 1 to most */
+    double *least; /* (most + 1) x (calls + 1): [k][i]; INFINITY: impossible */
+    int *next; /* where the first of them ends */
+};
+int schedule_segments_open(const struct schedule_problem *p, int serve, int low, int high, int most,
+                           struct schedule_segments *g, struct error *e) HASTEN_CHECKED;
+void schedule_segments_free(struct schedule_segments *g);
+/* The actions of the best with k segments; 0 when there is none, else 1. */
+int schedule_segments_read(const struct schedule_segments *g, int k, int serve, int *action);
+
+#endif

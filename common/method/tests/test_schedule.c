@@ -1,0 +1,582 @@
+/* The schedule solvers against enumeration of every schedule, with tables of random reals (no ties) and of small integers (many
+ * ties, exact sums). */
+#include "common/base/mem.h"
+#include "common/method/l1.h"
+#include "common/method/prng.h"
+#include "common/method/schedule.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { T_MAX = 12, A_MAX = 4 };
+
+struct tables {
+    struct schedule_problem p;
+    double ms[A_MAX * T_MAX], error[A_MAX * T_MAX * T_MAX], gain[T_MAX];
+};
+
+/* whole: small integers; even: the same time at every call. Times are binary fractions: the sum of as many equal ones is
+ * the same in any order. */
+static void fill(struct tables *x, struct prng *r, int calls, int actions, int whole, int even)
+{
+    memset(x, 0, sizeof *x);
+    x->p = (struct schedule_problem){
+        .calls = calls, .actions = actions, .ms = x->ms, .error = x->error, .gain = x->gain};
+    for (int a = 0; a < actions; a++)
+        for (int t = 0; t < calls; t++) {
+            double ms = whole ? (double)prng_below(r, 4) + (a ? 0 : 3)
+                              : (double)(1 + prng_below(r, 999) + (a ? 0 : 500)) / 256;
+            x->ms[a * calls + t] = even && t ? x->ms[a * calls] : ms;
+        }
+    for (int a = 0; a < actions; a++)
+        for (int t = 0; t < calls; t++)
+            for (int s = 0; s < t; s++) {
+                double *e = &x->error[(a * calls + t) * calls + s];
+                *e = whole ? (double)prng_below(r, 4) : prng_unit(r) * (t - s);
+                if (prng_below(r, 12) == 0)
+                    *e = INFINITY;
+            }
+    for (int t = 0; t < calls; t++)
+        x->gain[t] = whole ? 1 + (double)prng_below(r, 2) : 0.1 + prng_unit(r);
+}
+
+struct priced {
+    int action[T_MAX], refreshes, longest, shortest; /* segments */
+    double error, ms;
+};
+
+/* From the end, unlike the library: sums in another order. */
+static void price(const struct tables *x, struct priced *s)
+{
+    int calls = x->p.calls, last = calls;
+    s->error = s->ms = s->refreshes = s->longest = 0;
+    s->shortest = calls;
+    for (int t = calls - 1; t >= 0; t--) {
+        int a = s->action[t], from = t;
+        s->ms += x->ms[a * calls + t];
+        if (a == 0) {
+            s->refreshes++;
+            s->longest = last - t > s->longest ? last - t : s->longest;
+            s->shortest = last - t < s->shortest ? last - t : s->shortest;
+            last = t;
+            continue;
+        }
+        while (s->action[from])
+            from--;
+        s->error += x->gain[t] * x->error[(a * calls + t) * calls + from];
+    }
+}
+
+/* The next list of actions in the order of the dictionary; 0 after the last. only: the one action besides 0, or 0: any. */
+static int next(int *action, int calls, int actions, int only)
+{
+    for (int t = calls - 1; t > 0; t--) {
+        if (only ? action[t] == 0 : action[t] + 1 < actions) {
+            action[t] = only ? only : action[t] + 1;
+            return 1;
+        }
+        action[t] = 0;
+    }
+    return 0;
+}
+
+struct rules {
+    int only, low, high; /* segment lengths */
+};
+
+/* The best by the goal, found by looking at all; 0 when none meets it. */
+static int enumerate(const struct tables *x, struct rules rules, struct priced *best)
+{
+    const struct schedule_problem *p = &x->p;
+    struct priced s = {0};
+    int found = 0;
+    do {
+        price(x, &s);
+        if (!isfinite(s.error) || s.longest > rules.high || s.shortest < rules.low)
+            continue;
+        double limit = p->limit * (1 + 1e-9);
+        if ((p->goal == SCHEDULE_REFRESHES && s.refreshes != p->refreshes) ||
+            (p->goal == SCHEDULE_MS && s.ms > limit) || (p->goal == SCHEDULE_ERROR && s.error > limit))
+            continue;
+        int better = p->goal == SCHEDULE_ERROR
+                         ? s.ms < best->ms || (s.ms == best->ms && s.error < best->error)
+                         : s.error < best->error || (s.error == best->error && s.ms < best->ms);
+        if (!found || better)
+            *best = s;
+        found = 1;
+    } while (next(s.action, p->calls, p->actions, rules.only));
+    return found;
+}
+
+static void check_same(const struct tables *x, const struct schedule *got, const struct priced *want,
+                       const char *name)
+{
+    const struct schedule_problem *p = &x->p;
+    for (int t = 0; t < p->calls; t++)
+        ck_assert_msg(got->action[t] == want->action[t],
+                      "%s, T %d, call %d: action %d, by enumeration %d", name, p->calls, t,
+                      got->action[t], want->action[t]);
+    for (int t = 0, last = 0; t < p->calls; t++) {
+        last = want->action[t] ? last : t;
+        ck_assert_int_eq(got->refresh[t], last);
+    }
+    ck_assert_int_eq(got->refreshes, want->refreshes);
+    ck_assert_double_eq_tol(got->error, want->error, 1e-12 * (1 + want->error));
+    ck_assert_double_eq_tol(got->ms, want->ms, 1e-12 * (1 + want->ms));
+}
+
+/* Run one solver and the enumeration; both must agree, also that nothing is possible. */
+static int compare(struct tables *x, const char *name, struct rules rules)
+{
+    struct schedule got = {0};
+    struct priced want = {0};
+    struct error e = {0};
+    int possible = enumerate(x, rules, &want);
+    int status = schedule_solver_find(name)->run(&x->p, &got, &e);
+    ck_assert_msg(status == (possible ? 0 : -1), "%s, T %d: status %d, possible %d: %s", name, x->p.calls,
+                  status, possible, e.text);
+    if (possible)
+        check_same(x, &got, &want, name);
+    else
+        ck_assert_int_eq(e.code, HASTEN_EGATE);
+    schedule_free(&got);
+    return possible;
+}
+
+static double random_limit(const struct tables *x, struct prng *r, int whole)
+{
+    double full = 0;
+    for (int t = 0; t < x->p.calls; t++)
+        full += x->p.goal == SCHEDULE_MS ? x->ms[t] : 0.4;
+    double limit = full * prng_unit(r);
+    return whole ? floor(limit) : limit;
+}
+
+START_TEST(test_dp_equals_enumeration)
+{
+    struct prng r = {1};
+    struct tables x;
+    int possible = 0, runs = 0;
+    for (int calls = 1; calls <= T_MAX; calls++)
+        for (int round = 0; round < 8; round++) {
+            int whole = round & 1;
+            fill(&x, &r, calls, 3, whole, 1);
+            x.p.serve = 1 + (round >> 1 & 1);
+            x.p.max_run = round < 4 ? 0 : 1 + (int)prng_below(&r, calls);
+            struct rules rules = {x.p.serve, 1, x.p.max_run ? x.p.max_run + 1 : calls};
+            x.p.goal = SCHEDULE_REFRESHES;
+            for (x.p.refreshes = 1; x.p.refreshes <= calls; x.p.refreshes++, runs++)
+                possible += compare(&x, "dp", rules);
+            for (x.p.goal = SCHEDULE_MS; x.p.goal <= SCHEDULE_ERROR; x.p.goal++, runs++) {
+                x.p.limit = random_limit(&x, &r, whole);
+                possible += compare(&x, "dp", rules);
+            }
+        }
+    ck_assert_int_gt(possible, runs / 2);
+    ck_assert_int_lt(possible, runs); /* the impossible was met as well */
+}
+END_TEST
+
+START_TEST(test_front_equals_enumeration)
+{
+    struct prng r = {2};
+    struct tables x;
+    int possible = 0, runs = 0;
+    for (int actions = 1; actions <= 4; actions++)
+        for (int calls = 1; calls <= (actions == 2 ? T_MAX : actions == 3 ? 8 : 6); calls++)
+            for (int round = 0; round < 12; round++) {
+                int whole = round & 1;
+                fill(&x, &r, calls, actions, whole, round & 2);
+                x.p.max_run = round < 8 ? 0 : 1 + (int)prng_below(&r, calls);
+                struct rules rules = {0, 1, x.p.max_run ? x.p.max_run + 1 : calls};
+                for (x.p.goal = SCHEDULE_MS; x.p.goal <= SCHEDULE_ERROR; x.p.goal++, runs++) {
+                    x.p.limit = random_limit(&x, &r, whole);
+                    possible += compare(&x, "front", rules);
+                }
+            }
+    ck_assert_int_gt(possible, runs / 2);
+    ck_assert_int_lt(possible, runs);
+}
+END_TEST
+
+/* Every point of the front is the best for its own milliseconds, and no schedule is missing. */
+START_TEST(test_whole_front)
+{
+    struct prng r = {3};
+    struct tables x;
+    for (int round = 0; round < 20; round++) {
+        int whole = round & 1, count;
+        fill(&x, &r, 7, 3, whole, 0);
+        struct schedule *front;
+        ck_assert_int_eq(schedule_front(&x.p, &front, &count, NULL), 0);
+        struct priced s = {0};
+        int on_front = 0;
+        do {
+            price(&x, &s);
+            int covered = !isfinite(s.error);
+            for (int i = 0; i < count && !covered; i++)
+                covered = front[i].ms <= s.ms + 1e-12 && front[i].error <= s.error + 1e-12;
+            ck_assert_msg(covered, "(%g ms, %g) is better than the front", s.ms, s.error);
+            for (int i = 0; i < count; i++)
+                on_front += memcmp(front[i].action, s.action, 7 * sizeof *s.action) == 0;
+        } while (next(s.action, 7, 3, 0));
+        ck_assert_int_eq(on_front, count); /* each is a schedule, none is there twice */
+        for (int i = 1; i < count; i++) {
+            ck_assert_double_gt(front[i].ms, front[i - 1].ms);
+            ck_assert_double_lt(front[i].error, front[i - 1].error);
+            ck_assert_int_eq(front[i].exact, 1);
+        }
+        schedule_front_free(front, count);
+    }
+}
+END_TEST
+
+START_TEST(test_cachequant_equals_enumeration)
+{
+    struct prng r = {4};
+    struct tables x;
+    int possible = 0;
+    for (int calls = 1; calls <= T_MAX; calls++)
+        for (int n = 1; n <= calls; n++)
+            for (int round = 0; round < 4; round++) {
+                fill(&x, &r, calls, 2, round & 1, 1);
+                int low = (n + 1) / 2, high = 2 * n < calls ? 2 * n : calls;
+                x.p.interval = n;
+                /* K = ceil(T / N); the enumeration gets the same as a number of refreshes. */
+                struct tables y = x;
+                y.p.ms = y.ms, y.p.error = y.error, y.p.gain = y.gain;
+                y.p.goal = SCHEDULE_REFRESHES;
+                y.p.refreshes = (calls + n - 1) / n;
+                struct priced want = {0};
+                struct schedule got = {0};
+                struct error e = {0};
+                int there = enumerate(&y, (struct rules){1, low, high}, &want);
+                ck_assert_int_eq(schedule_solver_find("cachequant")->run(&x.p, &got, &e), there ? 0 : -1);
+                if (there)
+                    check_same(&x, &got, &want, "cachequant");
+                possible += there;
+                schedule_free(&got);
+                /* Any other number of segments, with the same bounds. */
+                y.p.refreshes = 1 + (int)prng_below(&r, calls);
+                y.p.interval = n;
+                there = enumerate(&y, (struct rules){1, low, high}, &want);
+                e.code = 0;
+                ck_assert_int_eq(schedule_solver_find("cachequant")->run(&y.p, &got, &e), there ? 0 : -1);
+                if (there)
+                    check_same(&y, &got, &want, "cachequant");
+                else
+                    ck_assert_int_eq(e.code, HASTEN_EGATE);
+                schedule_free(&got);
+            }
+    ck_assert_int_gt(possible, 200);
+}
+END_TEST
+
+START_TEST(test_cachequant_says_what_is_possible)
+{
+    struct prng r = {5};
+    struct tables x;
+    struct schedule got = {0};
+    struct error e = {0};
+    fill(&x, &r, 12, 2, 1, 1);
+    x.p.goal = SCHEDULE_REFRESHES;
+    x.p.interval = 5; /* segments of 3 to 10 */
+    x.p.refreshes = 5;
+    ck_assert_int_eq(schedule_solver_find("cachequant")->run(&x.p, &got, &e), -1);
+    ck_assert_str_eq(
+        e.text,
+        "12 calls cannot be cut into 5 segments of 3 to 10 calls (interval 5): the nearest number is 4");
+    e.code = 0;
+    x.p.refreshes = 1;
+    ck_assert_int_eq(schedule_solver_find("cachequant")->run(&x.p, &got, &e), -1);
+    ck_assert_ptr_nonnull(strstr(e.text, "nearest number is 2"));
+    ck_assert_ptr_null(got.action);
+}
+END_TEST
+
+/* The published procedure, restated: forward table L[n][k] with D(i, j) summed from absolute differences of features. */
+static double published_cost(const float *x, int width, int calls, int n)
+{
+    int k_all = (calls + n - 1) / n, low = n / 2 + n % 2, high = 2 * n;
+    double table[T_MAX + 1][T_MAX + 1];
+    for (int m = 0; m <= calls; m++)
+        for (int k = 1; k <= k_all; k++) {
+            table[m][k] = INFINITY;
+            for (int j = k == 1 ? 0 : 1; j < m; j++) {
+                if (m - j < low || m - j > high || (k == 1 && j > 0))
+                    continue;
+                double d = k == 1 ? 0 : table[j][k - 1];
+                for (int t = j; t < m; t++)
+                    for (int i = 0; i < width; i++)
+                        d += fabs((double)x[t * width + i] - (double)x[j * width + i]);
+                table[m][k] = d < table[m][k] ? d : table[m][k];
+            }
+        }
+    return table[calls][k_all];
+}
+
+START_TEST(test_cachequant_on_features)
+{
+    enum { CALLS = 12, WIDTH = 20 };
+    struct prng r = {6};
+    float x[CALLS * WIDTH];
+    const float *features[CALLS];
+    double ms[2 * CALLS], error[2 * CALLS * CALLS] = {0};
+    for (int t = 0; t < CALLS; t++) {
+        features[t] = x + t * WIDTH;
+        ms[t] = 2;
+        ms[CALLS + t] = 1;
+        for (int i = 0; i < WIDTH; i++)
+            x[t * WIDTH + i] =
+                (t ? x[(t - 1) * WIDTH + i] : 0) + (float)prng_unit(&r) * (float)((t * 5) % 7);
+    }
+    for (int n = 1; n <= 4; n++) {
+        struct l1_pairs pairs = {0};
+        ck_assert_int_eq(l1_open(CALLS, 2 * n, &pairs, NULL), 0);
+        for (int t = 0; t < CALLS; t++)
+            ck_assert_int_eq(l1_add_call(&pairs, t, features, WIDTH, NULL, NULL), 0);
+        l1_errors(&pairs, error + CALLS * CALLS);
+        l1_free(&pairs);
+        struct schedule_problem p = {
+            .calls = CALLS, .actions = 2, .ms = ms, .error = error, .serve = 1, .interval = n};
+        struct schedule s = {0};
+        struct error e = {0};
+        ck_assert_msg(schedule_solver_find("cachequant")->run(&p, &s, &e) == 0, "%s", e.text);
+        double want = published_cost(x, WIDTH, CALLS, n);
+        ck_assert_double_eq_tol(s.error, want, 1e-12 * (1 + want));
+        ck_assert_int_eq(s.refreshes, CALLS / n);
+        ck_assert_double_eq(s.ms, CALLS + CALLS / n);
+        schedule_free(&s);
+    }
+}
+END_TEST
+
+START_TEST(test_uniform)
+{
+    struct prng r = {7};
+    struct tables x;
+    struct schedule s = {0};
+    struct error e = {0};
+    fill(&x, &r, 10, 2, 1, 1);
+    for (int i = 0; i < 2 * 10 * 10; i++)
+        x.error[i] = 1;
+    x.ms[10] = 1; /* at call 0, never used */
+    for (int t = 0; t < 10; t++) {
+        x.ms[t] = 4;
+        x.ms[10 + t] = 1;
+        x.gain[t] = t;
+    }
+    const struct schedule_solver *solver = schedule_solver_find("uniform");
+    x.p.interval = 4;
+    ck_assert_int_eq(solver->run(&x.p, &s, &e), 0);
+    const int want[10] = {0, 1, 1, 1, 0, 1, 1, 1, 0, 1}, refresh[10] = {0, 0, 0, 0, 4, 4, 4, 4, 8, 8};
+    ck_assert_mem_eq(s.action, want, sizeof want);
+    ck_assert_mem_eq(s.refresh, refresh, sizeof refresh);
+    ck_assert_double_eq(s.ms, 3 * 4 + 7);
+    ck_assert_double_eq(s.error, 45 - 12);
+    ck_assert_int_eq(s.exact, 0);
+    schedule_free(&s);
+    /* 25 ms: five computed calls, so every second. */
+    x.p.interval = 0;
+    x.p.goal = SCHEDULE_MS;
+    x.p.limit = 25;
+    ck_assert_int_eq(solver->run(&x.p, &s, &e), 0);
+    ck_assert_int_eq(s.refreshes, 5);
+    ck_assert_double_eq(s.ms, 25);
+    schedule_free(&s);
+    x.p.limit = 12;
+    ck_assert_int_eq(solver->run(&x.p, &s, &e), -1);
+    ck_assert_int_eq(e.code, HASTEN_EGATE);
+    ck_assert_str_eq(e.text, "no schedule takes at most 12 ms, the fastest takes 13 ms");
+    e.code = 0;
+    x.p.goal = SCHEDULE_REFRESHES;
+    x.p.refreshes = 6; /* intervals give 10, 5, 4, 3, 2 and 1 */
+    ck_assert_int_eq(solver->run(&x.p, &s, &e), -1);
+    ck_assert_ptr_nonnull(strstr(e.text, "the nearest computes 5"));
+    e.code = 0;
+    x.p.goal = SCHEDULE_FIXED;
+    ck_assert_int_eq(solver->run(&x.p, &s, &e), -1);
+    ck_assert_int_eq(e.code, HASTEN_EUSAGE);
+}
+END_TEST
+
+START_TEST(test_all_numbers_of_refreshes)
+{
+    struct prng r = {8};
+    struct tables x;
+    fill(&x, &r, 10, 3, 0, 0);
+    double error[11], ms[11];
+    ck_assert_int_eq(schedule_by_refreshes(&x.p, 2, error, ms, NULL), 0);
+    ck_assert(isinf(error[0]) && isinf(ms[0]));
+    x.p.goal = SCHEDULE_REFRESHES;
+    for (int k = 1; k <= 10; k++) {
+        struct priced want = {0};
+        x.p.refreshes = k;
+        if (enumerate(&x, (struct rules){2, 1, 10}, &want)) {
+            ck_assert_double_eq_tol(error[k], want.error, 1e-12 * (1 + want.error));
+            ck_assert_double_eq_tol(ms[k], want.ms, 1e-12 * want.ms);
+        } else {
+            ck_assert(isinf(error[k]));
+        }
+    }
+    ck_assert_double_eq(error[10], 0);
+}
+END_TEST
+
+START_TEST(test_long_trajectories)
+{
+    /* 100 calls: dp and front agree where both are exact; nothing takes long. */
+    enum { CALLS = 100 };
+    struct prng r = {9};
+    double *error = calloc(2 * CALLS * CALLS, sizeof *error), ms[2 * CALLS], gain[CALLS];
+    for (int t = 0; t < CALLS; t++) {
+        ms[t] = 10;
+        ms[CALLS + t] = 3;
+        gain[t] = exp(-t / 20.0);
+        for (int s = 0; s < t; s++)
+            error[(CALLS + t) * CALLS + s] = (t - s) * (1 + prng_unit(&r));
+    }
+    struct schedule_problem p = {.calls = CALLS,
+                                 .actions = 2,
+                                 .ms = ms,
+                                 .error = error,
+                                 .gain = gain,
+                                 .goal = SCHEDULE_MS,
+                                 .limit = 500};
+    struct schedule a = {0}, b = {0};
+    ck_assert_int_eq(schedule_solver_find("dp")->run(&p, &a, NULL), 0);
+    ck_assert_int_eq(schedule_solver_find("front")->run(&p, &b, NULL), 0);
+    ck_assert_int_eq(a.exact, 1);
+    ck_assert_int_eq(b.exact, 1);
+    ck_assert_mem_eq(a.action, b.action, CALLS * sizeof *a.action);
+    ck_assert_int_eq(a.refreshes, 28);
+    schedule_free(&a);
+    schedule_free(&b);
+    /* Random times: dp is no longer exact, front is; with few labels it says that it is not, and keeps the limit. */
+    for (int t = 0; t < 2 * CALLS; t++)
+        ms[t] += prng_unit(&r);
+    ck_assert_int_eq(schedule_solver_find("dp")->run(&p, &a, NULL), 0);
+    ck_assert_int_eq(schedule_solver_find("front")->run(&p, &b, NULL), 0);
+    ck_assert_int_eq(a.exact, 0);
+    ck_assert_int_eq(b.exact, 1);
+    ck_assert_double_le(b.ms, 500);
+    ck_assert_double_lt(b.error, a.error);
+    double best = b.error;
+    schedule_free(&b);
+    p.labels = 40;
+    ck_assert_int_eq(schedule_solver_find("front")->run(&p, &b, NULL), 0);
+    ck_assert_int_eq(b.exact, 0);
+    ck_assert_double_le(b.ms, 500);
+    ck_assert_double_ge(b.error, best);
+    ck_assert_double_le(b.error, best * 1.1);
+    schedule_free(&a);
+    schedule_free(&b);
+    free(error);
+}
+END_TEST
+
+START_TEST(test_bad_problems)
+{
+    struct prng r = {10};
+    struct tables good, x;
+    fill(&good, &r, 5, 2, 1, 1);
+    good.p.goal = SCHEDULE_MS;
+    good.p.limit = 10;
+    const struct schedule_solver *solver = schedule_solver_find("dp");
+    for (int k = 0; k < 9; k++) {
+        x = good;
+        x.p.ms = x.ms, x.p.error = x.error, x.p.gain = x.gain;
+        switch (k) {
+        case 0:
+            x.p.calls = 0;
+            break;
+        case 1:
+            x.p.calls = SCHEDULE_CALLS_MAX + 1;
+            break;
+        case 2:
+            x.p.actions = 0;
+            break;
+        case 3:
+            x.p.serve = 2;
+            break;
+        case 4:
+            x.ms[3] = NAN;
+            break;
+        case 5:
+            x.error[25 + 10] = -1;
+            break;
+        case 6:
+            x.error[25 + 10] = NAN;
+            break;
+        case 7:
+            x.gain[2] = INFINITY;
+            break;
+        case 8:
+            x.p.limit = NAN;
+            break;
+        }
+        struct schedule s = {0};
+        struct error e = {0};
+        ck_assert_msg(solver->run(&x.p, &s, &e) == -1, "case %d", k);
+        ck_assert_int_eq(e.code, k < 4 || k == 8 ? HASTEN_EUSAGE : HASTEN_EFILE);
+        ck_assert_ptr_null(s.action);
+    }
+    int refreshes, wrong[5] = {0, 1, 2, 0, 0}, served[5] = {1, 0, 0, 0, 0};
+    double error, ms;
+    ck_assert_int_eq(schedule_price(&good.p, wrong, NULL, &refreshes, &error, &ms, NULL), -1);
+    ck_assert_int_eq(schedule_price(&good.p, served, NULL, &refreshes, &error, &ms, NULL), -1);
+    ck_assert_ptr_null(schedule_solver_find("magic"));
+}
+END_TEST
+
+START_TEST(test_allocations_fail)
+{
+    struct prng r = {11};
+    struct tables x;
+    fill(&x, &r, 8, 3, 0, 1);
+    size_t live = mem_live_blocks();
+    for (const struct schedule_solver *solver = schedule_solvers; solver->name; solver++)
+        for (int k = 1, done = 0; !done; k++) {
+            char setting[32];
+            struct schedule s = {0};
+            struct error e = {0};
+            snprintf(setting, sizeof setting, "alloc:%d", k);
+            x.p.goal = SCHEDULE_MS;
+            x.p.limit = 100;
+            fault_set(setting);
+            done = solver->run(&x.p, &s, &e) == 0;
+            fault_set(NULL);
+            ck_assert_msg(done || e.code == HASTEN_ENOMEM, "%s: %s", solver->name, e.text);
+            ck_assert_msg(!done || k > 3, "%s hides that allocation %d failed", solver->name, k);
+            schedule_free(&s);
+            ck_assert_uint_eq(mem_live_blocks(), live);
+        }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("schedule");
+    TCase *c = tcase_create("schedule");
+    tcase_set_timeout(c, 60);
+    tcase_add_test(c, test_dp_equals_enumeration);
+    tcase_add_test(c, test_front_equals_enumeration);
+    tcase_add_test(c, test_whole_front);
+    tcase_add_test(c, test_cachequant_equals_enumeration);
+    tcase_add_test(c, test_cachequant_says_what_is_possible);
+    tcase_add_test(c, test_cachequant_on_features);
+    tcase_add_test(c, test_uniform);
+    tcase_add_test(c, test_all_numbers_of_refreshes);
+    tcase_add_test(c, test_long_trajectories);
+    tcase_add_test(c, test_bad_problems);
+    tcase_add_test(c, test_allocations_fail);
+    suite_add_tcase(suite, c);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
