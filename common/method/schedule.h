@@ -1,4 +1,5 @@
-/* Which network calls of a trajectory are computed and which are served from a cache: problems, prices, solvers.
+/* Which network calls of a trajectory are computed and which are served from a cache: problems, prices,
+ * solvers.
  *
  *     struct schedule_problem p = {.calls = 50, .actions = 2, .ms = ms, .error = error, .serve = 1,
  *                                  .goal = SCHEDULE_MS, .limit = 0.5 * full_ms};
@@ -8,9 +9,10 @@
  *     // s.action[t]: 0 = computed, else the action; s.refresh[t]: the call whose results are used
  *     schedule_free(&s);
  *
- * The model is additive: a served call costs its milliseconds and adds gain[t] * error[action][t][last refresh]. "Exact" means
- * exact for this model. The first call is always computed. Solvers are deterministic; between schedules of equal
- * price the one whose list of actions comes first in the dictionary wins (0, a refresh, comes before 1). */
+ * The model is additive: a served call costs its milliseconds and adds gain[t] * error[action][t][last
+ * refresh]. "Exact" means exact for this model. The first call is always computed. Solvers are
+ * deterministic; between schedules of equal price the one whose list of actions comes first in the
+ * dictionary wins (0, a refresh, comes before 1). */
 #ifndef HASTEN_METHOD_SCHEDULE_H
 #define HASTEN_METHOD_SCHEDULE_H
 
@@ -53,15 +55,16 @@ struct schedule {
 
 void schedule_free(struct schedule *s); /* leaves it empty */
 
-/* The price of any list of actions: fills refreshes, error, ms and refresh (may be NULL). error is INFINITY when a
- * served call is not allowed. HASTEN_EFILE: an action out of range, or the first is not 0. */
+/* The price of any list of actions: fills refreshes, error, ms and refresh (may be NULL). error is
+ * INFINITY when a served call is not allowed. HASTEN_EFILE: an action out of range, or the first is not
+ * 0. */
 int schedule_price(const struct schedule_problem *p, const int *action, int *refresh, int *refreshes,
                    double *error, double *ms, struct error *e) HASTEN_CHECKED;
 
 struct schedule_solver {
     const char *name, *summary;
-    /* *out must be empty. HASTEN_EFILE: a bad table; HASTEN_EUSAGE: a goal that the solver does not know or a number
-     * out of range; HASTEN_EGATE: the goal cannot be reached; the text says what is the nearest. */
+    /* *out must be empty. HASTEN_EFILE: a bad table; HASTEN_EUSAGE: a goal that the solver does not know
+     * or a number out of range; HASTEN_EGATE: the goal cannot be reached; the text says what is nearest. */
     int (*run)(const struct schedule_problem *p, struct schedule *out, struct error *e);
 };
 
@@ -70,21 +73,23 @@ extern const struct schedule_solver schedule_solvers[];
 const struct schedule_solver *schedule_solver_find(const char *name); /* NULL: unknown */
 
 /* uniform: calls 0, N, 2N, ... are computed.
- * cachequant: segments of ceil(N/2) .. 2N calls (clipped to T), exactly K = ceil(T/N) of them or as many as asked for, least
- *     error by dynamic programming (CacheQuant, arXiv 2503.01323; there error[t][s] = |X_t - X_s|_1 of l1.h, without gain).
- *     With a goal but no interval: the best over all N.
- * dp: any segments; the best for every number of refreshes in one program over (call, refreshes left), then the goal. Exact when
- *     one action serves and no call's milliseconds differ from another's.
- * front: labels (ms, error) per call and last refresh, dominated ones dropped: exact for any actions and times, unless
- *     there are so many that they must be thinned (then exact = 0). Not for SCHEDULE_REFRESHES. */
+ * cachequant: segments of ceil(N/2) .. 2N calls (clipped to T), exactly K = ceil(T/N) of them or as many
+ * as asked for, least error by dynamic programming (CacheQuant, arXiv 2503.01323; there error[t][s] =
+ * |X_t - X_s|_1 of l1.h, without gain). With a goal but no interval: the best over all N.
+ * dp: any segments; the best for every number of refreshes in one program over (call, refreshes left),
+ * then the goal. Exact when one action serves and no call's milliseconds differ from another's.
+ * front: labels (ms, error) per call and last refresh, dominated ones dropped: exact for any actions and
+ * times, unless there are so many that they must be thinned (then exact = 0). Not for SCHEDULE_REFRESHES. */
 
-/* The least error for exactly k computed calls with action `serve` (not 0) for the others, and the milliseconds of that schedule:
- * error[k] and ms[k] for k = 0 .. calls, INFINITY where there is none. Heeds max_run; goal and interval do not matter. */
+/* The least error for exactly k computed calls with action `serve` (not 0) for the others, and the
+ * milliseconds of that schedule: error[k] and ms[k] for k = 0 .. calls, INFINITY where there is none.
+ * Heeds max_run; goal and interval do not matter. */
 int schedule_by_refreshes(const struct schedule_problem *p, int serve, double *error, double *ms,
                           struct error *e) HASTEN_CHECKED;
 
-/* The whole front of (ms, error), fastest first: *count schedules in an array from mem_array; free each, then the array
- * (or schedule_front_free). A goal SCHEDULE_MS or SCHEDULE_ERROR leaves out what is beyond its limit. */
+/* The whole front of (ms, error), fastest first: *count schedules in an array from mem_array; free each,
+ * then the array (or schedule_front_free). A goal SCHEDULE_MS or SCHEDULE_ERROR leaves out what is beyond
+ * its limit. */
 int schedule_front(const struct schedule_problem *p, struct schedule **out, int *count,
                    struct error *e) HASTEN_CHECKED;
 void schedule_front_free(struct schedule *schedules, int count);

@@ -25,8 +25,8 @@ static inline double schedule_cost(const struct schedule_problem *p, int action,
 /* Is this within the goal's limit? */
 int schedule_meets(const struct schedule_problem *p, int refreshes, double error, double ms);
 
-/* Solvers offer schedules; the best that meets the goal is kept, and beside it the nearest that does not. Of equal ones the
- * first in the dictionary is kept. */
+/* Solvers offer schedules; the best that meets the goal is kept, and beside it the nearest that does not.
+ * Of equal ones the first in the dictionary is kept. */
 struct schedule_choice {
     struct schedule best; /* best.action NULL: none yet */
     int any; /* something that is allowed was offered */
@@ -44,7 +44,8 @@ void schedule_drop(struct schedule_choice *c);
 /* The range of actions to try for a solver that serves with one: first <= action <= last. */
 void schedule_serve_range(const struct schedule_problem *p, int *first, int *last);
 
-/* Least total error of covering calls i .. T-1 with exactly k segments that begin at i, by segments of low .. high calls. */
+/* Least total error of covering calls i .. T-1 with exactly k segments that begin at i, by segments of
+ * low .. high calls. */
 struct schedule_segments {
     int calls, most; /* k goes from 1 to most */
     double *least; /* (most + 1) x (calls + 1): [k][i]; INFINITY: impossible */

@@ -1,5 +1,6 @@
-/* The dynamic program over segments that cachequant and dp share (Bellman, from the last call backwards, so that the
- * first of several best schedules is found: segment ends are tried in rising order and only a smaller sum wins). */
+/* The dynamic program over segments that cachequant and dp share (Bellman, from the last call backwards,
+ * so that the first of several best schedules is found: segment ends are tried in rising order and only a
+ * smaller sum wins). */
 #include "common/base/mem.h"
 #include "common/method/schedule_parts.h"
 

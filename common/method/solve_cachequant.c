@@ -1,5 +1,6 @@
-/* CacheQuant's schedule (arXiv 2503.01323, DPS): exactly K segments of ceil(N/2) to 2N calls each, least sum of segment errors. Unlike
- * the published code, bounds are clipped to T and an impossible K is an error that says which are possible. */
+/* CacheQuant's schedule (arXiv 2503.01323, DPS): exactly K segments of ceil(N/2) to 2N calls each, least
+ * sum of segment errors. Unlike the published code, bounds are clipped to T and an impossible K is an
+ * error that says which are possible. */
 #include "common/base/mem.h"
 #include "common/method/schedule_parts.h"
 

@@ -52,7 +52,8 @@ static int offer_all(const struct schedule_problem *p, int serve, int *action,
     return status;
 }
 
-/* With one time for all computed and one for all served calls, milliseconds follow from the number of refreshes. */
+/* With one time for all computed and one for all served calls, milliseconds follow from the number of
+ * refreshes. */
 static int times_are_even(const struct schedule_problem *p, int serve)
 {
     for (int t = 2; t < p->calls; t++)

@@ -1,7 +1,7 @@
-/* The exact front of (ms, error) by labels: W[t][s] is the set of non-dominated (ms, error) of calls t .. T-1 when s < t is the
- * last refresh. From the last call backwards, W[t][s] is the best of "compute t" + W[t+1][t] and "serve t by a" + W[t+1][s]; the
- * answer is "compute 0" + W[1][0]. Equal labels keep the smallest action, so that the first schedule in the
- * dictionary is found. */
+/* The exact front of (ms, error) by labels: W[t][s] is the set of non-dominated (ms, error) of calls t ..
+ * T-1 when s < t is the last refresh. From the last call backwards, W[t][s] is the best of "compute t" +
+ * W[t+1][t] and "serve t by a" + W[t+1][s]; the answer is "compute 0" + W[1][0]. Equal labels keep the
+ * smallest action, so that the first schedule in the dictionary is found. */
 #include "common/base/mem.h"
 #include "common/method/schedule_parts.h"
 

@@ -1,4 +1,5 @@
-/* Gram matrices, L1 pairs and correction lines against residuals that NumPy formed one by one (scripts/golden/methods.py). */
+/* Gram matrices, L1 pairs and correction lines against residuals that NumPy formed one by one
+ * (scripts/golden/methods.py). */
 #include "common/base/mem.h"
 #include "common/method/gram.h"
 #include "common/method/l1.h"
@@ -281,7 +282,7 @@ START_TEST(test_lines_without_variance)
     correct_line(&s, &a, &b, &mse);
     ck_assert_double_eq(a, 1);
     ck_assert_double_eq(b, 0);
-    /* A difference in the last bit of x must not become a scale: y - x would be fitted by a = 1e6 otherwise. */
+    /* A difference in the last bit of x must not become a scale (of a million). */
     struct correct c = {0};
     float x[2] = {1, nextafterf(1, 2)}, y[2] = {1, 1.1f}, scale, offset;
     ck_assert_int_eq(correct_open(1, &c, NULL), 0);

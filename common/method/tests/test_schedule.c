@@ -1,5 +1,5 @@
-/* The schedule solvers against enumeration of every schedule, with tables of random reals (no ties) and of small integers (many
- * ties, exact sums). */
+/* The schedule solvers against enumeration of every schedule, with tables of random reals (no ties) and
+ * of small integers (many ties, exact sums). */
 #include "common/base/mem.h"
 #include "common/method/l1.h"
 #include "common/method/prng.h"
@@ -18,8 +18,8 @@ struct tables {
     double ms[A_MAX * T_MAX], error[A_MAX * T_MAX * T_MAX], gain[T_MAX];
 };
 
-/* whole: small integers; even: the same time at every call. Times are binary fractions: the sum of as many equal ones is
- * the same in any order. */
+/* whole: small integers; even: the same time at every call. Times are binary fractions: the sum of as
+ * many equal ones is the same in any order. */
 static void fill(struct tables *x, struct prng *r, int calls, int actions, int whole, int even)
 {
     memset(x, 0, sizeof *x);
@@ -70,7 +70,8 @@ static void price(const struct tables *x, struct priced *s)
     }
 }
 
-/* The next list of actions in the order of the dictionary; 0 after the last. only: the one action besides 0, or 0: any. */
+/* The next list of actions in the order of the dictionary; 0 after the last. only: the one action besides
+ * 0, or 0: any. */
 static int next(int *action, int calls, int actions, int only)
 {
     for (int t = calls - 1; t > 0; t--) {
@@ -297,7 +298,8 @@ START_TEST(test_cachequant_says_what_is_possible)
 }
 END_TEST
 
-/* The published procedure, restated: forward table L[n][k] with D(i, j) summed from absolute differences of features. */
+/* The published procedure, restated: forward table L[n][k] with D(i, j) summed from absolute differences
+ * of features. */
 static double published_cost(const float *x, int width, int calls, int n)
 {
     int k_all = (calls + n - 1) / n, low = n / 2 + n % 2, high = 2 * n;
@@ -455,7 +457,7 @@ START_TEST(test_long_trajectories)
     ck_assert_int_eq(a.refreshes, 28);
     schedule_free(&a);
     schedule_free(&b);
-    /* Random times: dp is no longer exact, front is; with few labels it says that it is not, and keeps the limit. */
+    /* Random times: dp is no longer exact, front is; with few labels it says that it is not. */
     for (int t = 0; t < 2 * CALLS; t++)
         ms[t] += prng_unit(&r);
     ck_assert_int_eq(schedule_solver_find("dp")->run(&p, &a, NULL), 0);
