@@ -13,7 +13,8 @@ static int grow(struct buf *b, size_t n, struct error *e)
         return error_set(e, HASTEN_EFAIL, "a buffer is incomplete after an earlier failure");
     if (__builtin_add_overflow(b->size, n, &need) || need >= SIZE_MAX / 4 || (b->max && need > b->max)) {
         b->failed = 1;
-        return error_set(e, HASTEN_EFILE, "more than the %zu bytes allowed here", b->max ? b->max : SIZE_MAX / 4);
+        return error_set(e, HASTEN_EFILE, "more than the %zu bytes allowed here",
+                         b->max ? b->max : SIZE_MAX / 4);
     }
     if (need < b->room)
         return 0;

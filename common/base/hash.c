@@ -8,7 +8,10 @@
 _Static_assert(sizeof(XXH3_state_t) <= sizeof(struct hash), "struct hash is too small for this xxhash");
 _Static_assert(_Alignof(XXH3_state_t) <= _Alignof(struct hash), "struct hash is not aligned for this xxhash");
 
-static struct hash128 from_library(XXH128_hash_t d) { return (struct hash128){.low = d.low64, .high = d.high64}; }
+static struct hash128 from_library(XXH128_hash_t d)
+{
+    return (struct hash128){.low = d.low64, .high = d.high64};
+}
 
 uint64_t hash_bytes64(const void *data, size_t n) { return XXH3_64bits(data, n); }
 struct hash128 hash_bytes(const void *data, size_t n) { return from_library(XXH3_128bits(data, n)); }
@@ -20,7 +23,10 @@ void hash_add(struct hash *h, const void *data, size_t n)
     if (n)
         (void)XXH3_128bits_update((XXH3_state_t *)h->state, data, n);
 }
-struct hash128 hash_end(const struct hash *h) { return from_library(XXH3_128bits_digest((const XXH3_state_t *)h->state)); }
+struct hash128 hash_end(const struct hash *h)
+{
+    return from_library(XXH3_128bits_digest((const XXH3_state_t *)h->state));
+}
 
 int hash_equal(struct hash128 a, struct hash128 b) { return a.low == b.low && a.high == b.high; }
 

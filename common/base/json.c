@@ -1,5 +1,5 @@
-/* See json.h: trees from text, and typed access. cJSON gives the tree; the text is read by json_read.c, which is
- * stricter than cJSON's parser and does not depend on the locale. */
+/* See json.h: trees from text, and typed access. cJSON gives the tree; the text is read by json_read.c, which
+ * is stricter than cJSON's parser and does not depend on the locale. */
 #include "common/base/json.h"
 #include "common/base/json_read.h"
 #include "common/base/mem.h"
@@ -81,7 +81,8 @@ static cJSON *parse_members(struct json_reader *r, int object)
         struct json_slice key;
         if (object && json_key(r, &key) < 0)
             goto fail;
-        if (adopt(r, parent, json_value(r), object ? &key : NULL) < 0 || json_next(r, object ? '}' : ']', &more) < 0)
+        if (adopt(r, parent, json_value(r), object ? &key : NULL) < 0 ||
+            json_next(r, object ? '}' : ']', &more) < 0)
             goto fail;
     }
     if (!object || check_keys(r, parent, count) == 0)
@@ -175,9 +176,10 @@ cJSON *json_get(const cJSON *o, const char *key)
     return cJSON_IsObject(o) ? cJSON_GetObjectItemCaseSensitive(o, key) : NULL;
 }
 
-/* The value under the key if it is neither absent nor null; *out NULL otherwise. -1: o is not an object, or the
- * value is absent though required. */
-static int find(const cJSON *o, const char *key, int required, const char *wanted, cJSON **out, struct error *e)
+/* The value under the key if it is neither absent nor null; *out NULL otherwise. -1: o is not an object, or
+ * the value is absent though required. */
+static int find(const cJSON *o, const char *key, int required, const char *wanted, cJSON **out,
+                struct error *e)
 {
     *out = NULL;
     if (!cJSON_IsObject(o))
@@ -193,7 +195,8 @@ static int find(const cJSON *o, const char *key, int required, const char *wante
 static int mistyped(const cJSON *j, const char *key, const char *wanted, struct error *e)
 {
     if (cJSON_IsString(j))
-        return error_set(e, HASTEN_EFILE, "'%s' is the string '%.100s', %s is needed", key, j->valuestring, wanted);
+        return error_set(e, HASTEN_EFILE, "'%s' is the string '%.100s', %s is needed", key, j->valuestring,
+                         wanted);
     return error_set(e, HASTEN_EFILE, "'%s' is %s, %s is needed", key, type_of(j), wanted);
 }
 
@@ -228,7 +231,10 @@ int json_object_or(const cJSON *o, const char *key, cJSON **out, struct error *e
     return get_object(o, key, 0, out, e);
 }
 
-int json_array_or(const cJSON *o, const char *key, cJSON **out, struct error *e) { return get_array(o, key, 0, out, e); }
+int json_array_or(const cJSON *o, const char *key, cJSON **out, struct error *e)
+{
+    return get_array(o, key, 0, out, e);
+}
 
 static int as_string(const cJSON *j, const char *key, const char **out, struct error *e)
 {
@@ -244,8 +250,8 @@ static int as_int(const cJSON *j, const char *key, int64_t min, int64_t max, int
         return mistyped(j, key, "an integer", e);
     double v = j->valuedouble;
     if (!(fabs(v) <= 9007199254740992.) || v != trunc(v) || (int64_t)v < min || (int64_t)v > max)
-        return error_set(e, HASTEN_EFILE, "'%s' is %.17g, an integer from %lld to %lld is needed", key, v, (long long)min,
-                         (long long)max);
+        return error_set(e, HASTEN_EFILE, "'%s' is %.17g, an integer from %lld to %lld is needed", key, v,
+                         (long long)min, (long long)max);
     *out = (int64_t)v;
     return 0;
 }
@@ -255,7 +261,8 @@ static int as_double(const cJSON *j, const char *key, double min, double max, do
     if (!cJSON_IsNumber(j))
         return mistyped(j, key, "a number", e);
     if (!(j->valuedouble >= min && j->valuedouble <= max))
-        return error_set(e, HASTEN_EFILE, "'%s' is %.9g, a number from %g to %g is needed", key, j->valuedouble, min, max);
+        return error_set(e, HASTEN_EFILE, "'%s' is %.9g, a number from %g to %g is needed", key,
+                         j->valuedouble, min, max);
     *out = j->valuedouble;
     return 0;
 }
@@ -330,8 +337,7 @@ int json_get_doubles(const cJSON *o, const char *key, double min, double max, do
     double *x = list ? mem_array(n, sizeof *x, e) : NULL;
     if (!x)
         return -1;
-    cJSON_ArrayForEach(j, list)
-    {
+    cJSON_ArrayForEach (j, list) {
         if (as_double(j, key, min, max, &x[i], e) < 0) {
             mem_free(x);
             return error_under(e, "entry %zu", i);
@@ -351,8 +357,7 @@ int json_get_ints(const cJSON *o, const char *key, int64_t min, int64_t max, int
     int64_t *x = list ? mem_array(n, sizeof *x, e) : NULL;
     if (!x)
         return -1;
-    cJSON_ArrayForEach(j, list)
-    {
+    cJSON_ArrayForEach (j, list) {
         if (as_int(j, key, min, max, &x[i], e) < 0) {
             mem_free(x);
             return error_under(e, "entry %zu", i);

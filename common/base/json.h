@@ -4,7 +4,7 @@
  *     int64_t steps;
  *     const char *name;
  *     if (json_int(j, "steps", 1, 10000, &steps, e) < 0 || json_string(j, "sampler", &name, e) < 0)
- *         return error_under(e, "schedule");                      // "schedule: 'steps' is 0, an integer from ..."
+ *         return error_under(e, "schedule");                  // "schedule: 'steps' is 0, an integer ..."
  *
  *     cJSON *o = json_new_object(e);
  *     json_add_int(o, "count", 3, e);                             // NULL o or item is passed through:
@@ -13,10 +13,10 @@
  *     if (e->code == 0) json_write(&b, o, e);
  *     cJSON_Delete(o);
  *
- * Refused: depth > 32, text > 100 MB, more than 2^21 values, invalid UTF-8, BOM, control bytes in strings, \u0000, lone surrogates,
- * two equal keys (after unescaping) in an object, comments, trailing commas, numbers that overflow a double or
- * have more than 63 characters, anything behind the value. Memory of all cJSON trees is counted by mem.h.
- * Strings and keys stay owned by the tree. Free trees with cJSON_Delete. */
+ * Refused: depth > 32, text > 100 MB, more than 2^21 values, invalid UTF-8, BOM, control bytes in strings,
+ * \u0000, lone surrogates, two equal keys (after unescaping) in an object, comments, trailing commas, numbers
+ * that overflow a double or have more than 63 characters, anything behind the value. Memory of all cJSON
+ * trees is counted by mem.h. Strings and keys stay owned by the tree. Free trees with cJSON_Delete. */
 #ifndef HASTEN_BASE_JSON_H
 #define HASTEN_BASE_JSON_H
 
@@ -39,15 +39,18 @@ cJSON *json_object(const cJSON *o, const char *key, struct error *e) HASTEN_CHEC
 cJSON *json_array(const cJSON *o, const char *key, struct error *e) HASTEN_CHECKED;
 int json_string(const cJSON *o, const char *key, const char **out, struct error *e) HASTEN_CHECKED;
 /* A number without fraction, |n| <= 2^53, within min..max. */
-int json_int(const cJSON *o, const char *key, int64_t min, int64_t max, int64_t *out, struct error *e) HASTEN_CHECKED;
-int json_double(const cJSON *o, const char *key, double min, double max, double *out, struct error *e) HASTEN_CHECKED;
+int json_int(const cJSON *o, const char *key, int64_t min, int64_t max, int64_t *out,
+             struct error *e) HASTEN_CHECKED;
+int json_double(const cJSON *o, const char *key, double min, double max, double *out,
+                struct error *e) HASTEN_CHECKED;
 int json_bool(const cJSON *o, const char *key, int *out, struct error *e) HASTEN_CHECKED;
 
 /* The same with a value for "absent" (null counts as absent); present and wrong is an error all the same. */
-int json_object_or(const cJSON *o, const char *key, cJSON **out, struct error *e) HASTEN_CHECKED; /* NULL: absent */
+int json_object_or(const cJSON *o, const char *key, cJSON **out,
+                   struct error *e) HASTEN_CHECKED; /* NULL: absent */
 int json_array_or(const cJSON *o, const char *key, cJSON **out, struct error *e) HASTEN_CHECKED;
-int json_string_or(const cJSON *o, const char *key, const char *fallback, const char **out, struct error *e)
-    HASTEN_CHECKED;
+int json_string_or(const cJSON *o, const char *key, const char *fallback, const char **out,
+                   struct error *e) HASTEN_CHECKED;
 int json_int_or(const cJSON *o, const char *key, int64_t min, int64_t max, int64_t fallback, int64_t *out,
                 struct error *e) HASTEN_CHECKED;
 int json_double_or(const cJSON *o, const char *key, double min, double max, double fallback, double *out,
@@ -69,8 +72,8 @@ cJSON *json_doubles(const double *x, size_t n, struct error *e) HASTEN_CHECKED;
 cJSON *json_floats(const float *x, size_t n, struct error *e) HASTEN_CHECKED;
 cJSON *json_copy(const cJSON *j, struct error *e) HASTEN_CHECKED;
 
-/* Put a value under a key, instead of the one there; at the end of an array. The item is taken over in every case
- * (deleted when it cannot be put there). */
+/* Put a value under a key, instead of the one there; at the end of an array. The item is taken over in every
+ * case (deleted when it cannot be put there). */
 int json_add(cJSON *o, const char *key, cJSON *item, struct error *e);
 int json_push(cJSON *array, cJSON *item, struct error *e);
 /* A fresh empty object or array under the key; owned by o. */
@@ -87,13 +90,13 @@ void json_remove(cJSON *o, const char *key); /* absent is fine */
 
 /* ---- writing ---- */
 
-/* Canonical: one line, keys sorted by bytes, no blanks, numbers as num_text (num.h), only '"', '\\' and control
- * characters escaped. The same tree gives the same bytes everywhere. A NaN, an infinity, a string that is not UTF-8, a key twice
- * or depth > 32 is HASTEN_EFAIL: it is ours, not the user's. */
+/* Canonical: one line, keys sorted by bytes, no blanks, numbers as num_text (num.h), only '"', '\\' and
+ * control characters escaped. The same tree gives the same bytes everywhere. A NaN, an infinity, a string
+ * that is not UTF-8, a key twice or depth > 32 is HASTEN_EFAIL: it is ours, not the user's. */
 int json_write(struct buf *b, const cJSON *j, struct error *e) HASTEN_CHECKED;
 /* The same without the top-level key `skip` (NULL: none). */
 int json_write_without(struct buf *b, const cJSON *j, const char *skip, struct error *e) HASTEN_CHECKED;
-/* For people: two blanks a level, keys in the tree's order, arrays of plain values on one line; ends with '\n'. */
+/* For people: two blanks a level, keys in the tree's order, lists of plain values on one line; a newline ends it. */
 int json_write_pretty(struct buf *b, const cJSON *j, struct error *e) HASTEN_CHECKED;
 /* A string with its quotes and escapes (json_write's), for writers of JSON lines. */
 int json_write_string(struct buf *b, const char *s, struct error *e);

@@ -1,5 +1,5 @@
-/* See json.h: building trees. cJSON reports a failed allocation by NULL; here it becomes an error, and items that
- * could not be placed are deleted, so that a caller may nest the calls and look at the error once. */
+/* See json.h: building trees. cJSON reports a failed allocation by NULL; here it becomes an error, and items
+ * that could not be placed are deleted, so that a caller may nest the calls and look at the error once. */
 #include "common/base/json.h"
 #include "common/base/mem.h"
 

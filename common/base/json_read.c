@@ -1,5 +1,5 @@
-/* See json_read.h. RFC 8259, with the doors shut that it leaves ajar: no \u0000 and no lone surrogate (they cannot be C
- * strings or UTF-8), no number beyond a double, bounded depth and count. */
+/* See json_read.h. RFC 8259, with the doors shut that it leaves ajar: no \u0000 and no lone surrogate (they
+ * cannot be C strings or UTF-8), no number beyond a double, bounded depth and count. */
 #include "common/base/json_read.h"
 #include "common/base/json.h"
 #include "common/base/num.h"
@@ -116,7 +116,8 @@ static int hex4(const char *s, size_t n)
     if (n < 4)
         return -1;
     for (int i = 0; i < 4; i++) {
-        const char *digits = "0123456789abcdef", lower = s[i] >= 'A' && s[i] <= 'F' ? (char)(s[i] + 32) : s[i];
+        const char *digits = "0123456789abcdef",
+                   lower = s[i] >= 'A' && s[i] <= 'F' ? (char)(s[i] + 32) : s[i];
         const char *at = lower ? strchr(digits, lower) : NULL;
         if (!at)
             return -1;
@@ -187,7 +188,10 @@ static int scan_string(struct json_reader *r, struct json_slice *s)
     return 0;
 }
 
-int json_text(struct json_reader *r, struct json_slice *s) { return count_value(r) < 0 ? -1 : scan_string(r, s); }
+int json_text(struct json_reader *r, struct json_slice *s)
+{
+    return count_value(r) < 0 ? -1 : scan_string(r, s);
+}
 
 int json_key(struct json_reader *r, struct json_slice *key)
 {

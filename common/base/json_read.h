@@ -1,18 +1,16 @@
-/* The strict JSON tokenizer under json_parse and under the container's header, which has too many tensors to build
- * a tree of them. The caller asks for what may come next; everything is checked on the way.
+/* The strict JSON tokenizer under json_parse and under the container's header, which has too many tensors to
+ * build a tree of them. The caller asks for what may come next; everything is checked on the way.
  *
  *     struct json_reader r;
  *     json_start(&r, text, size, e);
  *     int more;
- *     json_enter(&r, '{', &more);                       // -1 on any error, with e set: "not valid JSON at byte 17: ..."
- *     while (more) {
- *         json_key(&r, &key);
- *         json_number(&r, &x);
- *         json_next(&r, '}', &more);
+ *     json_enter(&r, '{', &more);                       // -1 on any error, with e set: "not valid JSON at
+ * byte 17: ..." while (more) { json_key(&r, &key); json_number(&r, &x); json_next(&r, '}', &more);
  *     }
  *     json_end(&r);
  *
- * Keys of an object are not compared with each other here: that takes all of them (json.c, container_header.c). */
+ * Keys of an object are not compared with each other here: that takes all of them (json.c,
+ * container_header.c). */
 #ifndef HASTEN_BASE_JSON_READ_H
 #define HASTEN_BASE_JSON_READ_H
 
@@ -50,9 +48,9 @@ int json_number(struct json_reader *r, double *value) HASTEN_CHECKED;
 int json_count(struct json_reader *r, int64_t *value) HASTEN_CHECKED;
 int json_word(struct json_reader *r, const char *word) HASTEN_CHECKED; /* true, false, null */
 int json_end(struct json_reader *r) HASTEN_CHECKED;                    /* nothing but blanks may follow */
-int json_bad(struct json_reader *r, const char *why); /* an error at the present byte; -1 */
+int json_bad(struct json_reader *r, const char *why);                  /* an error at the present byte; -1 */
 
-/* The value that comes next as a tree of the caller's, its objects without equal keys (json.c). NULL: error. */
+/* The value that comes next as a tree, which the caller owns; objects have no equal keys. NULL: error. */
 cJSON *json_value(struct json_reader *r) HASTEN_CHECKED;
 
 /* The string itself, NUL-terminated, into s->size + 1 bytes. Gives its length. */

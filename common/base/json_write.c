@@ -49,7 +49,8 @@ static int write_value(struct writer *w, const cJSON *j);
 
 static int new_line(struct writer *w)
 {
-    static const char blanks[2 * JSON_MAX_DEPTH + 1] = "                                                                ";
+    static const char blanks[2 * JSON_MAX_DEPTH + 1] =
+        "                                                                ";
     buf_add(w->b, "\n", 1, w->e);
     return buf_add(w->b, blanks, 2 * (size_t)w->depth, w->e);
 }
@@ -90,7 +91,8 @@ static int write_object(struct writer *w, const cJSON *o)
     buf_add(w->b, "{", 1, w->e);
     for (i = 0; i < n && result == 0; i++) {
         if (!w->pretty && i && !strcmp(member[i - 1]->string, member[i]->string))
-            result = error_set(w->e, HASTEN_EFAIL, "the key '%.100s' is twice in a JSON object", member[i]->string);
+            result = error_set(w->e, HASTEN_EFAIL, "the key '%.100s' is twice in a JSON object",
+                               member[i]->string);
         else if (!top || !w->skip || strcmp(member[i]->string, w->skip) != 0) {
             result = write_member(w, member[i], first);
             first = 0;

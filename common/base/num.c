@@ -16,7 +16,8 @@ static int digits(const char *s, uint64_t *value)
     int n = 0;
     *value = 0;
     for (; digit(s[n]); n++)
-        if (__builtin_mul_overflow(*value, 10u, value) || __builtin_add_overflow(*value, (unsigned)(s[n] - '0'), value))
+        if (__builtin_mul_overflow(*value, 10u, value) ||
+            __builtin_add_overflow(*value, (unsigned)(s[n] - '0'), value))
             return -1;
     return n;
 }
@@ -110,7 +111,8 @@ int num_double(const char *what, const char *text, double min, double max, doubl
     if (!isfinite(value))
         return error_set(e, HASTEN_EUSAGE, "%s: %.60s is too large", what, text);
     if (value < min || value > max)
-        return error_set(e, HASTEN_EUSAGE, "%s: %.60s is out of range, it must be from %g to %g", what, text, min, max);
+        return error_set(e, HASTEN_EUSAGE, "%s: %.60s is out of range, it must be from %g to %g", what, text,
+                         min, max);
     *out = value;
     return 0;
 }
@@ -121,9 +123,12 @@ int num_size(const char *what, const char *text, size_t *out, struct error *e)
     double unit = 1;
     const char *suffix = n && text[n] ? strchr("kKmMgG", text[n]) : NULL;
     if (suffix)
-        unit = suffix[0] == 'k' || suffix[0] == 'K' ? 1024. : suffix[0] == 'm' || suffix[0] == 'M' ? 1048576. : 1073741824.;
+        unit = suffix[0] == 'k' || suffix[0] == 'K'   ? 1024.
+               : suffix[0] == 'm' || suffix[0] == 'M' ? 1048576.
+                                                      : 1073741824.;
     if (n == 0 || text[0] == '-' || n > 60 || text[n + !!suffix])
-        return error_set(e, HASTEN_EUSAGE, "%s: '%.60s' is not a size (a number and perhaps K, M or G)", what, text);
+        return error_set(e, HASTEN_EUSAGE, "%s: '%.60s' is not a size (a number and perhaps K, M or G)", what,
+                         text);
     double value = num_strtod(text, n) * unit;
     if (!(value < (double)(SIZE_MAX / 2)))
         return error_set(e, HASTEN_EUSAGE, "%s: %.60s is too large", what, text);
@@ -145,7 +150,8 @@ int num_pair(const char *what, const char *text, int max, int *width, int *heigh
             return 0;
         }
     }
-    return error_set(e, HASTEN_EUSAGE, "%s: '%.60s' is not WIDTHxHEIGHT with numbers from 1 to %d", what, text, max);
+    return error_set(e, HASTEN_EUSAGE, "%s: '%.60s' is not WIDTHxHEIGHT with numbers from 1 to %d", what,
+                     text, max);
 }
 
 /* One pass over the list: counts, and stores where out is not NULL. */
@@ -163,7 +169,8 @@ static int list_pass(const char *what, const char *text, int64_t min, int64_t ma
             found = integer(&s, &last);
         }
         if (found == 0 || (found == 1 && ((*s && *s != ',') || last < first)))
-            return error_set(e, HASTEN_EUSAGE, "%s: '%.60s' is not a list such as 207, 0,3,5 or 0-9", what, text);
+            return error_set(e, HASTEN_EUSAGE, "%s: '%.60s' is not a list such as 207, 0,3,5 or 0-9", what,
+                             text);
         if (found < 0 || first < min || last > max)
             return out_of_range(what, text, min, max, e);
         if ((uint64_t)last - (uint64_t)first >= limit - n)
@@ -178,8 +185,8 @@ static int list_pass(const char *what, const char *text, int64_t min, int64_t ma
     return 0;
 }
 
-int num_list(const char *what, const char *text, int64_t min, int64_t max, size_t limit, int64_t **out, size_t *count,
-             struct error *e)
+int num_list(const char *what, const char *text, int64_t min, int64_t max, size_t limit, int64_t **out,
+             size_t *count, struct error *e)
 {
     if (list_pass(what, text, min, max, limit, NULL, count, e) < 0)
         return -1;
@@ -195,7 +202,8 @@ int num_text(double value, char out[NUM_TEXT])
     if (value == trunc(value) && fabs(value) <= 9007199254740992.)
         return snprintf(out, NUM_TEXT, "%lld", (long long)value);
     int n = snprintf(out, NUM_TEXT, "%.9g", value);
-    /* A locale may have put another decimal point, of one or two bytes; nothing else is foreign to a C number. */
+    /* A locale may have put another decimal point, of one or two bytes; nothing else is foreign to a C
+     * number. */
     int length = 0;
     for (int i = 0; i < n; i++) {
         int own = digit(out[i]) || out[i] == '-' || out[i] == '+' || out[i] == 'e';

@@ -15,11 +15,20 @@ static int recognise(const unsigned char *p, size_t n, enum form *form, struct e
     static const struct {
         const char *bytes, *what;
         size_t size;
-    } others[] = {{"\x1F\x8B", "gzip data", 2},         {"PK\3\4", "a zip archive (PyTorch's .pt and .bin are)", 4},
-                  {"GGUF", "a GGUF file", 4},           {"\x89HDF", "an HDF5 file", 4},
-                  {"\x89PNG", "a PNG picture", 4},      {"\x7F" "ELF", "a program", 4},
-                  {"\xFD" "7zXZ", "xz data", 5},        {"\x93NUMPY", "a NumPy array", 6},
-                  {"\x80\2", "a Python pickle", 2},     {"\xB5\x2F\xFD\x28", "zstd data in the wrong byte order", 4}};
+    } others[] = {{"\x1F\x8B", "gzip data", 2},
+                  {"PK\3\4", "a zip archive (PyTorch's .pt and .bin are)", 4},
+                  {"GGUF", "a GGUF file", 4},
+                  {"\x89HDF", "an HDF5 file", 4},
+                  {"\x89PNG", "a PNG picture", 4},
+                  {"\x7F"
+                   "ELF",
+                   "a program", 4},
+                  {"\xFD"
+                   "7zXZ",
+                   "xz data", 5},
+                  {"\x93NUMPY", "a NumPy array", 6},
+                  {"\x80\2", "a Python pickle", 2},
+                  {"\xB5\x2F\xFD\x28", "zstd data in the wrong byte order", 4}};
     if (n == 0)
         return error_set(e, HASTEN_EFILE, "the file is empty");
     uint32_t word = n >= 4 ? get32(p) : 0;
@@ -29,13 +38,14 @@ static int recognise(const unsigned char *p, size_t n, enum form *form, struct e
     }
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (n >= others[i].size && !memcmp(p, others[i].bytes, others[i].size))
-            return error_set(e, HASTEN_EFILE, "this is %s, a safetensors file or one of ours is needed", others[i].what);
+            return error_set(e, HASTEN_EFILE, "this is %s, a safetensors file or one of ours is needed",
+                             others[i].what);
     if (n >= 9 && p[8] == '{' && get64(p) <= FOREIGN_MAX_HEADER) {
         *form = FORM_PLAIN;
         return 0;
     }
-    return error_set(e, HASTEN_EFILE, "neither zstd nor safetensors: the first bytes are %02x %02x %02x %02x", p[0],
-                     n > 1 ? p[1] : 0u, n > 2 ? p[2] : 0u, n > 3 ? p[3] : 0u);
+    return error_set(e, HASTEN_EFILE, "neither zstd nor safetensors: the first bytes are %02x %02x %02x %02x",
+                     p[0], n > 1 ? p[1] : 0u, n > 2 ? p[2] : 0u, n > 3 ? p[3] : 0u);
 }
 
 static int open_plain(struct container *c, const unsigned char *start, struct error *e)
@@ -43,8 +53,8 @@ static int open_plain(struct container *c, const unsigned char *start, struct er
     struct container_inside *in = c->inside;
     uint64_t n = get64(start); /* recognise: at most FOREIGN_MAX_HEADER */
     if (n < 2 || (int64_t)n > in->in.size - 8)
-        return error_set(e, HASTEN_EFILE, "a header of %llu bytes in a file of %lld: it is cut", (unsigned long long)n,
-                         (long long)in->in.size);
+        return error_set(e, HASTEN_EFILE, "a header of %llu bytes in a file of %lld: it is cut",
+                         (unsigned long long)n, (long long)in->in.size);
     in->header_size = n + 8;
     char *text = mem_array(n, 1, e);
     int result = text && input_read_at(&in->in, text, n, 8, e) == 0
@@ -158,7 +168,10 @@ const struct tensor *container_find(const struct container *c, const char *name)
     return i < 0 ? NULL : &c->tensor[i];
 }
 
-const struct tensor *container_lookup(const void *context, const char *name) { return container_find(context, name); }
+const struct tensor *container_lookup(const void *context, const char *name)
+{
+    return container_find(context, name);
+}
 
 int container_is_foreign(const struct container *c) { return !c->kind[0]; }
 

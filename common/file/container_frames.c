@@ -64,11 +64,13 @@ int frame_read(ZSTD_DCtx *zstd, const void *frame, size_t size, void *out, size_
     if (ZSTD_isError(whole))
         return error_set(e, HASTEN_EFILE, "a damaged zstd frame: %s", ZSTD_getErrorName(whole));
     if (whole != size)
-        return error_set(e, HASTEN_EFILE, "a zstd frame of %zu bytes where the seek table has %zu", whole, size);
+        return error_set(e, HASTEN_EFILE, "a zstd frame of %zu bytes where the seek table has %zu", whole,
+                         size);
     size_t got = ZSTD_decompressDCtx(zstd, out, plain, frame, size);
     if (ZSTD_isError(got)) {
         int memory = ZSTD_getErrorCode(got) == ZSTD_error_memory_allocation;
-        return error_set(e, memory ? HASTEN_ENOMEM : HASTEN_EFILE, "a damaged zstd frame: %s", ZSTD_getErrorName(got));
+        return error_set(e, memory ? HASTEN_ENOMEM : HASTEN_EFILE, "a damaged zstd frame: %s",
+                         ZSTD_getErrorName(got));
     }
     if (got != plain)
         return error_set(e, HASTEN_EFILE, "a zstd frame gave %zu bytes where %zu are needed", got, plain);
@@ -81,7 +83,8 @@ static const char trailer_word[8] = {'h', 'a', 's', 't', 'e', 'n', 0, 1};
 
 size_t trailer_size(int count) { return TRAILER_FIXED + 16 * (size_t)count; }
 
-void trailer_build(unsigned char *out, int count, struct hash128 header, struct hash128 id, const struct hash128 *digest)
+void trailer_build(unsigned char *out, int count, struct hash128 header, struct hash128 id,
+                   const struct hash128 *digest)
 {
     size_t n = trailer_size(count);
     put32(out, TRAILER_MAGIC);
@@ -96,12 +99,13 @@ void trailer_build(unsigned char *out, int count, struct hash128 header, struct 
     put64(out + n - 8, hash_bytes64(out, n - 8));
 }
 
-int trailer_check(struct container *c, const unsigned char *p, size_t n, struct hash128 *digest, struct hash128 *id,
-                  struct error *e)
+int trailer_check(struct container *c, const unsigned char *p, size_t n, struct hash128 *digest,
+                  struct hash128 *id, struct error *e)
 {
     if (n != trailer_size(c->count) || get32(p) != TRAILER_MAGIC || get32(p + 4) != n - 8 ||
         memcmp(p + 8, trailer_word, 8) != 0 || get32(p + 16) != (uint32_t)c->count || get32(p + 20) != 0)
-        return error_set(e, HASTEN_EFILE, "the trailer with the hashes is missing or does not fit the header");
+        return error_set(e, HASTEN_EFILE,
+                         "the trailer with the hashes is missing or does not fit the header");
     if (get64(p + n - 8) != hash_bytes64(p, n - 8))
         return error_set(e, HASTEN_EFILE, "the trailer with the hashes is damaged");
     if (!hash_equal(hash_load(p + 24), c->inside->header_hash))
@@ -145,8 +149,8 @@ void seek_build(unsigned char *out, const struct container *c, const uint32_t *f
 
 /* ---- opening a regular file ---- */
 
-/* The seek table at the end, if there is one that covers the file: *out (owned by the caller), number of entries. 0:
- * none, so this is not our file. */
+/* The seek table at the end, if there is one that covers the file: *out (owned by the caller), number of
+ * entries. 0: none, so this is not our file. */
 static int64_t read_seek(const struct input *in, unsigned char **out, struct error *e)
 {
     unsigned char foot[9];
@@ -178,16 +182,17 @@ static int read_header(struct container *c, size_t compressed, size_t plain, int
     struct container_inside *in = c->inside;
     int result = -1;
     if (plain < 8 || plain > CONTAINER_MAX_HEADER + 8 || compressed > ZSTD_compressBound(plain))
-        return error_set(e, HASTEN_EFILE, "a header of %zu bytes (%zu compressed), at most %d are allowed", plain,
-                         compressed, CONTAINER_MAX_HEADER);
+        return error_set(e, HASTEN_EFILE, "a header of %zu bytes (%zu compressed), at most %d are allowed",
+                         plain, compressed, CONTAINER_MAX_HEADER);
     unsigned char *packed = mem_array(compressed, 1, e), *text = mem_array(plain, 1, e);
     ZSTD_DCtx *zstd = zstd_reader(OUR_WINDOW_LOG, e);
     if (packed && text && zstd && input_read_at(&in->in, packed, compressed, 0, e) == 0 &&
         frame_read(zstd, packed, compressed, text, plain, e) == 0) {
         in->header_size = plain;
         in->header_hash = hash_bytes(text, plain);
-        result = get64(text) == plain - 8 ? header_parse(c, (char *)text + 8, plain - 8, data, e)
-                                          : error_set(e, HASTEN_EFILE, "the header's length does not fit its frame");
+        result = get64(text) == plain - 8
+                     ? header_parse(c, (char *)text + 8, plain - 8, data, e)
+                     : error_set(e, HASTEN_EFILE, "the header's length does not fit its frame");
     }
     ZSTD_freeDCtx(zstd);
     mem_free(packed);
@@ -201,7 +206,8 @@ static int place_frames(struct container *c, const unsigned char *table, size_t 
     struct container_inside *in = c->inside;
     size_t frames = (size_t)in->first_frame[c->count];
     if (entries != frames + 2)
-        return error_set(e, HASTEN_EFILE, "the seek table has %zu frames, the tensors need %zu", entries, frames + 2);
+        return error_set(e, HASTEN_EFILE, "the seek table has %zu frames, the tensors need %zu", entries,
+                         frames + 2);
     uint32_t *size = mem_array(frames + 1, sizeof *size, e);
     unsigned char *expected = mem_array(seek_size(entries), 1, e);
     in->frame_at = mem_array(frames + 1, sizeof *in->frame_at, e);
@@ -218,7 +224,8 @@ static int place_frames(struct container *c, const unsigned char *table, size_t 
     }
     for (size_t i = 1; i <= frames && result == 0; i++)
         if (size[i] > ZSTD_compressBound(CONTAINER_PIECE))
-            result = error_set(e, HASTEN_EFILE, "a frame of %u bytes in the seek table is too large", size[i]);
+            result =
+                error_set(e, HASTEN_EFILE, "a frame of %u bytes in the seek table is too large", size[i]);
     mem_free(size);
     mem_free(expected);
     return result;

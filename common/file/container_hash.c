@@ -28,8 +28,8 @@ struct hash128 tensor_digest(const struct hash128 *piece, size_t pieces)
     return hash_end(&h);
 }
 
-int content_id(const cJSON *meta, const struct tensor *tensor, const struct hash128 *digest, const int *by_name, int count,
-               struct hash128 *id, struct error *e)
+int content_id(const cJSON *meta, const struct tensor *tensor, const struct hash128 *digest,
+               const int *by_name, int count, struct hash128 *id, struct error *e)
 {
     struct buf b = {0};
     struct hash h;

@@ -1,6 +1,7 @@
-/* The header of a safetensors file: JSON to tensors. Everything is checked before anything is believed; the rules are those
- * of the safetensors format (offsets from 0, contiguous, no hole, no overlap, end at the end), some stricter.
- * The JSON is read by tokens: a tree of a large model's header would take ten times its size. */
+/* The header of a safetensors file: JSON to tensors. Everything is checked before anything is believed; the
+ * rules are those of the safetensors format (offsets from 0, contiguous, no hole, no overlap, end at the
+ * end), some stricter. The JSON is read by tokens: a tree of a large model's header would take ten times its
+ * size. */
 #include "common/base/json.h"
 #include "common/base/json_read.h"
 #include "common/base/num.h"
@@ -26,12 +27,14 @@ int header_check_name(const char *name, size_t n, struct error *e)
     if (n == 0)
         return error_set(e, HASTEN_EFILE, "a tensor has an empty name");
     if (n > TENSOR_MAX_NAME)
-        return error_set(e, HASTEN_EFILE, "a tensor's name has %zu bytes, at most %d are supported", n, TENSOR_MAX_NAME);
+        return error_set(e, HASTEN_EFILE, "a tensor's name has %zu bytes, at most %d are supported", n,
+                         TENSOR_MAX_NAME);
     memcpy(masked, name, n);
     masked[n] = 0;
     text_mask(masked);
     if (memcmp(masked, name, n) != 0)
-        return error_set(e, HASTEN_EFILE, "the tensor name '%s' has control characters or is not UTF-8", masked);
+        return error_set(e, HASTEN_EFILE, "the tensor name '%s' has control characters or is not UTF-8",
+                         masked);
     return 0;
 }
 
@@ -48,7 +51,8 @@ static int read_dtype(struct json_reader *r, struct tensor *t)
     json_decode(&s, name);
     int d = dtype_find(name);
     if (d < 0)
-        return error_set(r->e, HASTEN_EFILE, "tensor '%s' has dtype '%s', which is not supported", t->name, name);
+        return error_set(r->e, HASTEN_EFILE, "tensor '%s' has dtype '%s', which is not supported", t->name,
+                         name);
     t->dtype = (enum dtype)d;
     return 0;
 }
@@ -60,7 +64,8 @@ static int read_shape(struct json_reader *r, struct tensor *t)
         return -1;
     while (more) {
         if (t->rank == TENSOR_MAX_RANK)
-            return error_set(r->e, HASTEN_EFILE, "tensor '%s' has more than %d dimensions", t->name, TENSOR_MAX_RANK);
+            return error_set(r->e, HASTEN_EFILE, "tensor '%s' has more than %d dimensions", t->name,
+                             TENSOR_MAX_RANK);
         if (json_count(r, &t->shape[t->rank++]) < 0 || json_next(r, ']', &more) < 0)
             return -1;
     }
@@ -77,7 +82,8 @@ static int read_offsets(struct json_reader *r, struct entry *entry)
         if (json_count(r, &pair[n]) < 0 || json_next(r, ']', &more) < 0)
             return -1;
     if (n != 2 || more)
-        return error_set(r->e, HASTEN_EFILE, "tensor '%s': data_offsets must be two numbers", entry->tensor.name);
+        return error_set(r->e, HASTEN_EFILE, "tensor '%s': data_offsets must be two numbers",
+                         entry->tensor.name);
     if (pair[0] > pair[1])
         return error_set(r->e, HASTEN_EFILE, "tensor '%s': data_offsets [%lld, %lld] end before they begin",
                          entry->tensor.name, (long long)pair[0], (long long)pair[1]);
@@ -117,15 +123,17 @@ static int read_entry(struct json_reader *r, struct entry *entry)
         return -1;
     if ((uint64_t)(entry->end - entry->begin) != t->size) {
         char text[TENSOR_SHAPE_TEXT];
-        return error_set(r->e, HASTEN_EFILE, "tensor '%s': %lld bytes are given to it, but %s of %s has %zu", t->name,
-                         (long long)(entry->end - entry->begin), dtype_name(t->dtype), tensor_shape_text(t, text), t->size);
+        return error_set(r->e, HASTEN_EFILE, "tensor '%s': %lld bytes are given to it, but %s of %s has %zu",
+                         t->name, (long long)(entry->end - entry->begin), dtype_name(t->dtype),
+                         tensor_shape_text(t, text), t->size);
     }
     return 0;
 }
 
 /* ---- the whole object ---- */
 
-static int add_entry(struct container *c, struct json_reader *r, const struct json_slice *key, struct entries *all)
+static int add_entry(struct container *c, struct json_reader *r, const struct json_slice *key,
+                     struct entries *all)
 {
     if (all->count == CONTAINER_MAX_TENSORS)
         return error_set(r->e, HASTEN_EFILE, "more than %d tensors", CONTAINER_MAX_TENSORS);
@@ -168,7 +176,8 @@ static int read_metadata(struct container *c, struct json_reader *r)
         return error_under(r->e, "the metadata");
     cJSON_Delete(c->meta);
     c->meta = ours;
-    if (json_int(ours, "version", 1, INT32_MAX, &version, r->e) < 0 || json_string(ours, "kind", &text, r->e) < 0)
+    if (json_int(ours, "version", 1, INT32_MAX, &version, r->e) < 0 ||
+        json_string(ours, "kind", &text, r->e) < 0)
         return error_under(r->e, "the metadata");
     size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz-");
     if (n == 0 || n > 32 || text[n])
@@ -223,15 +232,18 @@ static int check_layout(const struct container *c, const struct entries *all, in
     for (int i = 0; i < all->count; i++) {
         const struct entry *x = &all->list[i];
         if (x->begin != end)
-            return error_set(e, HASTEN_EFILE, "tensor '%s' begins at byte %lld of the data, %s %lld", x->tensor.name,
-                             (long long)x->begin, x->begin < end ? "inside another one, which ends at" : "leaving a hole from",
+            return error_set(e, HASTEN_EFILE, "tensor '%s' begins at byte %lld of the data, %s %lld",
+                             x->tensor.name, (long long)x->begin,
+                             x->begin < end ? "inside another one, which ends at" : "leaving a hole from",
                              (long long)end);
         end = x->end; /* never below begin */
         if (is_packed(c) && i && tensor_file_order(&all->list[i - 1].tensor, &x->tensor) >= 0)
-            return error_set(e, HASTEN_EFILE, "tensor '%s' is not in the order of the format", x->tensor.name);
+            return error_set(e, HASTEN_EFILE, "tensor '%s' is not in the order of the format",
+                             x->tensor.name);
     }
     if (data >= 0 && end != data)
-        return error_set(e, HASTEN_EFILE, "the header speaks of %lld bytes of tensors, the file has %lld (%s)", (long long)end,
+        return error_set(e, HASTEN_EFILE,
+                         "the header speaks of %lld bytes of tensors, the file has %lld (%s)", (long long)end,
                          (long long)data, end > data ? "is it cut?" : "something follows");
     return 0;
 }
@@ -264,7 +276,8 @@ static int fill_container(struct container *c, const struct entries *all, struct
         pieces += tensor_pieces(c->tensor[i].size);
         c->bytes += c->tensor[i].size;
         if (pieces > INT32_MAX / 2)
-            return error_set(e, HASTEN_EFILE, "%zu bytes of tensors are more than the format can hold", c->bytes);
+            return error_set(e, HASTEN_EFILE, "%zu bytes of tensors are more than the format can hold",
+                             c->bytes);
     }
     in->first_frame[n] = (int)pieces;
     qsort_r(in->by_name, n, sizeof *in->by_name, by_name, c->tensor);
@@ -306,13 +319,16 @@ int header_accept(const struct container *c, const struct container_options *wan
     if (!c->kind[0]) {
         if (!want->kind || want->foreign)
             return 0;
-        return error_set(e, HASTEN_EFILE, "this is a safetensors file without hasten's metadata, %s %s is needed", article,
+        return error_set(e, HASTEN_EFILE,
+                         "this is a safetensors file without hasten's metadata, %s %s is needed", article,
                          want->kind);
     }
     if (want->kind && strcmp(want->kind, c->kind) != 0)
-        return error_set(e, HASTEN_EFILE, "this is a file of kind '%s', %s %s is needed", c->kind, article, want->kind);
+        return error_set(e, HASTEN_EFILE, "this is a file of kind '%s', %s %s is needed", c->kind, article,
+                         want->kind);
     if (c->version > CONTAINER_VERSION)
-        return error_set(e, HASTEN_EFILE, "format version %d is newer than this program, which knows up to %d", c->version,
+        return error_set(e, HASTEN_EFILE,
+                         "format version %d is newer than this program, which knows up to %d", c->version,
                          CONTAINER_VERSION);
     return 0;
 }

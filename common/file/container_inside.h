@@ -1,18 +1,26 @@
 /* Inside the container: bytes of the format, and what its source files share.
  *
  * Our file is four kinds of zstd frames, one behind the other; all integers are little-endian:
- *   header   a frame: u64 n, then n bytes of JSON, as at the start of a safetensors file (padded by blanks to 8)
- *   data     for each tensor in the order (element size descending, name): a frame for each CONTAINER_PIECE bytes
- *            of it, the last one shorter; no frame for an empty tensor
- *   trailer  a skippable frame 0x184D2A50: "hasten\0\1", u32 tensors, u32 0, XXH3-128 of the header's 8 + n bytes, content
- *            id, a hash for each tensor (16 bytes each), XXH3-64 of the whole frame up to here
- *   seek     a skippable frame 0x184D2A5E, the table of zstd's seekable format: (u32 compressed, u32 plain size)
- *            for each frame before it (trailer: plain size 0), u32 their number, a byte 0, u32 0x8F92EAB1
+ *   header   a frame: u64 n, then n bytes of JSON, as at the start of a safetensors file
+ *            (padded with blanks to a multiple of 8)
+ *   data     for each tensor in the order (element size descending, name): a frame for each
+ *            CONTAINER_PIECE bytes of it, the last one shorter; no frame for an empty tensor
+ *   trailer  a skippable frame 0x184D2A50: "hasten\0\1", u32 tensors, u32 0, XXH3-128 of the
+ *            header's 8 + n bytes, content id, a hash for each tensor (16 bytes each), XXH3-64
+ *            of the whole frame up to here
+ *   seek     a skippable frame 0x184D2A5E, the table of zstd's seekable format:
+ *            (u32 compressed, u32 plain size) for each frame before it (trailer: plain size 0),
+ *            u32 their number, a byte 0, u32 0x8F92EAB1
+ *
  * Header and data frames have a content checksum and a content size, and no dictionary.
  *
- * The hash of a tensor is XXH3-128 of its bytes, or, when it has more than one piece, of the hashes of its pieces (16
- * bytes each): so pieces are hashed in parallel, while they are in the cache, and the hash does not depend on
- * how the file is packed. Hashes are stored most significant byte first. */
+ * The hash of a tensor is XXH3-128 of its bytes, or, when it has more than one piece, of the hashes
+ * of its pieces (16 bytes each): so pieces are hashed in parallel, while they are in the cache, and the
+ * hash does not depend on how the file is packed. Hashes are stored most significant byte first.
+ *
+ * The content id is XXH3-128 of: the canonical metadata without its key "claims" and a NUL; then for each
+ * tensor, by name: name and NUL, name of the dtype and NUL, the rank as a byte, the shape as u64, the
+ * hash. The metadata of a foreign file is `__metadata__`. */
 #ifndef HASTEN_FILE_CONTAINER_INSIDE_H
 #define HASTEN_FILE_CONTAINER_INSIDE_H
 
@@ -24,9 +32,9 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-#define FRAME_MAGIC 0xFD2FB528u
-#define TRAILER_MAGIC 0x184D2A50u
-#define SEEK_MAGIC 0x184D2A5Eu
+#define FRAME_MAGIC       0xFD2FB528u
+#define TRAILER_MAGIC     0x184D2A50u
+#define SEEK_MAGIC        0x184D2A5Eu
 #define SEEK_FOOTER_MAGIC 0x8F92EAB1u
 
 enum {
@@ -61,10 +69,10 @@ struct stream {
 struct container_inside {
     struct input in;
     enum form form;
-    int ordered; /* all data must be read in the order of the file */
-    int drained; /* and has been */
-    size_t memory; /* limit; 0: none */
-    size_t loaded; /* bytes of tensors held */
+    int ordered;        /* all data must be read in the order of the file */
+    int drained;        /* and has been */
+    size_t memory;      /* limit; 0: none */
+    size_t loaded;      /* bytes of tensors held */
     size_t header_size; /* 8 + n */
     struct arena arena; /* names */
     int *by_name;
@@ -81,11 +89,13 @@ struct container_inside {
 
 /* ---- container_header.c ---- */
 
-/* Take the n bytes of header JSON apart, check everything that concerns it alone, fill c. data: how many bytes of
- * tensors the file has, or -1 when that is not known yet. */
-int header_parse(struct container *c, const char *text, size_t n, int64_t data, struct error *e) HASTEN_CHECKED;
+/* Take the n bytes of header JSON apart, check everything that concerns it alone, fill c. data: how many
+ * bytes of tensors the file has, or -1 when that is not known yet. */
+int header_parse(struct container *c, const char *text, size_t n, int64_t data,
+                 struct error *e) HASTEN_CHECKED;
 /* Kind and version against what the caller wants. */
-int header_accept(const struct container *c, const struct container_options *want, struct error *e) HASTEN_CHECKED;
+int header_accept(const struct container *c, const struct container_options *want,
+                  struct error *e) HASTEN_CHECKED;
 /* 1 to TENSOR_MAX_NAME bytes of UTF-8, nothing that a terminal would obey. */
 int header_check_name(const char *name, size_t n, struct error *e) HASTEN_CHECKED;
 int tensor_file_order(const struct tensor *a, const struct tensor *b); /* <0, 0, >0 */
@@ -96,8 +106,8 @@ size_t tensor_pieces(size_t size);
 size_t tensor_piece_size(size_t size, size_t piece);
 struct hash128 tensor_digest(const struct hash128 *piece, size_t pieces);
 /* The content id; tensors and digests in any common order, by_name sorts them. */
-int content_id(const cJSON *meta, const struct tensor *tensor, const struct hash128 *digest, const int *by_name, int count,
-               struct hash128 *id, struct error *e) HASTEN_CHECKED;
+int content_id(const cJSON *meta, const struct tensor *tensor, const struct hash128 *digest,
+               const int *by_name, int count, struct hash128 *id, struct error *e) HASTEN_CHECKED;
 /* Once every digest is known: sets inside->id. */
 int container_set_id(struct container *c, struct error *e) HASTEN_CHECKED;
 
@@ -108,16 +118,19 @@ ZSTD_CCtx *zstd_writer(struct error *e) HASTEN_CHECKED;
 /* Our rules for the frame header at p (n bytes there): checksum, no dictionary, content size == plain. */
 int frame_check(const unsigned char *p, size_t n, size_t plain, struct error *e) HASTEN_CHECKED;
 /* One whole frame of `size` bytes that gives exactly `plain` bytes. */
-int frame_read(ZSTD_DCtx *zstd, const void *frame, size_t size, void *out, size_t plain, struct error *e) HASTEN_CHECKED;
+int frame_read(ZSTD_DCtx *zstd, const void *frame, size_t size, void *out, size_t plain,
+               struct error *e) HASTEN_CHECKED;
 size_t trailer_size(int count);
-void trailer_build(unsigned char *out, int count, struct hash128 header, struct hash128 id, const struct hash128 *digest);
+void trailer_build(unsigned char *out, int count, struct hash128 header, struct hash128 id,
+                   const struct hash128 *digest);
 /* Check the trailer against the header; gives its digests and id. */
-int trailer_check(struct container *c, const unsigned char *p, size_t n, struct hash128 *digest, struct hash128 *id,
-                  struct error *e) HASTEN_CHECKED;
+int trailer_check(struct container *c, const unsigned char *p, size_t n, struct hash128 *digest,
+                  struct hash128 *id, struct error *e) HASTEN_CHECKED;
 size_t seek_size(size_t entries);
 /* frame: compressed sizes of header, data frames; the trailer follows from the count. */
 void seek_build(unsigned char *out, const struct container *c, const uint32_t *frame);
-/* A regular file that starts like zstd: 1 ours (header, trailer and table are read and checked), 0 not ours, -1. */
+/* A regular file that starts like zstd: 1 ours (header, trailer and table are read and checked), 0 not ours,
+ * -1. */
 int frames_open(struct container *c, struct error *e) HASTEN_CHECKED;
 
 /* ---- container_stream.c ---- */

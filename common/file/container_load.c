@@ -1,6 +1,6 @@
-/* Loading from regular files: pieces of up to 4 MiB are read, decompressed and hashed by whichever thread is free,
- * straight into the tensor. Where a piece goes and what is checked does not depend on the threads; of several
- * errors the one that comes first in the file is reported. */
+/* Loading from regular files: pieces of up to 4 MiB are read, decompressed and hashed by whichever thread is
+ * free, straight into the tensor. Where a piece goes and what is checked does not depend on the threads; of
+ * several errors the one that comes first in the file is reported. */
 #include "common/file/container_inside.h"
 
 #include <limits.h>
@@ -11,7 +11,8 @@ int container_allocate(struct container *c, int index, struct error *e)
     struct tensor *t = &c->tensor[index];
     size_t limit = c->inside->memory;
     if (limit && (t->size > limit || c->inside->loaded > limit - t->size))
-        return error_set(e, HASTEN_ENOMEM, "tensor '%s' of %zu bytes would pass the memory limit of %zu bytes", t->name,
+        return error_set(e, HASTEN_ENOMEM,
+                         "tensor '%s' of %zu bytes would pass the memory limit of %zu bytes", t->name,
                          t->size, limit);
     t->data = mem_array(t->size, 1, e);
     if (!t->data)
@@ -121,16 +122,19 @@ static int check_digests(struct job *j, const int *tensors, int count, struct er
         struct hash128 d = tensor_digest(j->hash + k, pieces);
         k += (int)pieces;
         if (in->form == FORM_OURS && !hash_equal(d, in->digest[t]))
-            return error_set(e, HASTEN_EFILE, "tensor '%s' is damaged: its hash is not the trailer's", j->c->tensor[t].name);
+            return error_set(e, HASTEN_EFILE, "tensor '%s' is damaged: its hash is not the trailer's",
+                             j->c->tensor[t].name);
         if (in->known[t] && !hash_equal(d, in->digest[t]))
-            return error_set(e, HASTEN_EFILE, "tensor '%s' changed since it was read before", j->c->tensor[t].name);
+            return error_set(e, HASTEN_EFILE, "tensor '%s' changed since it was read before",
+                             j->c->tensor[t].name);
         in->digest[t] = d;
         in->known[t] = 1;
     }
     return 0;
 }
 
-static int read_tensors(struct container *c, const int *tensors, int count, int keep, struct team *team, struct error *e)
+static int read_tensors(struct container *c, const int *tensors, int count, int keep, struct team *team,
+                        struct error *e)
 {
     struct job j = {.c = c, .parts = team ? team_size(team) : 1, .keep = keep};
     int result = prepare(&j, tensors, count, e);
@@ -192,7 +196,8 @@ int container_load(struct container *c, struct team *team, struct error *e)
     if (count < 0)
         return -1;
     if (limit && c->bytes > limit)
-        error_set(e, HASTEN_ENOMEM, "%zu bytes of tensors would pass the memory limit of %zu bytes", c->bytes, limit);
+        error_set(e, HASTEN_ENOMEM, "%zu bytes of tensors would pass the memory limit of %zu bytes", c->bytes,
+                  limit);
     else if (!c->inside->ordered)
         result = load_listed(c, list, count, team, e);
     else

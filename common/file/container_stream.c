@@ -1,5 +1,6 @@
-/* Reading in order: pipes, and zstd files without our seek table. The file is consumed frame by frame; what was
- * read counts only when the trailer has confirmed it (in foreign files: when the end is where it must be). */
+/* Reading in order: pipes, and zstd files without our seek table. The file is consumed frame by frame; what
+ * was read counts only when the trailer has confirmed it (in foreign files: when the end is where it must
+ * be). */
 #include "common/base/json.h"
 #include "common/file/container_inside.h"
 
@@ -68,7 +69,8 @@ static int read_raw(struct stream *s, void *out, size_t n, struct error *e)
     return 0;
 }
 
-/* One call of zstd: more output, more input or the end of a frame (*ended). At the end of the file *ended is 2. */
+/* One call of zstd: more output, more input or the end of a frame (*ended). At the end of the file *ended
+ * is 2. */
 static int inflate_step(struct stream *s, ZSTD_outBuffer *out, int *ended, struct error *e)
 {
     int64_t ready = refill(s, e);
@@ -91,7 +93,8 @@ static int inflate_step(struct stream *s, ZSTD_outBuffer *out, int *ended, struc
     s->in_frame = hint != 0;
     *ended = hint == 0;
     if (hint && in.pos == 0 && out->pos == before)
-        return s->eof ? is_cut(s, e) : error_set(e, HASTEN_EFILE, "a zstd frame is larger than the header allows");
+        return s->eof ? is_cut(s, e)
+                      : error_set(e, HASTEN_EFILE, "a zstd frame is larger than the header allows");
     return 0;
 }
 
@@ -154,8 +157,8 @@ static int read_header_text(struct stream *s, struct buf *text, struct error *e)
         return -1;
     uint64_t n = get64(length);
     if (n < 2 || n > FOREIGN_MAX_HEADER)
-        return error_set(e, HASTEN_EFILE, "a header of %llu bytes, from 2 to %d are allowed", (unsigned long long)n,
-                         FOREIGN_MAX_HEADER);
+        return error_set(e, HASTEN_EFILE, "a header of %llu bytes, from 2 to %d are allowed",
+                         (unsigned long long)n, FOREIGN_MAX_HEADER);
     buf_add(text, length, sizeof length, e);
     for (uint64_t left = n; left;) {
         size_t part = left < text->size + 65536 ? (size_t)left : text->size + 65536;
@@ -172,9 +175,10 @@ static int check_ours(struct container *c, int header_frame, struct error *e)
 {
     struct container_inside *in = c->inside;
     if (in->in.size >= 0 || !header_frame)
-        return error_set(e, HASTEN_EFILE,
-                         "trailer and seek table are missing or damaged: the file is cut, or was compressed by another "
-                         "program (then decompress it first)");
+        return error_set(
+            e, HASTEN_EFILE,
+            "trailer and seek table are missing or damaged: the file is cut, or was compressed by another "
+            "program (then decompress it first)");
     in->form = FORM_OURS;
     in->frame_size = mem_array((size_t)in->first_frame[c->count] + 1, sizeof *in->frame_size, e);
     if (!in->frame_size)
@@ -228,11 +232,13 @@ static int confirm(struct container *c, struct error *e)
     unsigned char *got = mem_array(trailer > seek ? trailer : seek, 1, e), *expected = mem_array(seek, 1, e);
     struct hash128 *digest = mem_array((size_t)c->count, sizeof *digest, e), id;
     int result = -1;
-    if (!got || !expected || !digest || read_raw(s, got, trailer, e) < 0 || trailer_check(c, got, trailer, digest, &id, e) < 0)
+    if (!got || !expected || !digest || read_raw(s, got, trailer, e) < 0 ||
+        trailer_check(c, got, trailer, digest, &id, e) < 0)
         goto done;
     for (int i = 0; i < c->count; i++)
         if (!hash_equal(digest[i], in->digest[i])) {
-            error_set(e, HASTEN_EFILE, "tensor '%s' is damaged: its hash is not the trailer's", c->tensor[i].name);
+            error_set(e, HASTEN_EFILE, "tensor '%s' is damaged: its hash is not the trailer's",
+                      c->tensor[i].name);
             goto done;
         }
     seek_build(expected, c, in->frame_size);
@@ -256,18 +262,23 @@ static int check_end(struct stream *s, int compressed, struct error *e)
     int64_t got = compressed ? inflate(s, &more, 1, e) : stream_peek(s, 1, e);
     if (got < 0)
         return -1;
-    return got ? error_set(e, HASTEN_EFILE, "something follows the last tensor (near byte %lld)", (long long)s->taken) : 0;
+    return got ? error_set(e, HASTEN_EFILE, "something follows the last tensor (near byte %lld)",
+                           (long long)s->taken)
+               : 0;
 }
 
-static int read_tensor(struct container *c, int index, char *data, char *scratch, struct hash128 *piece, struct error *e)
+static int read_tensor(struct container *c, int index, char *data, char *scratch, struct hash128 *piece,
+                       struct error *e)
 {
     struct container_inside *in = c->inside;
     size_t size = c->tensor[index].size, pieces = tensor_pieces(size);
     for (size_t p = 0; p < pieces; p++) {
         char *at = data ? data + p * CONTAINER_PIECE : scratch;
         size_t n = tensor_piece_size(size, p);
-        uint32_t *compressed = in->form == FORM_OURS ? &in->frame_size[1 + (size_t)in->first_frame[index] + p] : NULL;
-        if ((compressed ? read_frame(&in->stream, at, n, compressed, e) : read_bytes(&in->stream, at, n, e)) < 0)
+        uint32_t *compressed =
+            in->form == FORM_OURS ? &in->frame_size[1 + (size_t)in->first_frame[index] + p] : NULL;
+        if ((compressed ? read_frame(&in->stream, at, n, compressed, e) : read_bytes(&in->stream, at, n, e)) <
+            0)
             return error_under(e, "tensor '%s'", c->tensor[index].name);
         piece[p] = hash_bytes(at, n);
     }

@@ -1,5 +1,5 @@
-/* Writing: the header, then the tensors piece by piece. A batch of pieces is hashed and compressed by all threads, each
- * piece by itself, and written in order, so that the bytes do not depend on the threads. */
+/* Writing: the header, then the tensors piece by piece. A batch of pieces is hashed and compressed by all
+ * threads, each piece by itself, and written in order, so that the bytes do not depend on the threads. */
 #include "common/base/json.h"
 #include "common/file/container_inside.h"
 #include "common/file/output.h"
@@ -18,7 +18,7 @@ struct piece {
 struct writing {
     struct container c; /* the file to be: sorted headers, for the seek table and the id */
     struct container_inside inside;
-    int *source;      /* place of each sorted tensor in the caller's array */
+    int *source;       /* place of each sorted tensor in the caller's array */
     const void **data; /* of each sorted tensor, where the caller has it */
     struct output *out;
     int plain;
@@ -97,7 +97,8 @@ static int arrange(struct writing *w, const struct tensor *tensors, int count, s
 }
 
 /* Our metadata in canonical form; w->c.meta is the tree that it is the text of, as a reader will see it. */
-static int make_metadata(struct writing *w, const char *kind, const cJSON *meta, struct buf *text, struct error *e)
+static int make_metadata(struct writing *w, const char *kind, const cJSON *meta, struct buf *text,
+                         struct error *e)
 {
     cJSON *copy = meta ? json_copy(meta, e) : json_new_object(e);
     int result = -1;
@@ -138,7 +139,8 @@ static int make_header(struct writing *w, const struct buf *meta, struct buf *b,
         if (buf_add(b, " ", 1, e) < 0)
             return -1;
     if (b->size - 8 > CONTAINER_MAX_HEADER)
-        return error_set(e, HASTEN_EFAIL, "a header of %zu bytes, at most %d are possible", b->size - 8, CONTAINER_MAX_HEADER);
+        return error_set(e, HASTEN_EFAIL, "a header of %zu bytes, at most %d are possible", b->size - 8,
+                         CONTAINER_MAX_HEADER);
     put64((unsigned char *)b->data, b->size - 8);
     w->inside.header_size = b->size;
     w->inside.header_hash = hash_bytes(b->data, b->size);
@@ -176,14 +178,16 @@ static void pack_pieces(void *job, int part, int parts)
         struct piece *p = &w->batch[k];
         p->hash = hash_bytes(p->data, p->size);
         if (!w->plain)
-            p->packed_size = ZSTD_compress2(w->zstd[part], p->packed, ZSTD_compressBound(w->largest), p->data, p->size);
+            p->packed_size =
+                ZSTD_compress2(w->zstd[part], p->packed, ZSTD_compressBound(w->largest), p->data, p->size);
     }
 }
 
 static int zstd_failed(size_t code, struct error *e)
 {
     int memory = ZSTD_getErrorCode(code) == ZSTD_error_memory_allocation;
-    return error_set(e, memory ? HASTEN_ENOMEM : HASTEN_EFAIL, "zstd cannot compress: %s", ZSTD_getErrorName(code));
+    return error_set(e, memory ? HASTEN_ENOMEM : HASTEN_EFAIL, "zstd cannot compress: %s",
+                     ZSTD_getErrorName(code));
 }
 
 static int flush(struct writing *w, struct error *e)
@@ -212,7 +216,9 @@ static int make_data(struct writing *w, int i, container_fill *fill, void *conte
     if (!fill)
         return error_set(e, HASTEN_EFAIL, "tensor '%s' has no data to write", t->name);
     t->data = mem_array(t->size, 1, e);
-    return t->data && fill(context, w->source[i], t, t->data, e) == 0 ? 0 : error_under(e, "tensor '%s'", t->name);
+    return t->data && fill(context, w->source[i], t, t->data, e) == 0
+               ? 0
+               : error_under(e, "tensor '%s'", t->name);
 }
 
 /* Tensors that fill() makes stay until their last piece is written; those before `first` are gone. */
@@ -271,7 +277,8 @@ static int write_end(struct writing *w, struct hash128 *id, struct error *e)
 {
     struct container_inside *in = &w->inside;
     for (int i = 0; i < w->c.count; i++)
-        in->digest[i] = tensor_digest(w->hash + in->first_frame[i], (size_t)(in->first_frame[i + 1] - in->first_frame[i]));
+        in->digest[i] = tensor_digest(w->hash + in->first_frame[i],
+                                      (size_t)(in->first_frame[i + 1] - in->first_frame[i]));
     if (content_id(w->c.meta, w->c.tensor, in->digest, in->by_name, w->c.count, id, e) < 0)
         return -1;
     if (w->plain)
@@ -312,8 +319,9 @@ static int ends_with(const char *s, const char *tail)
     return n >= m && !strcmp(s + n - m, tail);
 }
 
-int container_write(const char *path, const char *kind, const cJSON *meta, const struct tensor *tensors, int count,
-                    container_fill *fill, void *context, struct team *team, char id[HASH_HEX], struct error *e)
+int container_write(const char *path, const char *kind, const cJSON *meta, const struct tensor *tensors,
+                    int count, container_fill *fill, void *context, struct team *team, char id[HASH_HEX],
+                    struct error *e)
 {
     struct writing w = {.team = team, .threads = team ? team_size(team) : 1};
     struct buf text = {0}, header = {0};

@@ -1,4 +1,5 @@
-/* See input.h. Reads that are interrupted, short or refused for the moment are continued here and nowhere else. */
+/* See input.h. Reads that are interrupted, short or refused for the moment are continued here and nowhere
+ * else. */
 #include "common/file/input.h"
 #include "common/base/mem.h"
 
@@ -11,8 +12,8 @@
 
 enum { READ_MOST = 1 << 30 };
 
-/* A name with a message when it does not open. Never one of the descriptors 0 to 2: when the program was started
- * with one of them closed, a file there would take for itself what is meant for the standard stream. */
+/* A name with a message when it does not open. Never one of the descriptors 0 to 2: when the program was
+ * started with one of them closed, a file there would take what is meant for the standard stream. */
 static int open_above(const char *path)
 {
     if (fault_hit("open"))

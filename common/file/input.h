@@ -9,8 +9,8 @@
  *     struct buf b = {.max = 1 << 20};
  *     if (input_whole(path, &b, e) < 0) ...                     // a small text, all of it
  *
- * Standard input that is a regular file at its start counts as one. Errors of the system are HASTEN_EFAIL, a file
- * that ends too early is HASTEN_EFILE. */
+ * Standard input that is a regular file at its start counts as one. Errors of the system are HASTEN_EFAIL, a
+ * file that ends too early is HASTEN_EFILE. */
 #ifndef HASTEN_FILE_INPUT_H
 #define HASTEN_FILE_INPUT_H
 
@@ -30,7 +30,8 @@ void input_close(struct input *in);
 /* Up to n bytes in order (fewer only at the end), or -1. */
 int64_t input_read(struct input *in, void *data, size_t n, struct error *e) HASTEN_CHECKED;
 /* Exactly n bytes from a place of a regular file. Thread safe. */
-int input_read_at(const struct input *in, void *data, size_t n, int64_t offset, struct error *e) HASTEN_CHECKED;
+int input_read_at(const struct input *in, void *data, size_t n, int64_t offset,
+                  struct error *e) HASTEN_CHECKED;
 /* All of a file, appended to b; more than b->max is an error. */
 int input_whole(const char *path, struct buf *b, struct error *e) HASTEN_CHECKED;
 

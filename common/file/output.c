@@ -28,7 +28,8 @@ struct output {
 
 /* ---- what a signal has to remove ---- */
 
-/* Paths of temporary files. Fixed memory, since a handler may neither allocate nor follow a pointer that somebody is freeing. */
+/* Paths of temporary files. Fixed memory, since a handler may neither allocate nor follow a pointer that
+ * somebody is freeing. */
 static struct unfinished {
     atomic_int used, live;
     char path[PATH_MAX];
@@ -57,7 +58,8 @@ static void prepare(void)
         struct sigaction old, fresh = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
         sigemptyset(&fresh.sa_mask);
         /* A signal that is ignored (nohup, background jobs) or handled by the program stays so. */
-        if (sigaction(numbers[i], NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO) && old.sa_handler == SIG_DFL)
+        if (sigaction(numbers[i], NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO) &&
+            old.sa_handler == SIG_DFL)
             sigaction(numbers[i], &fresh, NULL);
     }
 }
@@ -104,7 +106,7 @@ static char *resolve(const char *path, struct error *e)
     return NULL;
 }
 
-/* A temporary name beside the target, registered before it exists, so that no signal finds it unregistered. */
+/* A temporary name beside the target, registered before it exists, lest a signal finds it unregistered. */
 static int create_beside(struct output *o, struct error *e)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
@@ -117,11 +119,13 @@ static int create_beside(struct output *o, struct error *e)
             return error_errno(e, HASTEN_EFAIL, "no random numbers for a temporary name");
         for (int i = 0; i < 6; i++)
             tail[i] = letters[random[i] % 62];
-        int n = snprintf(u->path, sizeof u->path, "%.*s.%.*s.%s", (int)(base - o->target), o->target, NAME_KEPT, base, tail);
+        int n = snprintf(u->path, sizeof u->path, "%.*s.%.*s.%s", (int)(base - o->target), o->target,
+                         NAME_KEPT, base, tail);
         if (n < 0 || (size_t)n >= sizeof u->path)
             return error_set(e, HASTEN_EFAIL, "cannot write '%.200s...': the name is too long", o->name);
         atomic_store(&u->live, 1);
-        o->fd = fault_hit("open") ? -1 : open(u->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        o->fd = fault_hit("open") ? -1
+                                  : open(u->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (o->fd >= 0)
             return 0;
         atomic_store(&u->live, 0);
@@ -152,7 +156,8 @@ static int open_file(struct output *o, const char *path, struct error *e)
         return error_set(e, HASTEN_EFAIL, "cannot write '%s': it is a directory", path);
     if (there && !S_ISREG(st.st_mode)) {
         o->fd = fault_hit("open") ? -1 : open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-        return o->fd < 0 ? error_errno(e, HASTEN_EFAIL, "cannot open '%s' for writing", path) : keep_above(o, e);
+        return o->fd < 0 ? error_errno(e, HASTEN_EFAIL, "cannot open '%s' for writing", path)
+                         : keep_above(o, e);
     }
     if (!there && errno != ENOENT)
         return error_errno(e, HASTEN_EFAIL, "cannot write '%s'", path);
@@ -196,7 +201,8 @@ struct output *output_open(const char *path, int flags, struct error *e)
         o->fd = STDOUT_FILENO;
     }
     if ((flags & OUTPUT_BINARY) && o->slot < 0 && isatty(o->fd)) {
-        error_set(e, HASTEN_EUSAGE, "%s is a terminal: name a file with -o FILE, or send the output into a pipe", o->name);
+        error_set(e, HASTEN_EUSAGE,
+                  "%s is a terminal: name a file with -o FILE, or send the output into a pipe", o->name);
         goto fail;
     }
     return o;
@@ -303,8 +309,8 @@ static int commit_file(struct output *o, struct error *e)
     return 0;
 }
 
-/* What cannot be renamed: only closing can still fail. Standard output stays open; closing a copy of it reports
- * what a network file system held back. */
+/* What cannot be renamed: only closing can still fail. Standard output stays open; closing a copy of it
+ * reports what a network file system held back. */
 static int commit_direct(struct output *o, struct error *e)
 {
     int fd = o->fd == STDOUT_FILENO ? dup(STDOUT_FILENO) : o->fd;

@@ -5,11 +5,12 @@
  *     if (output_write(o, data, size, e) < 0) { output_abandon(o); return -1; }
  *     return output_commit(o, e);                               // closes in every case
  *
- * A regular file is written as `.NAME.XXXXXX` in the same folder, synced and renamed over the name on commit; until then the
- * old file stays as it was, so an input may be the output. Symbolic links are followed to their target. An existing
- * file's permission bits are kept, a new one gets the umask's. FIFOs and devices are written directly.
- * SIGINT, SIGTERM and SIGHUP (when at their default) remove the unfinished files and then end the program as usual.
- * All errors are HASTEN_EFAIL, except a terminal as target for binary data: HASTEN_EUSAGE. */
+ * A regular file is written as `.NAME.XXXXXX` in the same folder, synced and renamed over the name on commit;
+ * until then the old file stays as it was, so an input may be the output. Symbolic links are followed to
+ * their target. An existing file's permission bits are kept, a new one gets the umask's. FIFOs and devices
+ * are written directly. SIGINT, SIGTERM and SIGHUP (when at their default) remove the unfinished files and
+ * then end the program as usual. All errors are HASTEN_EFAIL, except a terminal as target for binary data:
+ * HASTEN_EUSAGE. */
 #ifndef HASTEN_FILE_OUTPUT_H
 #define HASTEN_FILE_OUTPUT_H
 
@@ -28,8 +29,8 @@ int output_write(struct output *o, const void *data, size_t size, struct error *
 int output_commit(struct output *o, struct error *e) HASTEN_CHECKED;
 void output_abandon(struct output *o); /* NULL is fine */
 
-uint64_t output_size(const struct output *o);     /* bytes written so far */
-const char *output_name(const struct output *o);  /* for messages: the path or "standard output" */
+uint64_t output_size(const struct output *o);    /* bytes written so far */
+const char *output_name(const struct output *o); /* for messages: the path or "standard output" */
 
 /* All of it at once: open, write, commit. */
 int output_whole(const char *path, int flags, const void *data, size_t size, struct error *e) HASTEN_CHECKED;

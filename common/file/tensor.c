@@ -9,10 +9,10 @@ static const struct {
     const char *name;
     size_t size;
 } dtypes[DTYPE_COUNT] = {
-    [DTYPE_F32] = {"F32", 4},         [DTYPE_F16] = {"F16", 2},         [DTYPE_BF16] = {"BF16", 2},
-    [DTYPE_F64] = {"F64", 8},         [DTYPE_I64] = {"I64", 8},         [DTYPE_I32] = {"I32", 4},
-    [DTYPE_I16] = {"I16", 2},         [DTYPE_I8] = {"I8", 1},           [DTYPE_U8] = {"U8", 1},
-    [DTYPE_BOOL] = {"BOOL", 1},       [DTYPE_F8_E4M3] = {"F8_E4M3", 1}, [DTYPE_F8_E5M2] = {"F8_E5M2", 1},
+    [DTYPE_F32] = {"F32", 4},   [DTYPE_F16] = {"F16", 2},         [DTYPE_BF16] = {"BF16", 2},
+    [DTYPE_F64] = {"F64", 8},   [DTYPE_I64] = {"I64", 8},         [DTYPE_I32] = {"I32", 4},
+    [DTYPE_I16] = {"I16", 2},   [DTYPE_I8] = {"I8", 1},           [DTYPE_U8] = {"U8", 1},
+    [DTYPE_BOOL] = {"BOOL", 1}, [DTYPE_F8_E4M3] = {"F8_E4M3", 1}, [DTYPE_F8_E5M2] = {"F8_E5M2", 1},
 };
 
 const char *dtype_name(enum dtype d) { return (unsigned)d < DTYPE_COUNT ? dtypes[d].name : "?"; }
@@ -36,7 +36,8 @@ char *tensor_shape_text(const struct tensor *t, char out[TENSOR_SHAPE_TEXT])
 {
     size_t n = (size_t)snprintf(out, TENSOR_SHAPE_TEXT, "[");
     for (int i = 0; i < t->rank && i < TENSOR_MAX_RANK; i++)
-        n += (size_t)snprintf(out + n, TENSOR_SHAPE_TEXT - n, "%s%lld", i ? ", " : "", (long long)t->shape[i]);
+        n +=
+            (size_t)snprintf(out + n, TENSOR_SHAPE_TEXT - n, "%s%lld", i ? ", " : "", (long long)t->shape[i]);
     snprintf(out + n, TENSOR_SHAPE_TEXT - n, "]");
     return out;
 }
@@ -48,11 +49,12 @@ int tensor_measure(struct tensor *t, struct error *e)
     if ((unsigned)t->dtype >= DTYPE_COUNT)
         return error_set(e, HASTEN_EFILE, "tensor '%s' has no known type", t->name);
     if (t->rank < 0 || t->rank > TENSOR_MAX_RANK)
-        return error_set(e, HASTEN_EFILE, "tensor '%s' has %d dimensions, at most %d are supported", t->name, t->rank,
-                         TENSOR_MAX_RANK);
+        return error_set(e, HASTEN_EFILE, "tensor '%s' has %d dimensions, at most %d are supported", t->name,
+                         t->rank, TENSOR_MAX_RANK);
     for (int i = 0; i < t->rank; i++) {
         if (t->shape[i] < 0)
-            return error_set(e, HASTEN_EFILE, "tensor '%s': dimension %d is %lld", t->name, i, (long long)t->shape[i]);
+            return error_set(e, HASTEN_EFILE, "tensor '%s': dimension %d is %lld", t->name, i,
+                             (long long)t->shape[i]);
         if (t->shape[i] == 0)
             empty = 1;
         else if (num_mul(count, t->shape[i], &count))

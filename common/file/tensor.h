@@ -45,21 +45,22 @@ struct tensor {
 
 /* As safetensors spells them: "F32", "F8_E4M3". */
 const char *dtype_name(enum dtype d);
-size_t dtype_size(enum dtype d);   /* bytes an element */
+size_t dtype_size(enum dtype d);  /* bytes an element */
 int dtype_find(const char *name); /* -1: not one of ours */
 int dtype_is_float(enum dtype d);
 
-/* Set count and size from dtype and shape. HASTEN_EFILE for a rank, a dimension or a product out of range (a zero
- * dimension does not excuse the others: the product without the zeros must fit as well). */
+/* Set count and size from dtype and shape. HASTEN_EFILE for a rank, a dimension or a product out of range (a
+ * zero dimension does not excuse the others: the product without the zeros must fit as well). */
 int tensor_measure(struct tensor *t, struct error *e) HASTEN_CHECKED;
 
 /* "[2, 3]" for messages. */
 enum { TENSOR_SHAPE_TEXT = 192 };
 char *tensor_shape_text(const struct tensor *t, char out[TENSOR_SHAPE_TEXT]);
 
-/* `count` elements to float32 and back; source and target must not overlap. To a narrower float: to nearest, ties
- * to even; too large becomes infinity, in F8_E4M3 (which has none) NaN, as PyTorch does; NaN stays NaN. To an integer: to nearest, ties to even, clamped, NaN is 0.
- * BOOL: not zero. From I64, I32 and F64 rounds to nearest. */
+/* `count` elements to float32 and back; source and target must not overlap. To a narrower float: to nearest,
+ * ties to even; too large becomes infinity, in F8_E4M3 (which has none) 448, as in PyTorch 2.15; NaN stays
+ * NaN. To an integer: to nearest, ties to even, clamped; NaN is 0. BOOL: not zero. From I64, I32 and F64: to
+ * nearest. */
 void tensor_to_f32(enum dtype from, const void *in, float *out, size_t count);
 void tensor_from_f32(enum dtype to, const float *in, void *out, size_t count);
 

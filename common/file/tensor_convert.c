@@ -1,5 +1,5 @@
-/* See tensor.h: element conversions. The narrow floats are converted by integer arithmetic without branches, so
- * that the compiler can vectorise the loops and every machine gives the same bits. */
+/* See tensor.h: element conversions. The narrow floats are converted by integer arithmetic without branches,
+ * so that the compiler can vectorise the loops and every machine gives the same bits. */
 #include "common/file/tensor.h"
 
 #include <math.h>
@@ -19,8 +19,8 @@ static inline float float_of(uint32_t u)
     return f;
 }
 
-/* A small float has `man` bits of mantissa and an exponent with `bias`; both are constants where this is inlined.
- * Its subnormals are whole multiples of 2^(1 - bias - man). */
+/* A small float has `man` bits of mantissa and an exponent with `bias`; both are constants where this is
+ * inlined. Its subnormals are whole multiples of 2^(1 - bias - man). */
 
 /* Widening is exact. `special`: the all-ones exponent means infinity or NaN. */
 static inline float widen(uint32_t v, int man, int bias, int width, int special)
@@ -35,7 +35,8 @@ static inline float widen(uint32_t v, int man, int bias, int width, int special)
 }
 
 /* Narrowing, to nearest, ties to even; `over` is the result from 2^(emax+1) upwards, `nan` for a NaN. */
-static inline uint32_t narrow(float f, int man, int bias, int width, uint32_t limit, uint32_t over, uint32_t nan)
+static inline uint32_t narrow(float f, int man, int bias, int width, uint32_t limit, uint32_t over,
+                              uint32_t nan)
 {
     uint32_t u = bits_of(f), sign = u >> 31 << (width - 1), a = u & 0x7FFFFFFFu;
     int drop = 23 - man;
@@ -59,8 +60,12 @@ static inline float from_e4m3(uint8_t v)
     return (v & 0x7F) == 0x7F ? float_of(0x7FC00000u | (uint32_t)(v & 0x80) << 24) : f;
 }
 
-/* Limits: 2^16 for F16 and E5M2 (65520 and 61440 round to the infinity by themselves); 448 for E4M3, which clamps. */
-static inline uint16_t to_f16(float f) { return (uint16_t)narrow(f, 10, 15, 16, 0x47800000u, 0x7C00, 0x7E00); }
+/* Limits: 2^16 for F16 and E5M2 (65520 and 61440 round to the infinity by themselves); 448 for E4M3, which
+ * clamps. */
+static inline uint16_t to_f16(float f)
+{
+    return (uint16_t)narrow(f, 10, 15, 16, 0x47800000u, 0x7C00, 0x7E00);
+}
 static inline uint8_t to_e5m2(float f) { return (uint8_t)narrow(f, 2, 15, 8, 0x47800000u, 0x7C, 0x7F); }
 static inline uint8_t to_e4m3(float f) { return (uint8_t)narrow(f, 3, 7, 8, 0x43E00000u, 0x7E, 0x7F); }
 
@@ -72,11 +77,11 @@ static inline uint16_t to_bf16(float f)
 
 void tensor_to_f32(enum dtype from, const void *in, float *out, size_t count)
 {
-#define EACH(TYPE, EXPRESSION)                                                                                     \
-    do {                                                                                                           \
-        const TYPE *x = in;                                                                                        \
-        for (size_t i = 0; i < count; i++)                                                                         \
-            out[i] = (EXPRESSION);                                                                                 \
+#define EACH(TYPE, EXPRESSION)                                                                               \
+    do {                                                                                                     \
+        const TYPE *x = in;                                                                                  \
+        for (size_t i = 0; i < count; i++)                                                                   \
+            out[i] = (EXPRESSION);                                                                           \
     } while (0)
     switch (from) {
     case DTYPE_F32:
@@ -133,11 +138,11 @@ static int64_t to_integer(float f, float min, float max, int64_t largest)
 
 void tensor_from_f32(enum dtype to, const float *in, void *out, size_t count)
 {
-#define EACH(TYPE, EXPRESSION)                                                                                     \
-    do {                                                                                                           \
-        TYPE *y = out;                                                                                             \
-        for (size_t i = 0; i < count; i++)                                                                         \
-            y[i] = (TYPE)(EXPRESSION);                                                                             \
+#define EACH(TYPE, EXPRESSION)                                                                               \
+    do {                                                                                                     \
+        TYPE *y = out;                                                                                       \
+        for (size_t i = 0; i < count; i++)                                                                   \
+            y[i] = (TYPE)(EXPRESSION);                                                                       \
     } while (0)
     switch (to) {
     case DTYPE_F32:
@@ -184,12 +189,12 @@ void tensor_from_f32(enum dtype to, const float *in, void *out, size_t count)
 }
 
 /* Index of the first element whose exponent bits are all set, or -1. */
-#define FIRST(TYPE, MASK, VALUE)                                                                                   \
-    do {                                                                                                           \
-        const TYPE *x = data;                                                                                      \
-        for (size_t i = 0; i < count; i++)                                                                         \
-            if ((x[i] & (TYPE)(MASK)) == (TYPE)(VALUE))                                                            \
-                return (int64_t)i;                                                                                 \
+#define FIRST(TYPE, MASK, VALUE)                                                                             \
+    do {                                                                                                     \
+        const TYPE *x = data;                                                                                \
+        for (size_t i = 0; i < count; i++)                                                                   \
+            if ((x[i] & (TYPE)(MASK)) == (TYPE)(VALUE))                                                      \
+                return (int64_t)i;                                                                           \
     } while (0)
 
 int64_t tensor_first_nonfinite(enum dtype d, const void *data, size_t count)

@@ -85,7 +85,8 @@ START_TEST(blocks_are_zero_and_aligned)
     static const size_t sizes[] = {0, 1, 63, 64, 65, 4096, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 9 << 20};
     size_t blocks = mem_live_blocks(), live = mem_live();
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        for (int round = 0; round < 3; round++) { /* a block that comes back from free is not zero by itself */
+        for (int round = 0; round < 3;
+             round++) { /* a block that comes back from free is not zero by itself */
             struct error e = {0};
             unsigned char *p = mem_array(sizes[i], 1, &e);
             ck_assert_ptr_nonnull(p);
@@ -111,7 +112,8 @@ END_TEST
 
 START_TEST(products_do_not_wrap)
 {
-    static const size_t bad[][2] = {{SIZE_MAX, 1}, {SIZE_MAX / 2, 3}, {(size_t)1 << 32, (size_t)1 << 32}, {SIZE_MAX - 100, 1}};
+    static const size_t bad[][2] = {
+        {SIZE_MAX, 1}, {SIZE_MAX / 2, 3}, {(size_t)1 << 32, (size_t)1 << 32}, {SIZE_MAX - 100, 1}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct error e = {0};
         size_t live = mem_live();

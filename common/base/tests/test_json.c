@@ -85,7 +85,8 @@ static const struct {
     {"{\"a\":1,\"a\":2}", "the key 'a' is there twice"},
     {"{\"a\":1,\"\\u0061\":2}", "the key 'a' is there twice"},
     {"[{\"b\":0,\"c\":1,\"b\":0}]", "the key 'b' is there twice"},
-    {"{\"1\":0,\"2\":0,\"3\":0,\"4\":0,\"5\":0,\"6\":0,\"7\":0,\"8\":0,\"9\":0,\"a\":0,\"b\":0,\"c\":0,\"d\":0,\"e\":0,"
+    {"{\"1\":0,\"2\":0,\"3\":0,\"4\":0,\"5\":0,\"6\":0,\"7\":0,\"8\":0,\"9\":0,\"a\":0,\"b\":0,\"c\":0,\"d\":"
+     "0,\"e\":0,"
      "\"f\":0,\"g\":0,\"h\":0,\"\\u0037\":0}",
      "the key '7' is there twice"},
 };
@@ -145,8 +146,9 @@ END_TEST
 START_TEST(values)
 {
     struct error e = {0};
-    const char *text = "{\"s\":\"a\\u00e4\\ud83d\\ude00\\\"\\\\\\/\\b\\f\\n\\r\\t\",\"n\":-2.5e-3,\"i\":9007199254740991,"
-                       "\"t\":true,\"f\":false,\"z\":null,\"l\":[1,2,3],\"o\":{\"k\":1}}";
+    const char *text =
+        "{\"s\":\"a\\u00e4\\ud83d\\ude00\\\"\\\\\\/\\b\\f\\n\\r\\t\",\"n\":-2.5e-3,\"i\":9007199254740991,"
+        "\"t\":true,\"f\":false,\"z\":null,\"l\":[1,2,3],\"o\":{\"k\":1}}";
     cJSON *j = json_parse(text, strlen(text), &e), *z;
     ck_assert_msg(j != NULL, "%s", e.text);
     const char *s;
@@ -175,6 +177,19 @@ START_TEST(values)
     ck_assert(list[2] == 3);
     mem_free(list);
     ck_assert_ptr_nonnull(json_object(j, "o", &e));
+    int64_t *ints;
+    ck_assert_int_eq(json_get_ints(j, "l", 0, 9, &ints, &n, &e), 0);
+    ck_assert(n == 3 && ints[0] == 1 && ints[2] == 3);
+    mem_free(ints);
+    ck_assert_int_eq(json_double_or(j, "none", 0, 1, 0.5, &d, &e), 0);
+    ck_assert(d == 0.5);
+    ck_assert_int_eq(json_double_or(j, "n", -1, 1, 0.5, &d, &e), 0);
+    ck_assert(d == -2.5e-3);
+    ck_assert_int_eq(json_bool_or(j, "none", 1, &b, &e), 0);
+    ck_assert_int_eq(b, 1);
+    ck_assert_int_eq(json_bool_or(j, "f", 1, &b, &e), 0);
+    ck_assert_int_eq(b, 0);
+    ck_assert_int_eq(e.code, 0);
     cJSON_Delete(j);
 }
 END_TEST
@@ -182,19 +197,20 @@ END_TEST
 START_TEST(typed_access_names_the_key)
 {
     struct error e = {0};
-    const char *text = "{\"steps\":3.5,\"name\":7,\"list\":[1,\"x\"],\"big\":1e300,\"text\":\"5\",\"z\":null}";
+    const char *text =
+        "{\"steps\":3.5,\"name\":7,\"list\":[1,\"x\"],\"big\":1e300,\"text\":\"5\",\"z\":null}";
     cJSON *j = json_parse(text, strlen(text), &e), *p;
     int64_t i, *is;
-    double d;
+    double d, *ds;
     const char *s;
     int b;
     size_t n;
-#define REFUSED(CALL, PART)                                                                                        \
-    do {                                                                                                           \
-        e = (struct error){0};                                                                                     \
-        ck_assert_int_eq((CALL), -1);                                                                              \
-        ck_assert_int_eq(e.code, HASTEN_EFILE);                                                                    \
-        ck_assert_msg(strstr(e.text, PART) != NULL, "%s", e.text);                                                 \
+#define REFUSED(CALL, PART)                                                                                  \
+    do {                                                                                                     \
+        e = (struct error){0};                                                                               \
+        ck_assert_int_eq((CALL), -1);                                                                        \
+        ck_assert_int_eq(e.code, HASTEN_EFILE);                                                              \
+        ck_assert_msg(strstr(e.text, PART) != NULL, "%s", e.text);                                           \
     } while (0)
     REFUSED(json_int(j, "steps", 1, 10, &i, &e), "'steps' is 3.5, an integer from 1 to 10");
     REFUSED(json_int(j, "big", 1, INT64_MAX, &i, &e), "'big' is 1");
@@ -203,6 +219,11 @@ START_TEST(typed_access_names_the_key)
     REFUSED(json_int(j, "z", 1, 9, &i, &e), "'z' is null");
     REFUSED(json_int_or(j, "steps", 1, 9, 5, &i, &e), "'steps' is 3.5");
     REFUSED(json_double(j, "steps", 4, 5, &d, &e), "'steps' is 3.5, a number from 4 to 5");
+    REFUSED(json_double(j, "text", 4, 5, &d, &e), "'text' is the string '5', a number");
+    REFUSED(json_double_or(j, "steps", 4, 5, 4.5, &d, &e), "'steps' is 3.5");
+    REFUSED(json_bool_or(j, "steps", 1, &b, &e), "true or false is needed");
+    REFUSED(json_get_doubles(j, "list", 0, 9, &ds, &n, &e), "entry 1: 'list' is the string 'x'");
+    REFUSED(json_get_doubles(j, "name", 0, 9, &ds, &n, &e), "a list is needed");
     REFUSED(json_double(j, "name2", 4, 5, &d, &e), "'name2' is missing, a number");
     REFUSED(json_string(j, "name", &s, &e), "'name' is a number, a string");
     REFUSED(json_bool(j, "name", &b, &e), "true or false is needed");
@@ -230,10 +251,14 @@ START_TEST(canonical)
     json_push_string(list, "x", &e);
     json_add_int(json_push_object(list, &e), "k", 1, &e);
     json_add_int(o, "b", 4, &e); /* instead of 3 */
+    json_add(o, "x", json_floats((float[]){0.1f, 2}, 2, &e), &e);
+    json_add(o, "y", json_ints((int64_t[]){-1, 1ll << 53}, 2, &e), &e);
+    json_add_string(json_add_object(o, "w", &e), "null", NULL, &e);
     ck_assert_int_eq(e.code, 0);
     ck_assert_int_eq(json_write(&a, o, &e), 0);
     ck_assert_str_eq(a.data, "{\"a\":0.333333333,\"b\":4,\"claims\":true,\"list\":[0,\"x\",{\"k\":1}],"
-                             "\"z\":\"q\\\"\\\\\\u0001/\\n\xC3\xA4\"}");
+                             "\"w\":{\"null\":null},\"x\":[0.100000001,2],\"y\":[-1,9007199254740992],\"z\":"
+                             "\"q\\\"\\\\\\u0001/\\n\xC3\xA4\"}");
     cJSON *again = json_parse(a.data, a.size, &e);
     ck_assert_int_eq(json_write(&b, again, &e), 0);
     ck_assert_str_eq(a.data, b.data);
@@ -274,6 +299,13 @@ START_TEST(writer_refuses)
     cJSON_AddNumberToObject(o, "k", 2);
     ck_assert_int_eq(json_write(&b, o, &e), -1);
     ck_assert_ptr_nonnull(strstr(e.text, "the key 'k' is twice"));
+    json_remove(o, "k");
+    cJSON *deep = o;
+    for (int i = 0; i < JSON_MAX_DEPTH; i++)
+        deep = json_add_object(deep, "d", &e);
+    e = (struct error){0};
+    ck_assert_int_eq(json_write(&b, o, &e), -1);
+    ck_assert_ptr_nonnull(strstr(e.text, "deeper than 32"));
     cJSON_Delete(o);
     buf_free(&b);
 }
@@ -294,7 +326,8 @@ static double parse_time(int keys)
     double best = 1e9;
     buf_text(&b, "{", &e);
     for (int i = 0; i < keys; i++)
-        buf_printf(&b, &e, "%s\"blocks.%d.attn.weight\":\"value %d\"", i ? "," : "", (int)(i * 7919ll % keys), i);
+        buf_printf(&b, &e, "%s\"blocks.%d.attn.weight\":\"value %d\"", i ? "," : "", (int)(i * 7919ll % keys),
+                   i);
     buf_text(&b, "}", &e);
     for (int i = 0; i < 7; i++) {
         double begin = now();
@@ -316,7 +349,8 @@ START_TEST(many_keys_are_fast)
 #else
     ck_assert_msg(one < 0.010, "10 000 keys took %.1f ms", 1e3 * one);
 #endif
-    ck_assert_msg(ten < 30 * one, "10 000 keys %.2f ms, 100 000 keys %.2f ms: not n log n", 1e3 * one, 1e3 * ten);
+    ck_assert_msg(ten < 30 * one, "10 000 keys %.2f ms, 100 000 keys %.2f ms: not n log n", 1e3 * one,
+                  1e3 * ten);
 }
 END_TEST
 
@@ -326,8 +360,8 @@ static int build_and_read(struct error *e)
     cJSON *j = json_parse(text, sizeof text - 1, e), *copy = j ? json_copy(j, e) : NULL;
     struct buf b = {0};
     int result = -1;
-    if (copy && json_add_string(copy, "s", "x", e) == 0 && json_add(copy, "l", json_doubles((double[]){1, 2}, 2, e), e) == 0 &&
-        json_write(&b, copy, e) == 0)
+    if (copy && json_add_string(copy, "s", "x", e) == 0 &&
+        json_add(copy, "l", json_doubles((double[]){1, 2}, 2, e), e) == 0 && json_write(&b, copy, e) == 0)
         result = 0;
     buf_free(&b);
     cJSON_Delete(copy);

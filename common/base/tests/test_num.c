@@ -121,11 +121,12 @@ START_TEST(size)
     static const struct {
         const char *text;
         size_t value;
-    } good[] = {{"0", 0},           {"17", 17},         {"1K", 1024},        {"3k", 3072},
-                {"2M", 2u << 20},   {"1.5G", 3u << 29}, {"0.5k", 512},       {"8589934592", (size_t)1 << 33},
+    } good[] = {{"0", 0},         {"17", 17},         {"1K", 1024},  {"3k", 3072},
+                {"2M", 2u << 20}, {"1.5G", 3u << 29}, {"0.5k", 512}, {"8589934592", (size_t)1 << 33},
                 {"1g", 1u << 30}};
-    static const char *const bad[] = {"",   "K",   "-1",  "-1K", "1T",  "1KB", "1 K", "1KK",
-                                      "1e3", "0x1", "99999999999999999999G", "1,5G", "inf"};
+    static const char *const bad[] = {
+        "",     "K",  "-1", "-1K", "1T", "1KB", "1 K", "1KK", "1e3", "0x1", "99999999999999999999G",
+        "1,5G", "inf"};
     struct error e = {0};
     size_t value;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -134,14 +135,16 @@ START_TEST(size)
     }
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         e = (struct error){0};
-        ck_assert_msg(num_size("--memory", bad[i], &value, &e) == -1 && e.code == HASTEN_EUSAGE, "%s", bad[i]);
+        ck_assert_msg(num_size("--memory", bad[i], &value, &e) == -1 && e.code == HASTEN_EUSAGE, "%s",
+                      bad[i]);
     }
 }
 END_TEST
 
 START_TEST(pair)
 {
-    static const char *const bad[] = {"", "64", "64x", "x48", "64x48x2", "0x48", "64x0", "64X48", "64x-1", "64 x48", "4097x1"};
+    static const char *const bad[] = {"",     "64",    "64x",   "x48",    "64x48x2", "0x48",
+                                      "64x0", "64X48", "64x-1", "64 x48", "4097x1"};
     struct error e = {0};
     int w = 0, h = 0;
     ck_assert_int_eq(num_pair("--size", "64x48", 4096, &w, &h, &e), 0);
@@ -149,7 +152,8 @@ START_TEST(pair)
     ck_assert_int_eq(h, 48);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         e = (struct error){0};
-        ck_assert_msg(num_pair("--size", bad[i], 4096, &w, &h, &e) == -1 && e.code == HASTEN_EUSAGE, "%s", bad[i]);
+        ck_assert_msg(num_pair("--size", bad[i], 4096, &w, &h, &e) == -1 && e.code == HASTEN_EUSAGE, "%s",
+                      bad[i]);
     }
 }
 END_TEST
@@ -167,11 +171,13 @@ START_TEST(list)
                 {"999-999", 1, {999}}};
     static const struct {
         const char *text, *message;
-    } bad[] = {{"", "is not a list"},      {",", "is not a list"},   {"1,", "is not a list"},  {"1,,2", "is not a list"},
-               {"5-3", "is not a list"},   {"1-", "is not a list"},  {"-", "is not a list"},   {"a", "is not a list"},
-               {"1;2", "is not a list"},   {"0-3-5", "is not a list"}, {" 1", "is not a list"}, {"1000", "from 0 to 999"},
-               {"-1", "from 0 to 999"},    {"0-1000", "from 0 to 999"},
-               {"0-99999999999999999999", "from 0 to 999"},          {"0-12", "more than 12"}, {"0-9,0-2", "more than 12"}};
+    } bad[] = {
+        {"", "is not a list"},      {",", "is not a list"},      {"1,", "is not a list"},
+        {"1,,2", "is not a list"},  {"5-3", "is not a list"},    {"1-", "is not a list"},
+        {"-", "is not a list"},     {"a", "is not a list"},      {"1;2", "is not a list"},
+        {"0-3-5", "is not a list"}, {" 1", "is not a list"},     {"1000", "from 0 to 999"},
+        {"-1", "from 0 to 999"},    {"0-1000", "from 0 to 999"}, {"0-99999999999999999999", "from 0 to 999"},
+        {"0-12", "more than 12"},   {"0-9,0-2", "more than 12"}};
     struct error e = {0};
     int64_t *out;
     size_t count;
@@ -183,11 +189,13 @@ START_TEST(list)
     }
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         e = (struct error){0};
-        ck_assert_msg(num_list("--class", bad[i].text, 0, 999, 12, &out, &count, &e) == -1, "%s", bad[i].text);
+        ck_assert_msg(num_list("--class", bad[i].text, 0, 999, 12, &out, &count, &e) == -1, "%s",
+                      bad[i].text);
         ck_assert_int_eq(e.code, HASTEN_EUSAGE);
         ck_assert_msg(strstr(e.text, bad[i].message) != NULL, "%s: %s", bad[i].text, e.text);
     }
-    ck_assert_int_eq(num_list("x", "9223372036854775806-9223372036854775807", 0, INT64_MAX, 9, &out, &count, &e), 0);
+    ck_assert_int_eq(
+        num_list("x", "9223372036854775806-9223372036854775807", 0, INT64_MAX, 9, &out, &count, &e), 0);
     ck_assert_uint_eq(count, 2);
     ck_assert(out[1] == INT64_MAX);
     mem_free(out);

@@ -1,4 +1,5 @@
-/* The thread team: every part runs once, barriers meet, spans cover, a thread that does not start is an error. */
+/* The thread team: every part runs once, barriers meet, spans cover, a thread that does not start is an
+ * error. */
 #include "common/base/mem.h"
 #include "common/base/team.h"
 

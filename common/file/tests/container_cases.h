@@ -83,7 +83,8 @@ static inline int small_content(struct tensor *t)
     for (int i = 0; i < 12; i++)
         a[i] = (float)i / 7;
     t[0] = (struct tensor){.name = "net.a.weight", .dtype = DTYPE_F32, .rank = 2, .shape = {3, 4}, .data = a};
-    t[1] = (struct tensor){.name = "net.b.weight", .dtype = DTYPE_F16, .rank = 3, .shape = {1, 5, 3}, .data = b};
+    t[1] =
+        (struct tensor){.name = "net.b.weight", .dtype = DTYPE_F16, .rank = 3, .shape = {1, 5, 3}, .data = b};
     t[2] = (struct tensor){.name = "net.b.codes", .dtype = DTYPE_I8, .rank = 2, .shape = {5, 6}, .data = w};
     t[3] = (struct tensor){.name = "labels", .dtype = DTYPE_I64, .rank = 1, .shape = {3}, .data = labels};
     t[4] = (struct tensor){.name = "nothing", .dtype = DTYPE_I16, .rank = 2, .shape = {0, 9}};
@@ -93,8 +94,9 @@ static inline int small_content(struct tensor *t)
 
 static inline cJSON *small_meta(void)
 {
-    static const char text[] = "{\"sampler\":{\"steps\":50,\"beta\":[0.0001,0.02]},\"name\":\"sm\xC3\xA5ll \\\"x\\\" {\","
-                               "\"claims\":{\"ms\":12.5},\"yes\":true,\"none\":null}";
+    static const char text[] =
+        "{\"sampler\":{\"steps\":50,\"beta\":[0.0001,0.02]},\"name\":\"sm\xC3\xA5ll \\\"x\\\" {\","
+        "\"claims\":{\"ms\":12.5},\"yes\":true,\"none\":null}";
     struct error e = {0};
     cJSON *j = json_parse(text, sizeof text - 1, &e);
     ck_assert_msg(j != NULL, "%s", e.text);
@@ -120,7 +122,8 @@ static inline char *canonical(const cJSON *j, struct buf *b)
 static inline int same_content(const struct container *a, const struct container *b)
 {
     struct buf x = {0}, y = {0};
-    int same = a->count == b->count && !strcmp(canonical(a->meta, &x), canonical(b->meta, &y)) && !strcmp(a->kind, b->kind);
+    int same = a->count == b->count && !strcmp(canonical(a->meta, &x), canonical(b->meta, &y)) &&
+               !strcmp(a->kind, b->kind);
     for (int i = 0; same && i < a->count; i++) {
         const struct tensor *s = &a->tensor[i], *t = container_find(b, s->name);
         same = t && s->dtype == t->dtype && s->rank == t->rank && s->size == t->size &&

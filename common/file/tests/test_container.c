@@ -1,8 +1,9 @@
-/* The container when all is well: what is written comes back, from files and pipes, ours, plain and foreign; the bytes
- * do not depend on the threads; other programs can open it. */
+/* The container when all is well: what is written comes back, from files and pipes, ours, plain and foreign;
+ * the bytes do not depend on the threads; other programs can open it. */
 #include "common/file/tests/container_cases.h"
 
 #include <math.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <zstd.h>
 
@@ -61,7 +62,8 @@ START_TEST(round_trip)
         struct error e = {0};
         ck_assert_ptr_nonnull(got);
         ck_assert_int_eq(tensor_measure(&t[i], &e), 0);
-        ck_assert(got->dtype == t[i].dtype && got->rank == t[i].rank && got->size == t[i].size && got->count == t[i].count);
+        ck_assert(got->dtype == t[i].dtype && got->rank == t[i].rank && got->size == t[i].size &&
+                  got->count == t[i].count);
         ck_assert_uint_eq((uintptr_t)got->data % 64, 0);
         if (got->size)
             ck_assert_mem_eq(got->data, t[i].data, got->size);
@@ -71,12 +73,15 @@ START_TEST(round_trip)
     ck_assert_int_eq(container_index(c, "zzz"), -1);
     ck_assert_ptr_eq(container_lookup(c, "labels"), container_find(c, "labels"));
     /* In the order of the format: element size descending, then name. */
-    static const char *const order[] = {"labels", "net.a.weight", "\xC3\xA4 \"scale\"", "net.b.weight", "nothing", "net.b.codes"};
+    static const char *const order[] = {"labels",       "net.a.weight", "\xC3\xA4 \"scale\"",
+                                        "net.b.weight", "nothing",      "net.b.codes"};
     for (int i = 0; i < n; i++)
         ck_assert_str_eq(c->tensor[i].name, order[i]);
     /* Read and written again: the same bytes. */
     struct error e = {0};
-    ck_assert_msg(container_write("b.zst", c->kind, c->meta, c->tensor, c->count, NULL, NULL, NULL, id2, &e) == 0, "%s", e.text);
+    ck_assert_msg(
+        container_write("b.zst", c->kind, c->meta, c->tensor, c->count, NULL, NULL, NULL, id2, &e) == 0, "%s",
+        e.text);
     ck_assert_str_eq(id, id2);
     struct buf a = {0}, b = {0};
     read_file("a.zst", &a);
@@ -90,7 +95,8 @@ START_TEST(round_trip)
 }
 END_TEST
 
-/* The same content in every packing: ours, plain, somebody else's zstd of the plain file without our metadata. */
+/* The same content in every packing: ours, plain, somebody else's zstd of the plain file without our
+ * metadata. */
 START_TEST(every_packing_has_the_same_content_and_id)
 {
     char id[HASH_HEX], id2[HASH_HEX];
@@ -124,10 +130,10 @@ START_TEST(every_packing_has_the_same_content_and_id)
 END_TEST
 
 /* As Python's safetensors writes it, keys in another order than the data. */
-static const char foreign_header[] =
-    "{\"b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[8,11]},"
-    "\"__metadata__\":{\"format\":\"pt\",\"note\":\"x\"},"
-    "\"a\":{\"shape\":[2],\"data_offsets\":[0,8],\"dtype\":\"F32\"},\"e\":{\"dtype\":\"F16\",\"shape\":[0],\"data_offsets\":[8,8]}}  ";
+static const char foreign_header[] = "{\"b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[8,11]},"
+                                     "\"__metadata__\":{\"format\":\"pt\",\"note\":\"x\"},"
+                                     "\"a\":{\"shape\":[2],\"data_offsets\":[0,8],\"dtype\":\"F32\"},\"e\":{"
+                                     "\"dtype\":\"F16\",\"shape\":[0],\"data_offsets\":[8,8]}}  ";
 
 static size_t foreign_file(unsigned char *out)
 {
@@ -174,7 +180,9 @@ START_TEST(foreign_files)
             container_close(c);
             struct container_options model = {.kind = "model"};
             ck_assert_ptr_null(load_bytes(forms[f].data, forms[f].size, through_pipe, &model, &e));
-            ck_assert_msg(e.code == HASTEN_EFILE && strstr(e.text, "without hasten's metadata, a model is needed"), "%s", e.text);
+            ck_assert_msg(e.code == HASTEN_EFILE &&
+                              strstr(e.text, "without hasten's metadata, a model is needed"),
+                          "%s", e.text);
             model.foreign = 1;
             e = (struct error){0};
             c = load_bytes(forms[f].data, forms[f].size, through_pipe, &model, &e);
@@ -210,7 +218,8 @@ static int fill(void *context, int index, const struct tensor *t, void *data, st
 static int large_content(struct tensor *t)
 {
     static char name[40][24];
-    t[0] = (struct tensor){.name = "big", .dtype = DTYPE_U8, .rank = 1, .shape = {2 * CONTAINER_PIECE + 12345}};
+    t[0] =
+        (struct tensor){.name = "big", .dtype = DTYPE_U8, .rank = 1, .shape = {2 * CONTAINER_PIECE + 12345}};
     t[1] = (struct tensor){.name = "exact", .dtype = DTYPE_F16, .rank = 2, .shape = {2, CONTAINER_PIECE / 2}};
     for (int i = 2; i < 40; i++) {
         snprintf(name[i], sizeof name[i], "small.%d", i);
@@ -275,7 +284,9 @@ START_TEST(tensor_by_tensor)
         struct container_options want = {.memory = 9 << 20};
         struct container *whole = load(paths[f], NULL), *c = container_open(paths[f], &want, &e);
         ck_assert_int_eq(container_load(c, NULL, &e), -1);
-        ck_assert_msg(e.code == HASTEN_ENOMEM && strstr(e.text, "memory limit of 9437184") && strstr(e.text, paths[f]), "%s", e.text);
+        ck_assert_msg(e.code == HASTEN_ENOMEM && strstr(e.text, "memory limit of 9437184") &&
+                          strstr(e.text, paths[f]),
+                      "%s", e.text);
         e = (struct error){0};
         int big = container_index(c, "big"), exact = container_index(c, "exact");
         ck_assert_int_eq(container_tensor_load(c, big, NULL, &e), 0);
@@ -335,6 +346,45 @@ START_TEST(a_pipe_is_read_once)
     container_close(c);
     close(fd);
     buf_free(&b);
+}
+END_TEST
+
+/* More than any buffer holds, in uneven pieces, from another process. */
+START_TEST(a_large_pipe)
+{
+    struct tensor t[40];
+    int n = large_content(t);
+    struct error e = {0};
+    static const char *const paths[] = {"p.zst", "p.safetensors"};
+    for (int f = 0; f < 2; f++) {
+        struct buf b = {0};
+        ck_assert_int_eq(container_write(paths[f], "model", NULL, t, n, fill, t, NULL, NULL, &e), 0);
+        read_file(paths[f], &b);
+        int ends[2];
+        char path[40];
+        ck_assert_int_eq(pipe(ends), 0);
+        pid_t writer = fork();
+        if (writer == 0) {
+            close(ends[0]);
+            for (size_t at = 0, step = 1; at < b.size; at += step, step = step * 7 % 70001)
+                if (write(ends[1], b.data + at, step < b.size - at ? step : b.size - at) < 0)
+                    _exit(1);
+            _exit(0);
+        }
+        close(ends[1]);
+        snprintf(path, sizeof path, "/proc/self/fd/%d", ends[0]);
+        struct container *whole = load(paths[f], NULL), *c = load(path, NULL);
+        ck_assert(same_content(whole, c));
+        ck_assert_str_eq(container_id(whole), container_id(c));
+        container_close(whole);
+        container_close(c);
+        close(ends[0]);
+        int status;
+        ck_assert_int_eq(waitpid(writer, &status, 0), writer);
+        ck_assert_int_eq(status, 0);
+        unlink(paths[f]);
+        buf_free(&b);
+    }
 }
 END_TEST
 
@@ -428,7 +478,8 @@ END_TEST
 START_TEST(nothing_inside)
 {
     struct error e = {0};
-    ck_assert_msg(container_write("a.zst", "schedule", NULL, NULL, 0, NULL, NULL, NULL, NULL, &e) == 0, "%s", e.text);
+    ck_assert_msg(container_write("a.zst", "schedule", NULL, NULL, 0, NULL, NULL, NULL, NULL, &e) == 0, "%s",
+                  e.text);
     struct buf b = {0};
     read_file("a.zst", &b);
     for (int through_pipe = 0; through_pipe < 2; through_pipe++) {
@@ -458,7 +509,9 @@ START_TEST(writer_refuses)
         {{{.name = "\xFF", .data = &x}}, 1, "not UTF-8"},
         {{{.name = "__metadata__", .data = &x}}, 1, "cannot be named"},
         {{{.name = "a", .data = &x}, {.name = "a", .data = &x}}, 2, "two tensors are named 'a'"},
-        {{{.name = "a", .data = &x}, {.name = "a", .dtype = DTYPE_U8, .data = &x}}, 2, "two tensors are named 'a'"},
+        {{{.name = "a", .data = &x}, {.name = "a", .dtype = DTYPE_U8, .data = &x}},
+         2,
+         "two tensors are named 'a'"},
         {{{.name = "a", .rank = 1, .shape = {1}}}, 1, "has no data"},
         {{{.name = "a", .rank = 9, .data = &x}}, 1, "has 9 dimensions"},
         {{{.name = "a", .rank = 2, .shape = {1ll << 40, 1ll << 40}, .data = &x}}, 1, "more bytes than"},
@@ -467,13 +520,25 @@ START_TEST(writer_refuses)
     size_t blocks = mem_live_blocks();
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         struct error e = {0};
-        ck_assert_int_eq(container_write("a.zst", "model", NULL, all[i].t, all[i].count, NULL, NULL, NULL, NULL, &e), -1);
+        ck_assert_int_eq(
+            container_write("a.zst", "model", NULL, all[i].t, all[i].count, NULL, NULL, NULL, NULL, &e), -1);
         ck_assert_msg(strstr(e.text, all[i].message) != NULL, "%s", e.text);
         ck_assert_int_eq(access("a.zst", F_OK), -1);
         ck_assert_uint_eq(mem_live_blocks(), blocks);
     }
-    cJSON *meta = cJSON_CreateArray();
+    /* 17 000 names of 1000 bytes do not fit into a header. */
+    struct tensor *many = calloc(17000, sizeof *many);
+    char *names = malloc(17000 * 1001);
+    for (int i = 0; i < 17000; i++) {
+        snprintf(names + i * 1001, 1001, "%01000d", i);
+        many[i] = (struct tensor){.name = names + i * 1001, .rank = 1};
+    }
     struct error e = {0};
+    ck_assert_int_eq(container_write("a.zst", "model", NULL, many, 17000, NULL, NULL, NULL, NULL, &e), -1);
+    ck_assert_msg(strstr(e.text, "at most 16777216 are possible") != NULL, "%s", e.text);
+    free(many), free(names);
+    cJSON *meta = cJSON_CreateArray();
+    e = (struct error){0};
     ck_assert_int_eq(container_write("a.zst", "model", meta, NULL, 0, NULL, NULL, NULL, NULL, &e), -1);
     ck_assert_ptr_nonnull(strstr(e.text, "not a JSON object"));
     cJSON_Delete(meta);
@@ -519,8 +584,10 @@ static double open_time(int tensors)
     double best = 1e9;
     buf_add(&b, "\0\0\0\0\0\0\0\0{", 9, &e);
     for (int i = 0; i < tensors; i++)
-        buf_printf(&b, &e, "%s\"blocks.%d.attn.to_q.weight\":{\"dtype\":\"F16\",\"shape\":[0,1152],\"data_offsets\":[0,0]}",
-                   i ? "," : "", (int)(i * 7919ll % tensors));
+        buf_printf(
+            &b, &e,
+            "%s\"blocks.%d.attn.to_q.weight\":{\"dtype\":\"F16\",\"shape\":[0,1152],\"data_offsets\":[0,0]}",
+            i ? "," : "", (int)(i * 7919ll % tensors));
     ck_assert_int_eq(buf_text(&b, "}", &e), 0);
     for (int i = 0; i < 4; i++)
         b.data[i] = (char)((b.size - 8) >> 8 * i);
@@ -546,7 +613,8 @@ START_TEST(large_headers_are_fast)
 #if !defined __SANITIZE_ADDRESS__
     ck_assert_msg(one < 0.010, "10 000 tensors took %.1f ms", 1e3 * one);
 #endif
-    ck_assert_msg(ten < 20 * one, "10 000 tensors %.2f ms, 100 000 %.2f ms: not n log n", 1e3 * one, 1e3 * ten);
+    ck_assert_msg(ten < 20 * one, "10 000 tensors %.2f ms, 100 000 %.2f ms: not n log n", 1e3 * one,
+                  1e3 * ten);
 }
 END_TEST
 
@@ -562,6 +630,7 @@ int main(void)
     tcase_add_test(t, bytes_do_not_depend_on_threads);
     tcase_add_test(t, tensor_by_tensor);
     tcase_add_test(t, a_pipe_is_read_once);
+    tcase_add_test(t, a_large_pipe);
     tcase_add_test(t, standard_input);
     tcase_add_test(t, identity);
     tcase_add_test(t, kinds);

@@ -1,6 +1,6 @@
-/* Bad headers and bad files of the safetensors level: each defect in every packing that can carry it (plain file, plain
- * pipe, zstd file, zstd pipe), with the message and code that it must give. The list follows the defect classes that
- * broke other readers: lengths, JSON, names, shapes, offsets, types, bombs. */
+/* Bad headers and bad files of the safetensors level: each defect in every packing that can carry it (plain
+ * file, plain pipe, zstd file, zstd pipe), with the message and code that it must give. The list follows the
+ * defect classes that broke other readers: lengths, JSON, names, shapes, offsets, types, bombs. */
 #include "common/file/tests/container_cases.h"
 
 #include <zstd.h>
@@ -40,8 +40,8 @@ static void check_refused(const struct buf *plain, const char *message, const ch
         struct container *c = load_bytes(b->data, b->size, form & 2, NULL, &e);
         ck_assert_msg(!c, "form %d was accepted, not: %s", form, message);
         ck_assert_msg(e.code == HASTEN_EFILE, "form %d: code %d: %s", form, e.code, e.text);
-        ck_assert_msg(strstr(e.text, message) || (other && strstr(e.text, other)), "form %d: '%s', expected '%s'", form, e.text,
-                      message);
+        ck_assert_msg(strstr(e.text, message) || (other && strstr(e.text, other)),
+                      "form %d: '%s', expected '%s'", form, e.text, message);
         ck_assert_msg(!strncmp(e.text, "/proc/self/fd/", 14), "the file is not named: %s", e.text);
         ck_assert_uint_eq(mem_live_blocks(), blocks);
     }
@@ -73,22 +73,28 @@ static const struct {
     /* names */
     {"{\"\":" T("F32", "[1]", "[0,4]") "}", 4, "an empty name", NULL},
     {"{\"a\\nb\":" T("F32", "[1]", "[0,4]") "}", 4, "control characters", NULL},
-    {"{\"a\\u001b[2J\":" T("F32", "[1]", "[0,4]") "}", 4, "the tensor name 'a?[2J' has control characters", NULL},
+    {"{\"a\\u001b[2J\":" T("F32", "[1]", "[0,4]") "}", 4, "the tensor name 'a?[2J' has control characters",
+     NULL},
     {"{\"a\\u202eb\":" T("F32", "[1]", "[0,4]") "}", 4, "control characters", NULL},
-    {"{\"a\":" T("U8", "[1]", "[0,1]") ",\"a\":" T("U8", "[1]", "[1,2]") "}", 2, "two tensors are named 'a'", NULL},
-    {"{\"a\":" T("U8", "[1]", "[0,1]") ",\"\\u0061\":" T("U8", "[1]", "[1,2]") "}", 2, "two tensors are named 'a'", NULL},
+    {"{\"a\":" T("U8", "[1]", "[0,1]") ",\"a\":" T("U8", "[1]", "[1,2]") "}", 2, "two tensors are named 'a'",
+     NULL},
+    {"{\"a\":" T("U8", "[1]", "[0,1]") ",\"\\u0061\":" T("U8", "[1]", "[1,2]") "}", 2,
+     "two tensors are named 'a'", NULL},
     /* keys of a tensor */
     {"{\"w\":{\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "tensor 'w' has no 'dtype'", NULL},
     {"{\"w\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", 4, "tensor 'w' has no 'shape'", NULL},
     {"{\"w\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, "tensor 'w' has no 'data_offsets'", NULL},
-    {"{\"w\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "tensor 'w' has 'dtype' twice", NULL},
-    {"{\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":1}}", 4, "tensor 'w' has an unknown key 'x'", NULL},
+    {"{\"w\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4,
+     "tensor 'w' has 'dtype' twice", NULL},
+    {"{\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":1}}", 4,
+     "tensor 'w' has an unknown key 'x'", NULL},
     /* types */
     {ONE("F31", "[1]", "[0,4]"), 4, "tensor 'w' has dtype 'F31', which is not supported", NULL},
     {ONE("f32", "[1]", "[0,4]"), 4, "has dtype 'f32'", NULL},
     {ONE("F4", "[3]", "[0,2]"), 2, "has dtype 'F4'", NULL},
     {ONE("", "[1]", "[0,4]"), 4, "has dtype ''", NULL},
-    {ONE("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "[1]", "[0,4]"), 4, "an unknown dtype", NULL},
+    {ONE("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "[1]", "[0,4]"), 4,
+     "an unknown dtype", NULL},
     {"{\"w\":{\"dtype\":1,\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "a string is expected", NULL},
     /* shapes */
     {ONE("F32", "1", "[0,4]"), 4, "a list is expected", NULL},
@@ -123,12 +129,16 @@ static const struct {
     {ONE("F32", "[1]", "[18446744073709551612,18446744073709551616]"), 4, "an integer from 0 to 2^53", NULL},
     {ONE("F32", "[1]", "[0,4]"), 3, "speaks of 4 bytes of tensors, the file has 3", "it is cut"},
     {ONE("F32", "[1]", "[0,4]"), 0, "speaks of 4 bytes of tensors, the file has 0", "it is cut"},
-    {ONE("F32", "[1]", "[0,4]"), 5, "the file has 5 (something follows)", "something follows the last tensor"},
+    {ONE("F32", "[1]", "[0,4]"), 5, "the file has 5 (something follows)",
+     "something follows the last tensor"},
     {"{}", 1, "the file has 1 (something follows)", "something follows the last tensor"},
-    {"{\"a\":" T("U8", "[4]", "[0,4]") ",\"b\":" T("U8", "[4]", "[3,7]") "}", 7, "tensor 'b' begins at byte 3 of the data, inside", NULL},
+    {"{\"a\":" T("U8", "[4]", "[0,4]") ",\"b\":" T("U8", "[4]", "[3,7]") "}", 7,
+     "tensor 'b' begins at byte 3 of the data, inside", NULL},
     {"{\"a\":" T("U8", "[4]", "[0,4]") ",\"b\":" T("U8", "[4]", "[0,4]") "}", 4, "inside another one", NULL},
-    {"{\"a\":" T("U8", "[4]", "[0,4]") ",\"b\":" T("U8", "[4]", "[5,9]") "}", 9, "tensor 'b' begins at byte 5 of the data, leaving", NULL},
-    {"{\"a\":" T("U8", "[0]", "[2,2]") ",\"b\":" T("U8", "[4]", "[0,4]") "}", 4, "tensor 'a' begins at byte 2", NULL},
+    {"{\"a\":" T("U8", "[4]", "[0,4]") ",\"b\":" T("U8", "[4]", "[5,9]") "}", 9,
+     "tensor 'b' begins at byte 5 of the data, leaving", NULL},
+    {"{\"a\":" T("U8", "[0]", "[2,2]") ",\"b\":" T("U8", "[4]", "[0,4]") "}", 4,
+     "tensor 'a' begins at byte 2", NULL},
     {"{\"a\":" T("U8", "[0]", "[1,1]") "}", 0, "leaving a hole", NULL},
     /* metadata */
     {"{\"__metadata__\":[]}", 0, "'__metadata__' is not an object", NULL},
@@ -138,14 +148,20 @@ static const struct {
     {"{\"__metadata__\":{\"hasten\":\"\"}}", 0, "the metadata: not valid JSON", NULL},
     {"{\"__metadata__\":{\"hasten\":\"[]\"}}", 0, "the metadata: an object with 'version'", NULL},
     {"{\"__metadata__\":{\"hasten\":\"{}\"}}", 0, "'version' is missing", NULL},
-    {"{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":0,\\\"kind\\\":\\\"model\\\"}\"}}", 0, "'version' is 0", NULL},
-    {"{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":\\\"1\\\",\\\"kind\\\":\\\"model\\\"}\"}}", 0, "'version' is the string '1'", NULL},
-    {"{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":4294967295,\\\"kind\\\":\\\"model\\\"}\"}}", 0, "'version' is 4294967295", NULL},
+    {"{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":0,\\\"kind\\\":\\\"model\\\"}\"}}", 0,
+     "'version' is 0", NULL},
+    {"{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":\\\"1\\\",\\\"kind\\\":\\\"model\\\"}\"}}", 0,
+     "'version' is the string '1'", NULL},
+    {"{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":4294967295,\\\"kind\\\":\\\"model\\\"}\"}}", 0,
+     "'version' is 4294967295", NULL},
     {"{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":1}\"}}", 0, "'kind' is missing", NULL},
     {"{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":1,\\\"kind\\\":7}\"}}", 0, "'kind' is a number", NULL},
-    {"{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":1,\\\"kind\\\":\\\"\\\"}\"}}", 0, "is not a kind of file", NULL},
-    {"{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":1,\\\"kind\\\":\\\"Model x\\\"}\"}}", 0, "'Model x' is not a kind", NULL},
-    {"{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":2,\\\"kind\\\":\\\"model\\\"}\"}}", 0, "format version 2 is newer", "compressed by another program"},
+    {"{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":1,\\\"kind\\\":\\\"\\\"}\"}}", 0,
+     "is not a kind of file", NULL},
+    {"{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":1,\\\"kind\\\":\\\"Model x\\\"}\"}}", 0,
+     "'Model x' is not a kind", NULL},
+    {"{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":2,\\\"kind\\\":\\\"model\\\"}\"}}", 0,
+     "format version 2 is newer", "compressed by another program"},
 };
 
 START_TEST(bad_headers)
@@ -159,7 +175,8 @@ END_TEST
 /* Names that only look dangerous are names. */
 START_TEST(odd_names_are_names)
 {
-    static const char *const names[] = {"../../x", "/etc/passwd", "%s%n%99999d", "A", "a", " ", "-", "\xE6\xBC\xA2", "{", "__metadata"};
+    static const char *const names[] = {"../../x", "/etc/passwd", "%s%n%99999d",  "A", "a",
+                                        " ",       "-",           "\xE6\xBC\xA2", "{", "__metadata"};
     struct buf text = {0};
     struct error e = {0};
     int n = (int)(sizeof names / sizeof *names);
@@ -222,6 +239,26 @@ START_TEST(depth_and_long_names)
 }
 END_TEST
 
+START_TEST(our_headers_have_a_limit)
+{
+    struct buf text = {0};
+    struct error e = {0};
+    buf_text(&text, "{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":1,\\\"kind\\\":\\\"model\\\"}\"}}", &e);
+    size_t n = text.size;
+    memset(buf_more(&text, CONTAINER_MAX_HEADER - n, &e), ' ', CONTAINER_MAX_HEADER - n);
+    for (int over = 0; over < 2; over++) {
+        struct buf plain = make_plain(text.data, 0);
+        struct container *c = load_bytes(plain.data, plain.size, 0, NULL, &e);
+        ck_assert_int_eq(c != NULL, !over);
+        container_close(c);
+        buf_free(&plain);
+        buf_text(&text, " ", &e);
+    }
+    ck_assert_msg(strstr(e.text, "a header of 16777217 bytes, at most 16777216") != NULL, "%s", e.text);
+    buf_free(&text);
+}
+END_TEST
+
 START_TEST(too_many_tensors)
 {
     struct buf text = {0};
@@ -265,10 +302,10 @@ static const struct {
     {"\1\xE1\xF5\5\0\0\0\0{}", 10, "neither zstd nor safetensors", NULL}, /* 100 000 001 */
     {"\0\0\0\0\0\0\0\x80{}", 10, "neither zstd nor safetensors", NULL},
     {"\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF{}", 10, "neither zstd nor safetensors", NULL},
-    {"\x50\x2A\x4D\x18\0\0\0\0", 8, "it is cut", NULL},                         /* a skippable frame and nothing else */
-    {"\x50\x2A\x4D\x18\xFF\xFF\xFF\xFF", 8, "it is cut", NULL},                 /* one that never ends */
-    {"\x28\xB5\x2F\xFD\0\xA8\0\0\0\0\0\0\0\0\0\0", 16, "too much memory", NULL}, /* window 2^31 */
-    {"\x28\xB5\x2F\xFD\0\x90\0\0\0\0\0\0\0\0\0\0", 16, "too much memory", NULL}, /* window 2^28 */
+    {"\x50\x2A\x4D\x18\0\0\0\0", 8, "it is cut", NULL},         /* a skippable frame and nothing else */
+    {"\x50\x2A\x4D\x18\xFF\xFF\xFF\xFF", 8, "it is cut", NULL}, /* one that never ends */
+    {"\x28\xB5\x2F\xFD\0\xA8\0\0\0\0\0\0\0\0\0\0", 16, "too much memory", NULL},     /* window 2^31 */
+    {"\x28\xB5\x2F\xFD\0\x90\0\0\0\0\0\0\0\0\0\0", 16, "too much memory", NULL},     /* window 2^28 */
     {"\x28\xB5\x2F\xFD\x08\x40\0\0\0\0\0\0\0\0\0\0", 16, "Unsupported frame", NULL}, /* reserved bit */
     {"\x28\xB5\x2F\xFD\x01\x40\x07\0\0\0\0\0\0\0\0\0", 16, "Dictionary mismatch", NULL},
     {"\x28\xB5\x2F\xFD\0\x40\x07\0\0\0\0\0\0\0\0\0", 16, "zstd", NULL}, /* block type 3 */
@@ -302,7 +339,8 @@ START_TEST(not_files)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         struct error e = {0};
         ck_assert_ptr_null(container_open(all[i].path, NULL, &e));
-        ck_assert_msg(e.code == all[i].code && strstr(e.text, all[i].message), "%s: %d %s", all[i].path, e.code, e.text);
+        ck_assert_msg(e.code == all[i].code && strstr(e.text, all[i].message), "%s: %d %s", all[i].path,
+                      e.code, e.text);
     }
 }
 END_TEST
@@ -312,7 +350,8 @@ END_TEST
 /* 200 MiB of zeros behind a header that asks for 4 bytes, in 6 KB or so. */
 START_TEST(what_the_header_does_not_ask_for_is_not_unpacked)
 {
-    struct buf plain = make_plain(ONE("F32", "[1]", "[0,4]"), (size_t)200 << 20), packed = packed_by_others(&plain);
+    struct buf plain = make_plain(ONE("F32", "[1]", "[0,4]"), (size_t)200 << 20),
+               packed = packed_by_others(&plain);
     buf_free(&plain);
     ck_assert_uint_lt(packed.size, 20000);
     size_t before = mem_live();
@@ -330,7 +369,8 @@ END_TEST
 START_TEST(what_is_declared_is_limited_first)
 {
     /* Honest: zeros compress 30 000 times. Loaded within the limit, refused without. */
-    struct buf plain = make_plain(ONE("F32", "[2500000]", "[0,10000000]"), 10000000), packed = packed_by_others(&plain);
+    struct buf plain = make_plain(ONE("F32", "[2500000]", "[0,10000000]"), 10000000),
+               packed = packed_by_others(&plain);
     buf_free(&plain);
     for (int through_pipe = 0; through_pipe < 2; through_pipe++)
         for (int fits = 0; fits < 2; fits++) {
@@ -344,7 +384,8 @@ START_TEST(what_is_declared_is_limited_first)
             ck_assert_uint_eq(mem_live(), live);
         }
     buf_free(&packed);
-    /* A header for 8 PiB: no allocation is even tried when there is a limit; without one the data is missing. */
+    /* A header for 8 PiB: no allocation is even tried when there is a limit; without one the data is missing.
+     */
     plain = make_plain(ONE("U8", "[9007199254740992]", "[0,9007199254740992]"), 0);
     struct error e = {0};
     ck_assert_ptr_null(load_bytes(plain.data, plain.size, 0, NULL, &e));
@@ -366,6 +407,7 @@ int main(void)
     tcase_add_test(t, odd_names_are_names);
     tcase_add_test(t, a_brace_in_metadata_is_no_brace);
     tcase_add_test(t, depth_and_long_names);
+    tcase_add_test(t, our_headers_have_a_limit);
     tcase_add_test(t, too_many_tensors);
     tcase_add_loop_test(t, bad_starts, 0, (int)(sizeof starts / sizeof *starts));
     tcase_add_test(t, not_files);

@@ -1,7 +1,8 @@
-/* Damage to our own files. The sweeps: every truncation and every single-bit flip of a small file, from a file and from
- * a pipe, is refused or gives identical content. The table: files put together here, by hand, from the description of
- * the format in container_inside.h, with one thing wrong and every hash that covers it repaired, so that each check
- * behind the checksums is reached. The flawless assembly equals what container_write writes. */
+/* Damage to our own files. The sweeps: every truncation and every single-bit flip of a small file, from a
+ * file and from a pipe, is refused or gives identical content. The table: files put together here, by hand,
+ * from the description of the format in container_inside.h, with one thing wrong and every hash that covers
+ * it repaired, so that each check behind the checksums is reached. The flawless assembly equals what
+ * container_write writes. */
 #include "common/base/hash.h"
 #include "common/file/tests/container_cases.h"
 
@@ -45,7 +46,8 @@ START_TEST(every_truncation)
         for (int through_pipe = 0; through_pipe < 2; through_pipe++) {
             struct error e = {0};
             struct container *c = through_pipe ? load_bytes(b.data, n, 1, NULL, &e) : load_memfile(&m, &e);
-            ck_assert_msg(!c && e.code == HASTEN_EFILE, "cut to %zu of %zu bytes: code %d %s", n, b.size, e.code, e.text);
+            ck_assert_msg(!c && e.code == HASTEN_EFILE, "cut to %zu of %zu bytes: code %d %s", n, b.size,
+                          e.code, e.text);
             ck_assert_uint_eq(mem_live_blocks(), blocks);
         }
     }
@@ -67,7 +69,8 @@ START_TEST(every_bit)
         ck_assert_int_eq(pwrite(m.fd, b.data + bit / 8, 1, (off_t)(bit / 8)), 1);
         for (int through_pipe = 0; through_pipe < 2; through_pipe++) {
             struct error e = {0};
-            struct container *c = through_pipe ? load_bytes(b.data, b.size, 1, NULL, &e) : load_memfile(&m, &e);
+            struct container *c =
+                through_pipe ? load_bytes(b.data, b.size, 1, NULL, &e) : load_memfile(&m, &e);
             ck_assert_msg(c || e.code == HASTEN_EFILE, "bit %zu: code %d, %s", bit, e.code, e.text);
             ck_assert_msg(!c || same_content(whole, c), "bit %zu changed the content", bit);
             harmless += c != NULL;
@@ -87,13 +90,23 @@ END_TEST
 
 START_TEST(something_behind)
 {
-    static const char *const tails[] = {"\0", "\n", "PK\5\6xxxxxxxxxxxxxxxxxx", "\x7F" "ELF", "\x50\x2A\x4D\x18", NULL};
+    static const char *const tails[] = {"\0",
+                                        "\n",
+                                        "PK\5\6xxxxxxxxxxxxxxxxxx",
+                                        "\x7F"
+                                        "ELF",
+                                        "\x50\x2A\x4D\x18",
+                                        NULL};
     struct buf b = small_file();
     for (int i = 0; i < 6; i++) {
         struct buf longer = {0};
         struct error e = {0};
         buf_add(&longer, b.data, b.size, &e);
-        buf_add(&longer, tails[i] ? tails[i] : b.data, !tails[i] ? b.size : i == 0 ? 1 : strlen(tails[i]), &e);
+        buf_add(&longer, tails[i] ? tails[i] : b.data,
+                !tails[i] ? b.size
+                : i == 0  ? 1
+                          : strlen(tails[i]),
+                &e);
         for (int through_pipe = 0; through_pipe < 2; through_pipe++) {
             e = (struct error){0};
             ck_assert_ptr_null(load_bytes(longer.data, longer.size, through_pipe, NULL, &e));
@@ -126,6 +139,7 @@ enum flaw {
     SKIPPABLE_BETWEEN,
     /* header */
     TENSORS_NOT_SORTED,
+    TENSORS_IN_WRONG_ORDER,
     WITHOUT_METADATA,
     VERSION_NEWER,
     /* trailer */
@@ -153,7 +167,10 @@ enum flaw {
 static void put_u32(struct buf *b, uint32_t v)
 {
     struct error e = {0};
-    buf_add(b, (unsigned char[]){(unsigned char)v, (unsigned char)(v >> 8), (unsigned char)(v >> 16), (unsigned char)(v >> 24)}, 4, &e);
+    buf_add(b,
+            (unsigned char[]){(unsigned char)v, (unsigned char)(v >> 8), (unsigned char)(v >> 16),
+                              (unsigned char)(v >> 24)},
+            4, &e);
 }
 
 struct assembly {
@@ -191,7 +208,8 @@ static void add_skippable(struct assembly *a, uint32_t magic, const void *data, 
 
 #define A "\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]}"
 #define B "\"b\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[12,17]}"
-#define META "\"__metadata__\":{\"format\":\"pt\",\"hasten\":\"{\\\"kind\\\":\\\"model\\\",\\\"version\\\":%d}\"}"
+#define META                                                                                                 \
+    "\"__metadata__\":{\"format\":\"pt\",\"hasten\":\"{\\\"kind\\\":\\\"model\\\",\\\"version\\\":%d}\"}"
 
 static const float data_a[3] = {1, -2, 3.5f};
 static const char data_b[5] = {'h', 'e', 'l', 'l', 'o'};
@@ -310,10 +328,17 @@ static struct buf assemble(enum flaw flaw)
         buf_text(&header, "\"__metadata__\":{\"format\":\"pt\"}", &e);
     else
         buf_printf(&header, &e, META, flaw == VERSION_NEWER ? 2 : 1);
-    buf_text(&header, flaw == TENSORS_NOT_SORTED ? "," B "," A "}" : "," A "," B "}", &e);
+    buf_text(&header,
+             flaw == TENSORS_NOT_SORTED ? "," B "," A "}"
+             : flaw == TENSORS_IN_WRONG_ORDER
+                 ? ",\"b\":{\"dtype\":\"U8\",\"shape\":[12],\"data_offsets\":[0,12]}"
+                   ",\"a\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[12,17]}}"
+                 : "," A "," B "}",
+             &e);
     while (header.size % 8)
         buf_text(&header, " ", &e);
-    header.data[0] = (char)(header.size - 8 - 8 * (flaw == HEADER_LENGTH_TOO_SMALL) + 8 * (flaw == HEADER_LENGTH_TOO_LARGE));
+    header.data[0] = (char)(header.size - 8 - 8 * (flaw == HEADER_LENGTH_TOO_SMALL) +
+                            8 * (flaw == HEADER_LENGTH_TOO_LARGE));
     struct hash128 hash = hash_bytes(header.data, header.size);
     if (flaw == HEADER_AND_TENSOR_IN_ONE_FRAME)
         buf_add(&header, data_a, 12, &e);
@@ -329,8 +354,9 @@ static struct buf assemble(enum flaw flaw)
 
 START_TEST(the_description_is_what_is_written)
 {
-    struct tensor t[2] = {{.name = "b", .dtype = DTYPE_U8, .rank = 1, .shape = {5}, .data = (void *)(uintptr_t)data_b},
-                          {.name = "a", .dtype = DTYPE_F32, .rank = 1, .shape = {3}, .data = (void *)(uintptr_t)data_a}};
+    struct tensor t[2] = {
+        {.name = "b", .dtype = DTYPE_U8, .rank = 1, .shape = {5}, .data = (void *)(uintptr_t)data_b},
+        {.name = "a", .dtype = DTYPE_F32, .rank = 1, .shape = {3}, .data = (void *)(uintptr_t)data_a}};
     char path[] = "/tmp/hasten-damage-XXXXXX";
     struct error e = {0};
     struct buf written = {0}, built = assemble(NONE);
@@ -364,13 +390,18 @@ static const struct {
     {TENSOR_WITHOUT_CHECKSUM, "tensor 'a', byte", "frame without checksum"},
     {TENSOR_WITHOUT_SIZE, "does not tell its size", "does not tell its size"},
     {TENSOR_CHECKSUM_WRONG, "tensor 'a'", "tensor 'a'"},
-    {TENSOR_IN_TWO_FRAMES, "the seek table has 5 frames, the tensors need 4", "a zstd frame of 2 bytes where 5 are needed"},
-    {TENSORS_IN_ONE_FRAME, "the seek table has 3 frames, the tensors need 4", "a zstd frame of 17 bytes where 12 are needed"},
-    {FRAME_MISSING, "the header speaks of 17 bytes of tensors, the file has 12", "no zstd frame where one must begin"},
-    {FRAME_TWICE, "the header speaks of 17 bytes of tensors, the file has 22", "the trailer with the hashes is missing"},
+    {TENSOR_IN_TWO_FRAMES, "the seek table has 5 frames, the tensors need 4",
+     "a zstd frame of 2 bytes where 5 are needed"},
+    {TENSORS_IN_ONE_FRAME, "the seek table has 3 frames, the tensors need 4",
+     "a zstd frame of 17 bytes where 12 are needed"},
+    {FRAME_MISSING, "the header speaks of 17 bytes of tensors, the file has 12",
+     "no zstd frame where one must begin"},
+    {FRAME_TWICE, "the header speaks of 17 bytes of tensors, the file has 22",
+     "the trailer with the hashes is missing"},
     {FRAME_EMPTY_BETWEEN, "the seek table has 5 frames", "a zstd frame of 0 bytes where 5 are needed"},
     {SKIPPABLE_BETWEEN, "the seek table has 5 frames", "no zstd frame where one must begin"},
     {TENSORS_NOT_SORTED, "tensor 'b' begins at byte 12 of the data, leaving a hole", "leaving a hole"},
+    {TENSORS_IN_WRONG_ORDER, "tensor 'a' is not in the order", "tensor 'a' is not in the order"},
     {WITHOUT_METADATA, "hasten's metadata is missing, though there is a trailer", NULL},
     {VERSION_NEWER, "format version 2 is newer", "format version 2 is newer"},
     {TRAILER_MISSING, NOT_OURS, "it is cut"},
@@ -401,11 +432,13 @@ START_TEST(flaws_behind_the_checksums)
         const char *message = through_pipe ? flaws[_i].pipe : flaws[_i].file;
         size_t blocks = mem_live_blocks();
         struct container *c = load_bytes(b.data, b.size, through_pipe, NULL, &e);
-        if (!message) { /* a pipe cannot look ahead: without our metadata it is a foreign file with skippable frames */
+        if (!message) { /* a pipe cannot look ahead: without our metadata it is a foreign file with skippable
+                           frames */
             ck_assert(c && container_is_foreign(c) && !c->verified);
         } else {
             ck_assert_msg(!c && e.code == HASTEN_EFILE, "flaw %d (%s) was accepted", flaws[_i].flaw, message);
-            ck_assert_msg(strstr(e.text, message) != NULL, "flaw %d: '%s', expected '%s'", flaws[_i].flaw, e.text, message);
+            ck_assert_msg(strstr(e.text, message) != NULL, "flaw %d: '%s', expected '%s'", flaws[_i].flaw,
+                          e.text, message);
         }
         container_close(c);
         ck_assert_uint_eq(mem_live_blocks(), blocks);
@@ -414,12 +447,14 @@ START_TEST(flaws_behind_the_checksums)
 }
 END_TEST
 
-/* Compressed again by somebody's zstd, or cut down to the data: our metadata promises hashes that are not there. */
+/* Compressed again by somebody's zstd, or cut down to the data: our metadata promises hashes that are not
+ * there. */
 START_TEST(compressed_again)
 {
     struct buf b = assemble(NONE);
     char plain[4096], packed[4096];
-    size_t n = ZSTD_decompress(plain, sizeof plain, b.data, b.size), m = ZSTD_compress(packed, sizeof packed, plain, n, 19);
+    size_t n = ZSTD_decompress(plain, sizeof plain, b.data, b.size),
+           m = ZSTD_compress(packed, sizeof packed, plain, n, 19);
     for (int through_pipe = 0; through_pipe < 2; through_pipe++) {
         struct error e = {0};
         ck_assert_ptr_null(load_bytes(packed, m, through_pipe, NULL, &e));

@@ -1,5 +1,6 @@
-/* The container on a failing machine: every allocation failing once and from then on, every system call failing, in
- * every packing, with one thread and with several: an error of the right kind, nothing leaked, the old file intact. */
+/* The container on a failing machine: every allocation failing once and from then on, every system call
+ * failing, in every packing, with one thread and with several: an error of the right kind, nothing leaked,
+ * the old file intact. */
 #include "common/file/tests/container_cases.h"
 
 #include <dirent.h>
@@ -153,7 +154,8 @@ static struct buf bytes_of(int form)
     return b;
 }
 
-static int read_with(const struct buf *b, const char *path, int through_pipe, struct team *team, const char *setting, struct error *e)
+static int read_with(const struct buf *b, const char *path, int through_pipe, struct team *team,
+                     const char *setting, struct error *e)
 {
     char name[40];
     int fd = through_pipe ? pipe_with(b->data, b->size, name) : -1;
@@ -201,7 +203,8 @@ START_TEST(reading)
                 ck_assert_int_gt(k, sweeps[s].least);
                 break;
             }
-            ck_assert_msg(e.code == sweeps[s].code, "form %d, %s: code %d, %s", form, setting, e.code, e.text);
+            ck_assert_msg(e.code == sweeps[s].code, "form %d, %s: code %d, %s", form, setting, e.code,
+                          e.text);
         }
     /* What a signal or a slow pipe does is no error. */
     static const char *const harmless[] = {"read:1:EINTR", "read:2:EINTR", "read:1:EAGAIN", "read:3:EAGAIN"};
@@ -238,8 +241,9 @@ START_TEST(a_file_that_changes_while_it_is_read)
         memset(b.data, 0x55, b.size);
         memfile_set(&m, b.data, b.size);
         ck_assert_int_eq(container_tensor_load(c, index, NULL, &e), -1);
-        ck_assert_msg(e.code == HASTEN_EFILE && strstr(e.text, form == PLAIN ? "tensor 'labels' changed since" : "'labels'"), "%s",
-                      e.text);
+        ck_assert_msg(e.code == HASTEN_EFILE &&
+                          strstr(e.text, form == PLAIN ? "tensor 'labels' changed since" : "'labels'"),
+                      "%s", e.text);
         ck_assert_ptr_null(c->tensor[index].data);
         container_close(c);
         close(m.fd);

@@ -1,4 +1,4 @@
-/* Outputs appear whole or not at all: modes, links, devices, faults at each system call, signals; and inputs. */
+/* Outputs appear whole or not at all: modes, links, devices, faults at each system call, signals; inputs. */
 #include "common/base/mem.h"
 #include "common/file/input.h"
 #include "common/file/output.h"
@@ -151,8 +151,8 @@ START_TEST(refusals)
 {
     static const struct {
         const char *path, *message;
-    } all[] = {{".", "is a directory"},       {"dir", "is a directory"}, {"", "empty name"},
-               {"none/out", "No such file"},  {"file/out", "Not a directory"}, {"new/", "names a directory"}};
+    } all[] = {{".", "is a directory"},      {"dir", "is a directory"},       {"", "empty name"},
+               {"none/out", "No such file"}, {"file/out", "Not a directory"}, {"new/", "names a directory"}};
     mkdir("dir", 0755);
     put("file", "x");
     int before = entries();
@@ -240,7 +240,8 @@ START_TEST(standard_output)
     check_content("captured", "one two three");
     close(file);
     close(kept);
-    ck_assert(output_is_stdout("-") && output_is_stdout(NULL) && output_is_stdout("/dev/fd/1") && !output_is_stdout("./-"));
+    ck_assert(output_is_stdout("-") && output_is_stdout(NULL) && output_is_stdout("/dev/fd/1") &&
+              !output_is_stdout("./-"));
 }
 END_TEST
 
@@ -316,7 +317,9 @@ START_TEST(a_fault_keeps_the_old_file)
     ck_assert_int_eq(e.code, fault_cases[_i].code);
     ck_assert_int_eq(result, fault_cases[_i].code ? -1 : 0);
     if (fault_cases[_i].message)
-        ck_assert_msg(strstr(e.text, fault_cases[_i].message) && (e.code != HASTEN_EFAIL || strstr(e.text, "'out'")), "%s", e.text);
+        ck_assert_msg(strstr(e.text, fault_cases[_i].message) &&
+                          (e.code != HASTEN_EFAIL || strstr(e.text, "'out'")),
+                      "%s", e.text);
     check_content("out", fault_cases[_i].keeps_old ? "old" : "new content");
     ck_assert_int_eq(entries(), 1);
     ck_assert_uint_eq(mem_live_blocks(), blocks);
@@ -349,7 +352,7 @@ END_TEST
 
 /* ---- signals ---- */
 
-/* In a program of its own, since Check has handlers of its own: an unfinished output, then the signal comes. */
+/* In a program of its own, since Check has handlers: an unfinished output, then the signal comes. */
 static int child(int number, int ignored)
 {
     struct error e = {0};
@@ -384,7 +387,8 @@ START_TEST(signals_leave_nothing_behind)
     check_content("out", "old");
     ck_assert_int_eq(entries(), 1);
     status = signalled(number, 1);
-    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "an ignored signal: status %x", (unsigned)status);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "an ignored signal: status %x",
+                  (unsigned)status);
     check_content("out", "part");
 }
 END_TEST

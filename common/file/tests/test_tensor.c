@@ -1,6 +1,7 @@
-/* Types, sizes and conversions. The oracle is the definition: the value of every code of a narrow float is computed from its
- * bits with ldexp, and rounding is checked against a search for the nearest of them. The same rules were compared
- * with PyTorch 2.15 over 10^9 float32 patterns when they were written (F8_E4M3 clamps there as well). */
+/* Types, sizes and conversions. The oracle is the definition: the value of every code of a narrow float is
+ * computed from its bits with ldexp, and rounding is checked against a search for the nearest of them. The
+ * same rules were compared with PyTorch 2.15 over 10^9 float32 patterns when they were written (F8_E4M3
+ * clamps there as well). */
 #include "common/base/mem.h"
 #include "common/file/tensor.h"
 
@@ -17,8 +18,10 @@ struct format {
     int ieee; /* all-ones exponent: infinity and NaN */
 };
 
-static const struct format formats[] = {
-    {DTYPE_F16, 16, 10, 15, 1}, {DTYPE_BF16, 16, 7, 127, 1}, {DTYPE_F8_E4M3, 8, 3, 7, 0}, {DTYPE_F8_E5M2, 8, 2, 15, 1}};
+static const struct format formats[] = {{DTYPE_F16, 16, 10, 15, 1},
+                                        {DTYPE_BF16, 16, 7, 127, 1},
+                                        {DTYPE_F8_E4M3, 8, 3, 7, 0},
+                                        {DTYPE_F8_E5M2, 8, 2, 15, 1}};
 
 /* The value of a code without its sign. */
 static double value_of(const struct format *f, unsigned code)
@@ -29,7 +32,8 @@ static double value_of(const struct format *f, unsigned code)
         return m > 0 ? (double)NAN : (double)INFINITY;
     if (!f->ieee && code == (1u << (f->bits - 1)) - 1)
         return (double)NAN;
-    return exponent == 0 ? ldexp(m, 1 - f->bias - f->man) : ldexp(m + (1 << f->man), exponent - f->bias - f->man);
+    return exponent == 0 ? ldexp(m, 1 - f->bias - f->man)
+                         : ldexp(m + (1 << f->man), exponent - f->bias - f->man);
 }
 
 static unsigned convert(const struct format *f, float x)
@@ -57,7 +61,8 @@ START_TEST(widening_is_exact)
     tensor_to_f32(f->dtype, f->bits == 16 ? (void *)wide : (void *)narrow, out, codes);
     for (unsigned c = 0; c < codes; c++) {
         double v = value_of(f, c & (codes / 2 - 1));
-        ck_assert_msg(isnan(v) ? isnan(out[c]) : (double)fabsf(out[c]) == v, "code %x: %a", c, (double)out[c]);
+        ck_assert_msg(isnan(v) ? isnan(out[c]) : (double)fabsf(out[c]) == v, "code %x: %a", c,
+                      (double)out[c]);
         ck_assert_int_eq(signbit(out[c]) != 0, c >= codes / 2);
     }
     free(wide), free(narrow), free(out);
@@ -126,7 +131,8 @@ START_TEST(narrowing_rounds_to_nearest_even)
         memcpy(&x, &state, sizeof x);
         check_rounding(f, x);
     }
-    float special[] = {0, -0.0f, INFINITY, -INFINITY, 3.4e38f, 65504, 65519.99f, 65520, 448, 464, 480, 1e-45f, 1e-38f};
+    float special[] = {0,     -0.0f, INFINITY, -INFINITY, 3.4e38f, 65504, 65519.99f,
+                       65520, 448,   464,      480,       1e-45f,  1e-38f};
     for (size_t i = 0; i < sizeof special / sizeof *special; i++)
         check_rounding(f, special[i]);
 }
@@ -135,12 +141,14 @@ END_TEST
 START_TEST(nan_stays_nan)
 {
     const struct format *f = &formats[_i];
-    static const uint32_t patterns[] = {0x7FC00000, 0xFFC00000, 0x7F800001, 0xFF800001, 0x7FFFFFFF, 0x7F801000, 0xFFFFFFFF};
+    static const uint32_t patterns[] = {0x7FC00000, 0xFFC00000, 0x7F800001, 0xFF800001,
+                                        0x7FFFFFFF, 0x7F801000, 0xFFFFFFFF};
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
         float x;
         memcpy(&x, &patterns[i], sizeof x);
         unsigned code = convert(f, x);
-        ck_assert_msg(isnan(value_of(f, code & ((1u << (f->bits - 1)) - 1))), "%08x became %x", patterns[i], code);
+        ck_assert_msg(isnan(value_of(f, code & ((1u << (f->bits - 1)) - 1))), "%08x became %x", patterns[i],
+                      code);
         ck_assert_int_eq(code >> (f->bits - 1), patterns[i] >> 31);
     }
 }
@@ -252,7 +260,8 @@ END_TEST
 
 START_TEST(nonfinite_numbers_are_found)
 {
-    static const enum dtype types[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_F64, DTYPE_F8_E4M3, DTYPE_F8_E5M2};
+    static const enum dtype types[] = {DTYPE_F32, DTYPE_F16,     DTYPE_BF16,
+                                       DTYPE_F64, DTYPE_F8_E4M3, DTYPE_F8_E5M2};
     for (size_t k = 0; k < sizeof types / sizeof *types; k++) {
         float x[5] = {1, -448, 0, 1e-30f, 3};
         double buffer[5];
