@@ -68,9 +68,44 @@ $(BIN)/tests/$(subst _,-,$(basename $(notdir $1))): $(BUILD)/$(1:.c=.o) $(LIB)
 endef
 $(foreach t,$(TEST_SRC),$(eval $(call TEST_RULE,$t)))
 
+# The unit tests, then the shell cases of tools/tests/cases. The last line is "N passed, N failed, N skipped".
+check: all
+	@tools/tests/run.sh $(BIN)
+
+# The same with the long forms of the sweeps.
+sweep: all
+	@SWEEP=1 UNIT_SECONDS=7200 CASE_SECONDS=7200 tools/tests/run.sh $(BIN)
+
+# The house's rules: sizes, layers, banned functions, man pages, shell scripts.
+lint: all
+	@scripts/lint $(BIN)
+
+demo: all
+	@scripts/demo
+
+D := $(DESTDIR)$(PREFIX)
+MAN := $(wildcard man/*.[1-8])
+# man/hasten-NAME.1 is installed with the prefix of the programs, the other pages under their own names.
+man_target = $D/share/man/man$(subst .,,$(suffix $1))/$(if $(filter %.1,$1),$(patsubst hasten-%,$(PROGRAM_PREFIX)%,$(notdir $1)),$(notdir $1))
+INSTALLED = $(foreach t,$(TOOLS),$D/bin/$(PROGRAM_PREFIX)$(notdir $t)) $(foreach m,$(MAN),$(call man_target,$m)) \
+	$D/lib/libhasten.a $D/include/hasten.h $D/share/zsh/site-functions/_hasten \
+	$(foreach t,$(TOOLS),$D/share/bash-completion/completions/$(PROGRAM_PREFIX)$(notdir $t))
+
+install: all
+	$(foreach t,$(TOOLS),install -D -m 755 $t $D/bin/$(PROGRAM_PREFIX)$(notdir $t) &&) true
+	$(foreach m,$(MAN),install -D -m 644 $m $(call man_target,$m) &&) true
+	install -D -m 644 $(LIB) $D/lib/libhasten.a
+	install -D -m 644 include/hasten.h $D/include/hasten.h
+	install -D -m 644 scripts/completion/hasten.zsh $D/share/zsh/site-functions/_hasten
+	$(foreach t,$(TOOLS),install -D -m 644 scripts/completion/hasten.bash \
+		$D/share/bash-completion/completions/$(PROGRAM_PREFIX)$(notdir $t) &&) true
+
+uninstall:
+	rm -f $(INSTALLED)
+
 clean:
 	rm -rf build bin
 
-.PHONY: all clean
+.PHONY: all check sweep lint demo install uninstall clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
