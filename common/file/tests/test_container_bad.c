@@ -1,8 +1,10 @@
 /* Bad headers and bad files of the safetensors level: each defect in every packing that can carry it (plain
  * file, plain pipe, zstd file, zstd pipe), with the message and code that it must give. The list follows the
- * defect classes that broke other readers: lengths, JSON, names, shapes, offsets, types, bombs. */
+ * defect classes that broke other readers: lengths, JSON, names, shapes, offsets, types, bombs; and the time
+ * that large headers take. */
 #include "common/file/tests/container_cases.h"
 
+#include <time.h>
 #include <zstd.h>
 
 static struct buf make_plain(const char *header, size_t data)
@@ -398,6 +400,108 @@ START_TEST(what_is_declared_is_limited_first)
 }
 END_TEST
 
+/* ---- what the writer does not write ---- */
+
+START_TEST(writer_refuses)
+{
+    static char long_name[TENSOR_MAX_NAME + 2];
+    float x = 0;
+    memset(long_name, 'n', sizeof long_name - 1);
+    const struct {
+        struct tensor t[2];
+        int count;
+        const char *message;
+    } all[] = {
+        {{{.name = "", .data = &x}}, 1, "an empty name"},
+        {{{.name = long_name, .data = &x}}, 1, "1025 bytes"},
+        {{{.name = "a\nb", .data = &x}}, 1, "control characters"},
+        {{{.name = "\xFF", .data = &x}}, 1, "not UTF-8"},
+        {{{.name = "__metadata__", .data = &x}}, 1, "cannot be named"},
+        {{{.name = "a", .data = &x}, {.name = "a", .data = &x}}, 2, "two tensors are named 'a'"},
+        {{{.name = "a", .data = &x}, {.name = "a", .dtype = DTYPE_U8, .data = &x}},
+         2,
+         "two tensors are named 'a'"},
+        {{{.name = "a", .rank = 1, .shape = {1}}}, 1, "has no data"},
+        {{{.name = "a", .rank = 9, .data = &x}}, 1, "has 9 dimensions"},
+        {{{.name = "a", .rank = 2, .shape = {1ll << 40, 1ll << 40}, .data = &x}}, 1, "more bytes than"},
+        {{{.name = "a"}}, -1, "-1 tensors"},
+    };
+    size_t blocks = mem_live_blocks();
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        struct error e = {0};
+        ck_assert_int_eq(container_write("/tmp/hasten-never-written.zst", "model", NULL, all[i].t,
+                                         all[i].count, NULL, NULL, NULL, NULL, &e),
+                         -1);
+        ck_assert_msg(strstr(e.text, all[i].message) != NULL, "%s", e.text);
+        ck_assert_int_eq(access("/tmp/hasten-never-written.zst", F_OK), -1);
+        ck_assert_uint_eq(mem_live_blocks(), blocks);
+    }
+    /* 17 000 names of 1000 bytes do not fit into a header. */
+    struct tensor *many = calloc(17000, sizeof *many);
+    char *names = malloc(17000 * 1001);
+    for (int i = 0; i < 17000; i++) {
+        snprintf(names + i * 1001, 1001, "%01000d", i);
+        many[i] = (struct tensor){.name = names + i * 1001, .rank = 1};
+    }
+    struct error e = {0};
+    ck_assert_int_eq(container_write("/tmp/hasten-never-written.zst", "model", NULL, many, 17000, NULL, NULL,
+                                     NULL, NULL, &e),
+                     -1);
+    ck_assert_msg(strstr(e.text, "at most 16777216 are possible") != NULL, "%s", e.text);
+    free(many), free(names);
+    cJSON *meta = cJSON_CreateArray();
+    e = (struct error){0};
+    ck_assert_int_eq(
+        container_write("/tmp/hasten-never-written.zst", "model", meta, NULL, 0, NULL, NULL, NULL, NULL, &e),
+        -1);
+    ck_assert_ptr_nonnull(strstr(e.text, "not a JSON object"));
+    cJSON_Delete(meta);
+}
+END_TEST
+
+/* ---- speed ---- */
+
+static double open_time(int tensors)
+{
+    struct buf b = {0};
+    struct error e = {0};
+    double best = 1e9;
+    buf_add(&b, "\0\0\0\0\0\0\0\0{", 9, &e);
+    for (int i = 0; i < tensors; i++)
+        buf_printf(
+            &b, &e,
+            "%s\"blocks.%d.attn.to_q.weight\":{\"dtype\":\"F16\",\"shape\":[0,1152],\"data_offsets\":[0,0]}",
+            i ? "," : "", (int)(i * 7919ll % tensors));
+    ck_assert_int_eq(buf_text(&b, "}", &e), 0);
+    for (int i = 0; i < 4; i++)
+        b.data[i] = (char)((b.size - 8) >> 8 * i);
+    struct memfile m = memfile(b.data, b.size);
+    for (int i = 0; i < 7; i++) {
+        struct timespec begin, end;
+        clock_gettime(CLOCK_MONOTONIC, &begin);
+        struct container *c = container_open(m.path, NULL, &e);
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        ck_assert_msg(c && c->count == tensors, "%s", e.text);
+        container_close(c);
+        double took = (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
+        best = took < best ? took : best;
+    }
+    close(m.fd);
+    buf_free(&b);
+    return best;
+}
+
+START_TEST(large_headers_are_fast)
+{
+    double one = open_time(10000), ten = open_time(100000);
+#if !defined __SANITIZE_ADDRESS__
+    ck_assert_msg(one < 0.010, "10 000 tensors took %.1f ms", 1e3 * one);
+#endif
+    ck_assert_msg(ten < 20 * one, "10 000 tensors %.2f ms, 100 000 %.2f ms: not n log n", 1e3 * one,
+                  1e3 * ten);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("container_bad");
@@ -413,6 +517,8 @@ int main(void)
     tcase_add_test(t, not_files);
     tcase_add_test(t, what_the_header_does_not_ask_for_is_not_unpacked);
     tcase_add_test(t, what_is_declared_is_limited_first);
+    tcase_add_test(t, writer_refuses);
+    tcase_add_test(t, large_headers_are_fast);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
