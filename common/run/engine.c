@@ -491,6 +491,18 @@ int engine_run(struct engine *x, int call, int action, int first, int count, dou
     return 0;
 }
 
+const char *engine_first_nonfinite(struct engine *x, int call, int action, int first, int count)
+{
+    struct error e = {0};
+    struct plan *p = engine_plan(x, action, first, count, &e);
+    if (!p || hoist(x, call, &e) < 0)
+        return NULL;
+    x->memory.call = call;
+    x->memory.hoisted_call = call - x->chunk_first;
+    int at = plan_find_nonfinite(p, x->o.kernels, x->o.team, &x->memory);
+    return at < 0 ? NULL : x->g->node[p->call[at].node].name;
+}
+
 const float *engine_value(const struct engine *x, int node)
 {
     if (x->class_of[node] != CLASS_STEP && x->given_place[node].buffer >= 0) {

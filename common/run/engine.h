@@ -68,6 +68,9 @@ int engine_run(struct engine *g, int call, int action, int first, int count, dou
 /* An output's (or wanted node's) value after engine_run, image `first` first; NULL when that run did not make it. */
 const float *engine_value(const struct engine *g, int node);
 
+/* Run the call again kernel by kernel and name the first node whose result is not finite; NULL: none. */
+const char *engine_first_nonfinite(struct engine *g, int call, int action, int first, int count);
+
 /* Does the node's value depend on the latent? Only such nodes can be served. */
 int engine_is_step(const struct engine *g, int node);
 

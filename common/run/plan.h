@@ -120,6 +120,9 @@ struct plan_memory {
 void plan_run(struct plan *p, const struct cpu_kernels *k, struct team *team, const struct plan_memory *m,
               double *milliseconds);
 
+/* The same, looking at each result: the index of the first kernel call that gives a value that is not finite, -1: none. */
+int plan_find_nonfinite(struct plan *p, const struct cpu_kernels *k, struct team *team, const struct plan_memory *m);
+
 /* A node's value in memory, as after plan_run. */
 const float *plan_value(const struct plan *p, int node, const struct plan_memory *m);
 

@@ -1,0 +1,242 @@
+/* See schedule.h. */
+#include "common/run/schedule.h"
+#include "common/base/json.h"
+#include "common/base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int schedule_new(struct schedule *s, int calls, struct error *e)
+{
+    *s = (struct schedule){.calls = calls, .guidance = 1};
+    for (int i = 0; i < SCHEDULE_STREAMS; i++)
+        if (!(s->choice[i] = mem_array((size_t)calls, sizeof(int), e)))
+            return -1;
+    return schedule_add(s, "full", NULL, 0, e) == 0 ? 0 : -1;
+}
+
+int schedule_add(struct schedule *s, const char *name, const char *const *serve, int serves, struct error *e)
+{
+    if (s->actions == SCHEDULE_MAX_ACTIONS)
+        return error_set(e, HASTEN_EFILE, "more than %d actions", SCHEDULE_MAX_ACTIONS - 1);
+    struct schedule_action *a = &s->action[s->actions];
+    size_t n = (size_t)serves + 1;
+    a->name = mem_strdup(name, e);
+    a->serve = mem_array(n, sizeof *a->serve, e);
+    a->correct = mem_array(n, sizeof *a->correct, e);
+    a->channels = mem_array(n, sizeof *a->channels, e);
+    if (!a->name || !a->serve || !a->correct || !a->channels)
+        return -1;
+    for (int i = 0; i < serves; i++, a->serves++)
+        if (!(a->serve[i] = mem_strdup(serve[i], e)))
+            return -1;
+    return s->actions++;
+}
+
+void schedule_free(struct schedule *s)
+{
+    for (int a = 0; a < SCHEDULE_MAX_ACTIONS; a++) {
+        struct schedule_action *x = &s->action[a];
+        for (int i = 0; i < x->serves; i++) {
+            mem_free(x->serve[i]);
+            mem_free(x->correct[i]);
+        }
+        mem_free(x->name);
+        mem_free(x->serve);
+        mem_free(x->correct);
+        mem_free(x->channels);
+        mem_free(x->served);
+        mem_free((void *)x->correct_of);
+    }
+    for (int i = 0; i < SCHEDULE_STREAMS; i++)
+        mem_free(s->choice[i]);
+    cJSON_Delete(s->claims);
+    *s = (struct schedule){0};
+}
+
+int schedule_bind(struct schedule *s, const struct graph *g, struct error *e)
+{
+    for (int a = 0; a < s->actions; a++) {
+        struct schedule_action *x = &s->action[a];
+        mem_free(x->served);
+        mem_free((void *)x->correct_of);
+        x->served = mem_array((size_t)g->count + 1, 1, e);
+        x->correct_of = mem_array((size_t)g->count + 1, sizeof *x->correct_of, e);
+        if (!x->served || !x->correct_of)
+            return -1;
+        for (int i = 0; i < x->serves; i++) {
+            int n = graph_find(g, x->serve[i]);
+            if (n < 0)
+                return error_set(e, HASTEN_EFILE, "the schedule serves '%s', which the model does not have", x->serve[i]);
+            if (x->correct[i] && x->channels[i] != g->node[n].shape.channels)
+                return error_set(e, HASTEN_EFILE, "the correction of '%s' has %d channels, the model has %d", x->serve[i],
+                                 x->channels[i], g->node[n].shape.channels);
+            x->served[n] = 1;
+            x->correct_of[n] = x->correct[i];
+        }
+    }
+    return 0;
+}
+
+/* ---- writing ---- */
+
+static void correction_name(char out[64], int action, int serve) { snprintf(out, 64, "correct.%d.%d", action, serve); }
+
+static int write_actions(const struct schedule *s, cJSON *meta, struct error *e)
+{
+    cJSON *actions = json_add_array(meta, "actions", e), *streams = json_add_array(meta, "streams", e);
+    for (int a = 0; actions && a < s->actions; a++) {
+        cJSON *j = json_push_object(actions, e), *list = j ? json_add_array(j, "serve", e) : NULL;
+        if (!list || json_add_string(j, "name", s->action[a].name, e) < 0)
+            return -1;
+        for (int i = 0; i < s->action[a].serves; i++)
+            if (json_push_string(list, s->action[a].serve[i], e) < 0)
+                return -1;
+    }
+    for (int i = 0; streams && i < SCHEDULE_STREAMS; i++) {
+        cJSON *list = json_new_array(e);
+        for (int c = 0; list && c < s->calls; c++)
+            if (json_push_double(list, s->choice[i][c], e) < 0)
+                break;
+        if (!list || json_push(streams, list, e) < 0)
+            return -1;
+    }
+    return e->code || !streams ? -1 : 0;
+}
+
+int schedule_write(const struct schedule *s, const char *path, const cJSON *provenance, struct error *e)
+{
+    struct tensor *t = mem_array(SCHEDULE_MAX_ACTIONS * 1024, sizeof *t, e);
+    char (*names)[64] = mem_array(SCHEDULE_MAX_ACTIONS * 1024, 64, e);
+    cJSON *meta = json_new_object(e);
+    int count = 0, status = -1;
+    if (!t || !names || !meta || json_add_int(meta, "calls", s->calls, e) < 0 || json_add_int(meta, "steps", s->steps, e) < 0 ||
+        json_add_int(meta, "height", s->height, e) < 0 || json_add_int(meta, "width", s->width, e) < 0 ||
+        json_add_double(meta, "guidance", s->guidance, e) < 0 || json_add_string(meta, "model", s->model, e) < 0 ||
+        json_add_string(meta, "sampler", s->sampler, e) < 0 || write_actions(s, meta, e) < 0)
+        goto out;
+    if (s->claims && json_add(meta, "claims", json_copy(s->claims, e), e) < 0)
+        goto out;
+    if (provenance && json_add(meta, "provenance", json_copy(provenance, e), e) < 0)
+        goto out;
+    for (int a = 0; a < s->actions; a++)
+        for (int i = 0; i < s->action[a].serves && count < SCHEDULE_MAX_ACTIONS * 1024; i++) {
+            if (!s->action[a].correct[i])
+                continue;
+            correction_name(names[count], a, i);
+            t[count] = (struct tensor){.name = names[count], .dtype = DTYPE_F32, .rank = 3,
+                                       .shape = {s->calls, 2, s->action[a].channels[i]}, .data = s->action[a].correct[i]};
+            if (tensor_measure(&t[count], e) < 0)
+                goto out;
+            count++;
+        }
+    status = container_write(path, "schedule", meta, t, count, NULL, NULL, NULL, NULL, e);
+out:
+    cJSON_Delete(meta);
+    mem_free(t);
+    mem_free(names);
+    return status;
+}
+
+/* ---- reading ---- */
+
+static int read_actions(struct schedule *s, const cJSON *meta, struct error *e)
+{
+    const cJSON *actions = json_array(meta, "actions", e), *a, *v;
+    int index = 0;
+    cJSON_ArrayForEach(a, actions)
+    {
+        const char *name, *serve[1024];
+        int serves = 0;
+        const cJSON *list = json_array(a, "serve", e);
+        if (!list || json_string(a, "name", &name, e) < 0)
+            return -1;
+        cJSON_ArrayForEach(v, list)
+        {
+            if (!cJSON_IsString(v) || serves == 1024)
+                return error_set(e, HASTEN_EFILE, "action '%s' serves something that is no name, or too much", name);
+            serve[serves++] = v->valuestring;
+        }
+        if (index == 0 && serves)
+            return error_set(e, HASTEN_EFILE, "action 0 must compute everything");
+        if (index > 0 && schedule_add(s, name, serve, serves, e) < 0)
+            return -1;
+        index++;
+    }
+    return actions && index ? 0 : error_set(e, HASTEN_EFILE, "there is no action");
+}
+
+static int read_streams(struct schedule *s, const cJSON *meta, struct error *e)
+{
+    const cJSON *streams = json_array(meta, "streams", e);
+    for (int i = 0; streams && i < SCHEDULE_STREAMS; i++) {
+        const cJSON *list = cJSON_GetArrayItem(streams, i), *v;
+        int c = 0;
+        if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != s->calls)
+            return error_set(e, HASTEN_EFILE, "stream %d must have %d entries", i, s->calls);
+        cJSON_ArrayForEach(v, list)
+        {
+            if (!cJSON_IsNumber(v) || v->valuedouble < 0 || v->valuedouble >= s->actions || v->valuedouble != (int)v->valuedouble)
+                return error_set(e, HASTEN_EFILE, "call %d of stream %d names no action", c, i);
+            s->choice[i][c++] = (int)v->valuedouble;
+        }
+        if (s->choice[i][0] != 0)
+            return error_set(e, HASTEN_EFILE, "the first call must compute everything, nothing is stored before it");
+    }
+    return streams ? 0 : -1;
+}
+
+static int read_corrections(struct schedule *s, struct container *c, struct error *e)
+{
+    char name[64];
+    for (int a = 0; a < s->actions; a++)
+        for (int i = 0; i < s->action[a].serves; i++) {
+            correction_name(name, a, i);
+            int at = container_index(c, name);
+            if (at < 0)
+                continue;
+            const struct tensor *t = &c->tensor[at];
+            if (t->dtype != DTYPE_F32 || t->rank != 3 || t->shape[0] != s->calls || t->shape[1] != 2 || t->shape[2] > GRAPH_MAX_SIZE)
+                return error_set(e, HASTEN_EFILE, "tensor '%s' must be float32 [%d,2,channels]", name, s->calls);
+            if (tensor_first_nonfinite(t->dtype, t->data, t->count) >= 0)
+                return error_set(e, HASTEN_EFILE, "tensor '%s' has values that are not finite", name);
+            s->action[a].channels[i] = (int)t->shape[2];
+            s->action[a].correct[i] = container_tensor_take(c, at);
+        }
+    return 0;
+}
+
+static int read_schedule(struct schedule *s, struct container *c, struct error *e)
+{
+    int64_t calls, steps, height, width;
+    const char *model, *sampler;
+    cJSON *claims;
+    if (json_int(c->meta, "calls", 1, 1000000, &calls, e) < 0 || json_int(c->meta, "steps", 1, 1000000, &steps, e) < 0 ||
+        json_int_or(c->meta, "height", 0, 1 << 20, 0, &height, e) < 0 || json_int_or(c->meta, "width", 0, 1 << 20, 0, &width, e) < 0 ||
+        json_string(c->meta, "model", &model, e) < 0 || json_string(c->meta, "sampler", &sampler, e) < 0 ||
+        json_object_or(c->meta, "claims", &claims, e) < 0 || schedule_new(s, (int)calls, e) < 0 ||
+        json_double_or(c->meta, "guidance", -1e6, 1e6, 1, &s->guidance, e) < 0)
+        return -1;
+    s->steps = (int)steps;
+    s->height = (int)height;
+    s->width = (int)width;
+    snprintf(s->model, sizeof s->model, "%s", model);
+    snprintf(s->sampler, sizeof s->sampler, "%s", sampler);
+    if (claims && !(s->claims = json_copy(claims, e)))
+        return -1;
+    return read_actions(s, c->meta, e) < 0 || read_streams(s, c->meta, e) < 0 || read_corrections(s, c, e) < 0 ? -1 : 0;
+}
+
+int schedule_read(struct schedule *s, const char *path, struct error *e)
+{
+    struct container_options want = {.kind = "schedule"};
+    struct container *c = container_open(path, &want, e);
+    *s = (struct schedule){0};
+    int status = c && container_load(c, NULL, e) == 0 ? read_schedule(s, c, e) : -1;
+    if (status < 0) {
+        error_under(e, "%s", path);
+        schedule_free(s);
+    }
+    container_close(c);
+    return status;
+}
