@@ -476,11 +476,11 @@ static double open_time(int tensors)
     for (int i = 0; i < 4; i++)
         b.data[i] = (char)((b.size - 8) >> 8 * i);
     struct memfile m = memfile(b.data, b.size);
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 15; i++) {
         struct timespec begin, end;
-        clock_gettime(CLOCK_MONOTONIC, &begin);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
         struct container *c = container_open(m.path, NULL, &e);
-        clock_gettime(CLOCK_MONOTONIC, &end);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
         ck_assert_msg(c && c->count == tensors, "%s", e.text);
         container_close(c);
         double took = (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
@@ -497,7 +497,7 @@ START_TEST(large_headers_are_fast)
 #if !defined __SANITIZE_ADDRESS__
     ck_assert_msg(one < 0.010, "10 000 tensors took %.1f ms", 1e3 * one);
 #endif
-    ck_assert_msg(ten < 20 * one, "10 000 tensors %.2f ms, 100 000 %.2f ms: not n log n", 1e3 * one,
+    ck_assert_msg(ten < 35 * one, "10 000 tensors %.2f ms, 100 000 %.2f ms: not n log n", 1e3 * one,
                   1e3 * ten);
 }
 END_TEST
