@@ -426,14 +426,16 @@ START_TEST(writer_refuses)
         {{{.name = "a", .rank = 2, .shape = {1ll << 40, 1ll << 40}, .data = &x}}, 1, "more bytes than"},
         {{{.name = "a"}}, -1, "-1 tensors"},
     };
+    char folder[] = "/tmp/hasten-bad-XXXXXX", path[64];
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/out.zst", folder);
     size_t blocks = mem_live_blocks();
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         struct error e = {0};
-        ck_assert_int_eq(container_write("/tmp/hasten-never-written.zst", "model", NULL, all[i].t,
-                                         all[i].count, NULL, NULL, NULL, NULL, &e),
-                         -1);
+        ck_assert_int_eq(
+            container_write(path, "model", NULL, all[i].t, all[i].count, NULL, NULL, NULL, NULL, &e), -1);
         ck_assert_msg(strstr(e.text, all[i].message) != NULL, "%s", e.text);
-        ck_assert_int_eq(access("/tmp/hasten-never-written.zst", F_OK), -1);
+        ck_assert_int_eq(access(path, F_OK), -1);
         ck_assert_uint_eq(mem_live_blocks(), blocks);
     }
     /* 17 000 names of 1000 bytes do not fit into a header. */
@@ -444,18 +446,15 @@ START_TEST(writer_refuses)
         many[i] = (struct tensor){.name = names + i * 1001, .rank = 1};
     }
     struct error e = {0};
-    ck_assert_int_eq(container_write("/tmp/hasten-never-written.zst", "model", NULL, many, 17000, NULL, NULL,
-                                     NULL, NULL, &e),
-                     -1);
+    ck_assert_int_eq(container_write(path, "model", NULL, many, 17000, NULL, NULL, NULL, NULL, &e), -1);
     ck_assert_msg(strstr(e.text, "at most 16777216 are possible") != NULL, "%s", e.text);
     free(many), free(names);
     cJSON *meta = cJSON_CreateArray();
     e = (struct error){0};
-    ck_assert_int_eq(
-        container_write("/tmp/hasten-never-written.zst", "model", meta, NULL, 0, NULL, NULL, NULL, NULL, &e),
-        -1);
+    ck_assert_int_eq(container_write(path, "model", meta, NULL, 0, NULL, NULL, NULL, NULL, &e), -1);
     ck_assert_ptr_nonnull(strstr(e.text, "not a JSON object"));
     cJSON_Delete(meta);
+    ck_assert_int_eq(rmdir(folder), 0); /* nothing is left in it */
 }
 END_TEST
 
