@@ -101,9 +101,58 @@ def gram():
             "l1": flat(l1), "a": flat(a), "b": flat(b), "channel_1_to_4": channel}
 
 
+def quantize():
+    """Rows with outliers, a row of zeros, ties; float32 throughout, as the C code has it."""
+    w = short(rng.normal(0, 1, (7, 24)))
+    w[1] *= np.float32(0.001)
+    w[2, 5] = 40
+    w[3] = 0
+    w[4] = np.float32(np.arange(24) - 12) * np.float32(0.5)
+    w[4, 0] = 127
+    w[5, :] = short(0.02 * rng.normal(0, 1, 24))
+    w[5, 3] = 3
+    importance = short(rng.uniform(0, 2, 24))
+    importance[5] = importance[3] = 0
+    out = {"rows": 7, "columns": 24, "w": flat(w), "importance": flat(importance)}
+
+    def levels(row, scale):
+        return np.clip(np.rint(row / scale), -127, 127).astype(np.float32)
+
+    for name, factors, weight in (("plain", 1, np.ones(24)), ("search", 11, np.ones(24)), ("weighted", 11, importance)):
+        scales, codes = [], []
+        for row in w:
+            largest = np.abs(row).max()
+            if largest == 0:
+                scales.append(0.0)
+                codes.append(np.zeros(24))
+                continue
+            options = [largest / np.float32(127)]
+            options += [largest / np.float32(127) * np.float32(1 - 0.01 * k) for k in range(1, factors)]
+            error = [(weight.astype(np.float64) * (row.astype(np.float64) - np.float64(c) * levels(row, c)) ** 2).sum()
+                     for c in options]
+            best = options[int(np.argmin(error))]
+            scales.append(float(best))
+            codes.append(levels(row, best))
+        restored = np.array(codes) * np.array(scales)[:, None]
+        w64 = w.astype(np.float64)
+        out[name] = {"scale": scales, "q": flat(codes),
+                     "rel_l2": float(np.linalg.norm(restored - w64) / np.linalg.norm(w64))}
+    return out
+
+
+def latents():
+    a = short(rng.normal(0, 1, (6, 30)) + 5)
+    b = short(a + 0.3 * rng.normal(0, 1, (6, 30)))
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    score = np.linalg.norm(x.mean(0) - y.mean(0)) + np.linalg.norm(x.std(0, ddof=1) - y.std(0, ddof=1))
+    return {"a": flat(a), "b": flat(b), "seeds": 6, "elements": 30, "score": float(score),
+            "paired": float(np.linalg.norm(x - y, axis=1).mean())}
+
+
 def main():
     with open(OUT, "w") as f:
-        json.dump({"ssim": ssim(), "distances": distances(), "eigen": eigen(), "frechet": frechet(), "gram": gram()}, f)
+        json.dump({"ssim": ssim(), "distances": distances(), "eigen": eigen(), "frechet": frechet(), "gram": gram(),
+                   "quantize": quantize(), "latents": latents()}, f)
         f.write("\n")
 
 

@@ -1,0 +1,143 @@
+/* See quantize_w8.h. */
+#include "common/method/quantize_w8.h"
+#include "common/base/mem.h"
+
+#include <float.h>
+#include <math.h>
+
+enum {
+    TOP = 127,
+    SHRINK_STEPS = 10, /* factors 1, 0.99, ..., 0.90 */
+    CHUNK_ROWS = 8,
+};
+
+/* What happened to a row; error < 0 marks a NaN or Inf in it. */
+struct row_result {
+    double error, norm;
+    int zero, clipped;
+};
+
+struct w8_job {
+    const float *w, *importance;
+    int64_t columns, rows;
+    int search;
+    int8_t *q;
+    float *scale;
+    struct row_result *results;
+};
+
+static float to_level(float w, float scale)
+{
+    float level = rintf(w / scale);
+    return level > TOP ? TOP : level < -TOP ? -TOP : level;
+}
+
+static double weighted_error(const float *w, const float *importance, int64_t n, float scale)
+{
+    double sum = 0;
+    for (int64_t k = 0; k < n; k++) {
+        double d = (double)w[k] - (double)scale * (double)to_level(w[k], scale);
+        sum += (importance ? (double)importance[k] : 1) * d * d;
+    }
+    return sum;
+}
+
+static float search_scale(const struct w8_job *job, const float *w, float largest, int *clipped)
+{
+    float best = largest / TOP;
+    double least = job->search ? weighted_error(w, job->importance, job->columns, best) : 0;
+    *clipped = 0;
+    for (int step = 1; job->search && step <= SHRINK_STEPS; step++) {
+        float scale = largest / TOP * (float)(1 - 0.01 * step);
+        double error = weighted_error(w, job->importance, job->columns, scale);
+        if (error < least) {
+            least = error;
+            best = scale;
+            *clipped = 1;
+        }
+    }
+    return best;
+}
+
+static struct row_result quantize_row(const struct w8_job *job, int64_t row)
+{
+    const float *w = job->w + row * job->columns;
+    int8_t *q = job->q + row * job->columns;
+    struct row_result r = {0};
+    float largest = 0, poison = 0;
+    for (int64_t k = 0; k < job->columns; k++) {
+        largest = fmaxf(largest, fabsf(w[k]));
+        poison += w[k] * 0;
+        r.norm += (double)w[k] * (double)w[k];
+    }
+    if (isnan(poison)) {
+        r.error = -1;
+        return r;
+    }
+    r.zero = largest / TOP < FLT_MIN;
+    float scale = r.zero ? 0 : search_scale(job, w, largest, &r.clipped);
+    for (int64_t k = 0; k < job->columns; k++) {
+        q[k] = r.zero ? 0 : (int8_t)to_level(w[k], scale);
+        double d = (double)w[k] - (double)scale * q[k];
+        r.error += d * d;
+    }
+    job->scale[row] = scale;
+    return r;
+}
+
+static void quantize_rows(void *data, int part, int parts)
+{
+    struct w8_job *job = data;
+    struct span span = team_span(job->rows, CHUNK_ROWS, part, parts);
+    for (int64_t row = span.begin; row < span.end; row++)
+        job->results[row] = quantize_row(job, row);
+}
+
+static int bad_entry(const struct w8_job *job, int64_t row, struct error *e)
+{
+    int64_t k = 0;
+    while (isfinite(job->w[row * job->columns + k]))
+        k++;
+    return error_set(e, HASTEN_EFILE, "the weight at row %lld, column %lld is %f", (long long)row,
+                     (long long)k, (double)job->w[row * job->columns + k]);
+}
+
+int quantize_w8(const float *w, int64_t rows, int64_t columns, const float *importance, int search,
+                struct team *team, int8_t *q, float *scale, struct quantize_report *report,
+                struct error *e)
+{
+    struct w8_job job = {w, importance, columns, rows, search, q, scale, NULL};
+    job.results = mem_array((size_t)rows, sizeof *job.results, e);
+    if (!job.results)
+        return -1;
+    if (team)
+        team_run(team, quantize_rows, &job);
+    else
+        quantize_rows(&job, 0, 1);
+    double error = 0, norm = 0;
+    int status = 0;
+    *report = (struct quantize_report){0};
+    for (int64_t row = 0; row < rows && status == 0; row++) {
+        const struct row_result *r = &job.results[row];
+        if (r->error < 0) {
+            status = bad_entry(&job, row, e);
+            continue;
+        }
+        error += r->error;
+        norm += r->norm;
+        report->zero_rows += r->zero;
+        report->clipped += r->clipped;
+        if (r->norm > 0)
+            report->worst_row = fmax(report->worst_row, sqrt(r->error / r->norm));
+    }
+    report->rel_l2 = norm > 0 ? sqrt(error / norm) : 0;
+    mem_free(job.results);
+    return status;
+}
+
+void quantize_w8_restore(const int8_t *q, const float *scale, int64_t rows, int64_t columns, float *out)
+{
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t k = 0; k < columns; k++)
+            out[row * columns + k] = scale[row] * (float)q[row * columns + k];
+}
