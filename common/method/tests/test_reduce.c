@@ -207,7 +207,7 @@ START_TEST(test_select)
         optimal += score <= best + 1e-12;
         ratio += score / best / 200;
     }
-    /* Greedy is no optimum, but near: 139 of these 200 are the best possible, at 1.07 times the best score on average.
+    /* Greedy is no optimum, but near: 139 of these 200 are the best possible, 1.07 times the best on average.
      * Forgetting what a parent's children have saved already gives 114 and 1.11, a reversed order 6. */
     ck_assert_int_gt(optimal, 125);
     ck_assert_double_lt(ratio, 1.09);
