@@ -58,17 +58,20 @@ struct tool_option {
     void *value;
     double min, max;
     const char *choices;
-    const char *help;
-    int given; /* unused in tables */
+    const char *help;  /* wrapped by --help; say the default */
+    const char *group; /* heading in --help (NULL: "Options"); options of a group stand together */
 };
 
 enum {
-    TOOL_OUTPUT = 1,     /* -o */
-    TOOL_COMPUTES = 2,   /* --threads, --backend, --cpu-level, --memory */
-    TOOL_SEED = 4,       /* --seed */
+    TOOL_OUTPUT = 1,        /* -o */
+    TOOL_COMPUTES = 2,      /* --threads, --backend, --cpu-level, --memory; opens the team */
+    TOOL_SEED = 4,          /* --seed */
     TOOL_NO_OPERAND = 8,
-    TOOL_TWO_OPERANDS = 16, /* exactly the operands the tool names */
-    TOOL_FORCE = 32,
+    TOOL_TWO_OPERANDS = 16, /* up to two */
+    TOOL_FORCE = 32,        /* --force */
+    TOOL_NEEDS_OPERAND = 64, /* standard input does not do instead of the operand */
+    TOOL_DATA = 128 | TOOL_OUTPUT, /* without -o the data goes to standard output in any case: refuse --json and a
+                                      terminal there before any work; else the tool calls tool_claim_stdout */
 };
 
 struct tool {
@@ -92,9 +95,10 @@ struct tool_run {
     struct team *team;                 /* TOOL_COMPUTES: opened */
     const struct cpu_kernels *kernels;
     int done;                          /* --help and the like: nothing to do, exit 0 */
-    double progress_start, progress_shown;
-    int progress_drawn;
     unsigned char given[64];           /* of tool->options, by index: 1 when on the command line */
+    const char *progress_what;         /* progress.c's own */
+    double progress_start, progress_from, progress_shown;
+    int progress_draws, progress_drawn;
 };
 
 /* -1: usage error in e, or --help was answered (t->done). */
@@ -105,19 +109,29 @@ int tool_finish(struct tool_run *t, struct error *e);
 /* Was that option of the tool's table on the command line? */
 int tool_given(const struct tool_run *t, const char *option);
 
-/* "program: text" on stderr unless --quiet; tool_note only with --verbose. */
+/* "program: text" on stderr unless --quiet; tool_note only with --verbose. Lines behind the first are indented; 4000
+ * bytes at most. */
 void tool_warn(const struct tool_run *t, const char *format, ...) HASTEN_PRINTF(2, 3);
 void tool_note(const struct tool_run *t, const char *format, ...) HASTEN_PRINTF(2, 3);
 
 /* The operand that is the model: a path or "-". Stdin on a terminal without an operand is a usage error. */
 const char *tool_input(const struct tool_run *t, struct error *e);
 
+/* No -o, or one that means standard output. */
+int tool_stdout_is_data(const struct tool_run *t);
+
+/* Data will go to standard output: a usage error with --json and, when binary, on a terminal. Call it before the work. */
+int tool_claim_stdout(const struct tool_run *t, int binary, struct error *e) HASTEN_CHECKED;
+
 /* The report: text for people on stderr where data goes to stdout, else on stdout; JSON on stdout with --json and in
  * --report FILE. text NULL: nothing for people. */
 int tool_report(const struct tool_run *t, const char *text, const cJSON *json, int data_on_stdout, struct error *e);
 
-/* done of total; draws on a terminal at most five times a second, or writes JSON lines. */
+/* done of total, as often as you like: draws on a terminal from the first second on, five times a second; with
+ * --progress jsonl writes {"done","eta_s","total","what"} lines; SIGUSR1 asks for one line anyhow. A new `what` starts a new
+ * phase; the string must stay. _end erases the line. */
 void tool_progress(struct tool_run *t, const char *what, double done, double total);
 void tool_progress_end(struct tool_run *t);
+void progress_begin(struct tool_run *t); /* by tool_start */
 
 #endif

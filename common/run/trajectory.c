@@ -10,6 +10,7 @@ struct trajectory {
     struct engine *engine;
     struct sampler *sampler;
     int calls, output, channels, out_channels, guided;
+    int uncond_stored; /* an unconditional pass has run and filled its caches */
     struct shape shape;
     int64_t size;
     float *times;            /* [calls] */
@@ -37,7 +38,7 @@ void to_channels_last(const float *in, float *out, int64_t rows, int channels)
 
 static int check_schedule(const struct trajectory *t, struct error *e)
 {
-    const struct schedule *s = t->o.schedule;
+    const struct cache_schedule *s = t->o.schedule;
     if (!s)
         return 0;
     if (s->calls != t->calls || s->steps != t->o.run.steps)
@@ -59,7 +60,7 @@ static int open_engine(struct trajectory *t, struct error *e)
     if (engine_has_input(t->engine, "timestep") && engine_bind(t->engine, "timestep", t->times, 1, 0, e) < 0)
         return -1;
     for (int a = 1; t->o.schedule && a < t->o.schedule->actions; a++) {
-        const struct schedule_action *x = &t->o.schedule->action[a];
+        const struct cache_action *x = &t->o.schedule->action[a];
         if (engine_action(t->engine, a, x->served, x->correct_of, e) < 0)
             return -1;
     }
@@ -188,7 +189,8 @@ static int action_at(const struct trajectory *t, int stream, int call)
 static int predict(struct trajectory *t, int call, int count, struct error *e)
 {
     int64_t pixels = shape_rows(t->shape), n = count * t->size;
-    int both = t->guide_at[call], cond = action_at(t, 0, call), uncond = action_at(t, 1, call);
+    int both = t->guide_at[call], cond = action_at(t, 0, call);
+    int uncond = t->uncond_stored ? action_at(t, 1, call) : 0;
     float *sample = engine_sample(t->engine);
     for (int i = 0; i < count; i++)
         to_channels_last(t->input + i * t->size, sample + i * t->size, pixels, t->channels);
@@ -199,6 +201,7 @@ static int predict(struct trajectory *t, int call, int count, struct error *e)
     if (cond == uncond ? network(t, call, cond, 0, 2 * count, count, e) < 0
                        : network(t, call, cond, 0, count, count, e) < 0 || network(t, call, uncond, count, count, count, e) < 0)
         return -1;
+    t->uncond_stored = 1;
     float scale = (float)t->o.guidance;
     for (int64_t i = 0; i < n; i++)
         t->eps[i] = t->other[i] + scale * (t->eps[i] - t->other[i]);
@@ -240,6 +243,7 @@ int trajectory_run(struct trajectory *t, const struct trajectory_image *images, 
 {
     const struct trajectory_watch *w = t->o.watch;
     sampler_restart(t->sampler, count);
+    t->uncond_stored = 0;
     if (start(t, images, count, e) < 0)
         return -1;
     for (int call = 0; call < t->calls; call++) {

@@ -13,7 +13,7 @@
 #include "common/file/model.h"
 #include "common/run/engine.h"
 #include "common/run/sampler.h"
-#include "common/run/schedule.h"
+#include "common/run/cache_schedule.h"
 
 /* Sees every network call; the values stay valid until the next. NULL where not wanted. */
 struct trajectory_watch {
@@ -35,7 +35,7 @@ struct trajectory_options {
     struct sampler_run run;
     int batch;        /* most images at once */
     double guidance;  /* 1: none */
-    const struct schedule *schedule; /* bound to the graph, or NULL */
+    const struct cache_schedule *schedule; /* bound to the graph, or NULL */
     const unsigned char *want;       /* nodes to keep readable for watch->network, or NULL */
     const struct trajectory_watch *watch;
     int single_generator;

@@ -1,25 +1,25 @@
-/* See schedule.h. */
-#include "common/run/schedule.h"
+/* See cache_schedule.h. */
+#include "common/run/cache_schedule.h"
 #include "common/base/json.h"
 #include "common/base/mem.h"
 
 #include <stdio.h>
 #include <string.h>
 
-int schedule_new(struct schedule *s, int calls, struct error *e)
+int cache_schedule_new(struct cache_schedule *s, int calls, struct error *e)
 {
-    *s = (struct schedule){.calls = calls, .guidance = 1};
+    *s = (struct cache_schedule){.calls = calls, .guidance = 1};
     for (int i = 0; i < SCHEDULE_STREAMS; i++)
         if (!(s->choice[i] = mem_array((size_t)calls, sizeof(int), e)))
             return -1;
-    return schedule_add(s, "full", NULL, 0, e) == 0 ? 0 : -1;
+    return cache_schedule_add(s, "full", NULL, 0, e) == 0 ? 0 : -1;
 }
 
-int schedule_add(struct schedule *s, const char *name, const char *const *serve, int serves, struct error *e)
+int cache_schedule_add(struct cache_schedule *s, const char *name, const char *const *serve, int serves, struct error *e)
 {
     if (s->actions == SCHEDULE_MAX_ACTIONS)
         return error_set(e, HASTEN_EFILE, "more than %d actions", SCHEDULE_MAX_ACTIONS - 1);
-    struct schedule_action *a = &s->action[s->actions];
+    struct cache_action *a = &s->action[s->actions];
     size_t n = (size_t)serves + 1;
     a->name = mem_strdup(name, e);
     a->serve = mem_array(n, sizeof *a->serve, e);
@@ -33,10 +33,10 @@ int schedule_add(struct schedule *s, const char *name, const char *const *serve,
     return s->actions++;
 }
 
-void schedule_free(struct schedule *s)
+void cache_schedule_free(struct cache_schedule *s)
 {
     for (int a = 0; a < SCHEDULE_MAX_ACTIONS; a++) {
-        struct schedule_action *x = &s->action[a];
+        struct cache_action *x = &s->action[a];
         for (int i = 0; i < x->serves; i++) {
             mem_free(x->serve[i]);
             mem_free(x->correct[i]);
@@ -51,13 +51,13 @@ void schedule_free(struct schedule *s)
     for (int i = 0; i < SCHEDULE_STREAMS; i++)
         mem_free(s->choice[i]);
     cJSON_Delete(s->claims);
-    *s = (struct schedule){0};
+    *s = (struct cache_schedule){0};
 }
 
-int schedule_bind(struct schedule *s, const struct graph *g, struct error *e)
+int cache_schedule_bind(struct cache_schedule *s, const struct graph *g, struct error *e)
 {
     for (int a = 0; a < s->actions; a++) {
-        struct schedule_action *x = &s->action[a];
+        struct cache_action *x = &s->action[a];
         mem_free(x->served);
         mem_free((void *)x->correct_of);
         x->served = mem_array((size_t)g->count + 1, 1, e);
@@ -82,7 +82,7 @@ int schedule_bind(struct schedule *s, const struct graph *g, struct error *e)
 
 static void correction_name(char out[64], int action, int serve) { snprintf(out, 64, "correct.%d.%d", action, serve); }
 
-static int write_actions(const struct schedule *s, cJSON *meta, struct error *e)
+static int write_actions(const struct cache_schedule *s, cJSON *meta, struct error *e)
 {
     cJSON *actions = json_add_array(meta, "actions", e), *streams = json_add_array(meta, "streams", e);
     for (int a = 0; actions && a < s->actions; a++) {
@@ -104,7 +104,7 @@ static int write_actions(const struct schedule *s, cJSON *meta, struct error *e)
     return e->code || !streams ? -1 : 0;
 }
 
-int schedule_write(const struct schedule *s, const char *path, const cJSON *provenance, struct error *e)
+int cache_schedule_write(const struct cache_schedule *s, const char *path, const cJSON *provenance, struct error *e)
 {
     struct tensor *t = mem_array(SCHEDULE_MAX_ACTIONS * 1024, sizeof *t, e);
     char (*names)[64] = mem_array(SCHEDULE_MAX_ACTIONS * 1024, 64, e);
@@ -140,7 +140,7 @@ out:
 
 /* ---- reading ---- */
 
-static int read_actions(struct schedule *s, const cJSON *meta, struct error *e)
+static int read_actions(struct cache_schedule *s, const cJSON *meta, struct error *e)
 {
     const cJSON *actions = json_array(meta, "actions", e), *a, *v;
     int index = 0;
@@ -159,14 +159,14 @@ static int read_actions(struct schedule *s, const cJSON *meta, struct error *e)
         }
         if (index == 0 && serves)
             return error_set(e, HASTEN_EFILE, "action 0 must compute everything");
-        if (index > 0 && schedule_add(s, name, serve, serves, e) < 0)
+        if (index > 0 && cache_schedule_add(s, name, serve, serves, e) < 0)
             return -1;
         index++;
     }
     return actions && index ? 0 : error_set(e, HASTEN_EFILE, "there is no action");
 }
 
-static int read_streams(struct schedule *s, const cJSON *meta, struct error *e)
+static int read_streams(struct cache_schedule *s, const cJSON *meta, struct error *e)
 {
     const cJSON *streams = json_array(meta, "streams", e);
     for (int i = 0; streams && i < SCHEDULE_STREAMS; i++) {
@@ -186,7 +186,7 @@ static int read_streams(struct schedule *s, const cJSON *meta, struct error *e)
     return streams ? 0 : -1;
 }
 
-static int read_corrections(struct schedule *s, struct container *c, struct error *e)
+static int read_corrections(struct cache_schedule *s, struct container *c, struct error *e)
 {
     char name[64];
     for (int a = 0; a < s->actions; a++)
@@ -206,7 +206,7 @@ static int read_corrections(struct schedule *s, struct container *c, struct erro
     return 0;
 }
 
-static int read_schedule(struct schedule *s, struct container *c, struct error *e)
+static int read_schedule(struct cache_schedule *s, struct container *c, struct error *e)
 {
     int64_t calls, steps, height, width;
     const char *model, *sampler;
@@ -214,7 +214,7 @@ static int read_schedule(struct schedule *s, struct container *c, struct error *
     if (json_int(c->meta, "calls", 1, 1000000, &calls, e) < 0 || json_int(c->meta, "steps", 1, 1000000, &steps, e) < 0 ||
         json_int_or(c->meta, "height", 0, 1 << 20, 0, &height, e) < 0 || json_int_or(c->meta, "width", 0, 1 << 20, 0, &width, e) < 0 ||
         json_string(c->meta, "model", &model, e) < 0 || json_string(c->meta, "sampler", &sampler, e) < 0 ||
-        json_object_or(c->meta, "claims", &claims, e) < 0 || schedule_new(s, (int)calls, e) < 0 ||
+        json_object_or(c->meta, "claims", &claims, e) < 0 || cache_schedule_new(s, (int)calls, e) < 0 ||
         json_double_or(c->meta, "guidance", -1e6, 1e6, 1, &s->guidance, e) < 0)
         return -1;
     s->steps = (int)steps;
@@ -227,15 +227,15 @@ static int read_schedule(struct schedule *s, struct container *c, struct error *
     return read_actions(s, c->meta, e) < 0 || read_streams(s, c->meta, e) < 0 || read_corrections(s, c, e) < 0 ? -1 : 0;
 }
 
-int schedule_read(struct schedule *s, const char *path, struct error *e)
+int cache_schedule_read(struct cache_schedule *s, const char *path, struct error *e)
 {
     struct container_options want = {.kind = "schedule"};
     struct container *c = container_open(path, &want, e);
-    *s = (struct schedule){0};
+    *s = (struct cache_schedule){0};
     int status = c && container_load(c, NULL, e) == 0 ? read_schedule(s, c, e) : -1;
     if (status < 0) {
         error_under(e, "%s", path);
-        schedule_free(s);
+        cache_schedule_free(s);
     }
     container_close(c);
     return status;

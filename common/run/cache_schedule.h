@@ -1,48 +1,48 @@
 /* A cache schedule: which action each network call of a trajectory takes. hasten-schedule(5) has the file.
  *
- *     struct schedule s;
- *     if (schedule_read(&s, path, e) < 0) ...
- *     if (schedule_bind(&s, graph, e) < 0) ...        // names become nodes
- *     schedule_free(&s);
+ *     struct cache_schedule s;
+ *     if (cache_schedule_read(&s, path, e) < 0) ...
+ *     if (cache_schedule_bind(&s, graph, e) < 0) ...        // names become nodes
+ *     cache_schedule_free(&s);
  *
  * Action 0 computes everything. Another action serves nodes from what the last call that computed them stored; each
  * served node may be corrected per channel: value = scale[call] * stored + bias[call]. Streams: with guidance the
  * conditional pass (0) and the unconditional one (1) have actions of their own. */
-#ifndef HASTEN_RUN_SCHEDULE_H
-#define HASTEN_RUN_SCHEDULE_H
+#ifndef HASTEN_RUN_CACHE_SCHEDULE_H
+#define HASTEN_RUN_CACHE_SCHEDULE_H
 
 #include "common/file/container.h"
 #include "common/graph/graph.h"
 
 enum { SCHEDULE_MAX_ACTIONS = 33, SCHEDULE_STREAMS = 2 };
 
-struct schedule_action {
+struct cache_action {
     char *name;
     int serves;
     char **serve;              /* node names */
     float **correct;           /* [serves] -> [calls][2][channels], or NULL */
     int *channels;             /* of each correction */
-    unsigned char *served;     /* per node, after schedule_bind */
-    const float **correct_of;  /* per node, after schedule_bind */
+    unsigned char *served;     /* per node, after cache_schedule_bind */
+    const float **correct_of;  /* per node, after cache_schedule_bind */
 };
 
-struct schedule {
+struct cache_schedule {
     int calls, steps, height, width;
     double guidance;
     char model[HASH_HEX], sampler[32];
-    struct schedule_action action[SCHEDULE_MAX_ACTIONS];
+    struct cache_action action[SCHEDULE_MAX_ACTIONS];
     int actions;
     int *choice[SCHEDULE_STREAMS]; /* [calls] action indices */
     cJSON *claims;                 /* or NULL */
 };
 
 /* An empty one with action 0 ("full") and all calls on it. */
-int schedule_new(struct schedule *s, int calls, struct error *e) HASTEN_CHECKED;
+int cache_schedule_new(struct cache_schedule *s, int calls, struct error *e) HASTEN_CHECKED;
 /* Add an action that serves these nodes; gives its index. */
-int schedule_add(struct schedule *s, const char *name, const char *const *serve, int serves, struct error *e) HASTEN_CHECKED;
-int schedule_read(struct schedule *s, const char *path, struct error *e) HASTEN_CHECKED;
-int schedule_write(const struct schedule *s, const char *path, const cJSON *provenance, struct error *e) HASTEN_CHECKED;
-int schedule_bind(struct schedule *s, const struct graph *g, struct error *e) HASTEN_CHECKED;
-void schedule_free(struct schedule *s);
+int cache_schedule_add(struct cache_schedule *s, const char *name, const char *const *serve, int serves, struct error *e) HASTEN_CHECKED;
+int cache_schedule_read(struct cache_schedule *s, const char *path, struct error *e) HASTEN_CHECKED;
+int cache_schedule_write(const struct cache_schedule *s, const char *path, const cJSON *provenance, struct error *e) HASTEN_CHECKED;
+int cache_schedule_bind(struct cache_schedule *s, const struct graph *g, struct error *e) HASTEN_CHECKED;
+void cache_schedule_free(struct cache_schedule *s);
 
 #endif
