@@ -91,7 +91,9 @@ struct mm_shape {
 /* y = norm(x) (* weight + bias), then (* (1 + scale[image]) + shift[image]). Exactly one of out and codes is set:
  * codes gets uint8 q + 128 with row_scale[row] = max|y| / 127 (a zero row gets scale 0 and codes 128), padded
  * with 128 to codes_ld. tap, if set, also gets the float value. norm = 0 skips normalisation (plain quantization
- * of rows when codes is set). Sums in float lanes, mean first, then centred squares. */
+ * of rows when codes is set). Sums in float lanes, mean first, then centred squares.
+ * NaN or infinity in a row of y gives a row_scale of NaN (its codes mean nothing then), likewise an image_scale below;
+ * a scale below FLT_MIN has codes of 128 only. out may be x; tap may not. */
 struct row_norm {
     const float *x;
     int64_t x_ld;
@@ -112,11 +114,12 @@ struct row_norm {
  * Input is one or two sources side by side along channels (a concatenation that is never made): channels[1] = 0
  * for one. Groups may straddle the sources. Runs in phases, with a barrier of the team between phases:
  *   phase 0  partial sums of fixed pixel blocks      (parts split images x blocks)
- *   phase 1  mean and 1/std of every image and group (parts split images)
+ *   phase 1  mean and 1/std of every image and group (parts split images x groups)
  *   phase 2  apply; with codes set, only max|y| of fixed pixel blocks is taken
  *   phase 3  codes set: image_scale = max/127 per source half, quantize (recomputes y)
  * workspace: group_norm_workspace() floats. Output has the same channel order; with codes, code rows of the two
- * halves go to codes[0] and codes[1], each with its own image_scale[half][image]. */
+ * halves go to codes[0] and codes[1], each with its own image_scale[half][image]. out (or tap, without codes) may be
+ * the x of a single source with the same ld. */
 enum { GROUP_NORM_BLOCK = 64 }; /* pixels */
 struct group_norm {
     const float *x[2];

@@ -1,6 +1,7 @@
 /* Rows, group norm and attention in scalar C, sums in double; and the sizes of the work areas, for all levels. */
 #include "kernels/cpu/levels.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -46,14 +47,14 @@ static double larger(double most, double x)
 
 static uint8_t code_of(float x, float scale)
 {
-    float inverse = scale > 0 ? 1 / scale : 0, q = nearbyintf(x * inverse);
+    /* A scale so small that its inverse overflows counts as 0. */
+    float q = nearbyintf(scale >= FLT_MIN ? x * (1 / scale) : 0);
     return (uint8_t)(128 + (q > 127 ? 127 : q > -127 ? (int)q : -127));
 }
 
 static void pad_codes(uint8_t *codes, int channels, int64_t ld)
 {
-    int64_t end = (channels + 63) / 64 * 64;
-    memset(codes + channels, 128, (size_t)((end < ld ? end : ld) - channels));
+    memset(codes + channels, 128, (size_t)(ld - channels));
 }
 
 static void moments(const float *x, int channels, double eps, double *mean, double *inverse)

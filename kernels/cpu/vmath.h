@@ -10,8 +10,11 @@
 
 #include <immintrin.h>
 #include <stdint.h>
+#include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
+/* Known to be a whole vector when compiled: then no mask is needed. */
+#define WHOLE(n) (__builtin_constant_p((n) >= LANES) && (n) >= LANES)
 
 #if defined __AVX512F__
 
@@ -38,13 +41,31 @@ INLINE vi v_to_int(vf a) { return _mm512_cvtps_epi32(a); }
 INLINE vf v_power2(vf x, vf n) { return _mm512_scalef_ps(x, n); }
 INLINE float v_sum(vf a) { return _mm512_reduce_add_ps(a); }
 INLINE __mmask16 v_mask(int n) { return n >= 16 ? 0xFFFF : (__mmask16)((1u << n) - 1); }
-INLINE vf v_load_some(const float *p, int n) { return _mm512_maskz_loadu_ps(v_mask(n), p); }
-INLINE void v_store_some(float *p, vf x, int n) { _mm512_mask_storeu_ps(p, v_mask(n), x); }
+INLINE vf v_load_some(const float *p, int n) { return WHOLE(n) ? v_load(p) : _mm512_maskz_loadu_ps(v_mask(n), p); }
+INLINE void v_store_some(float *p, vf x, int n)
+{
+    if (WHOLE(n))
+        v_store(p, x);
+    else
+        _mm512_mask_storeu_ps(p, v_mask(n), x);
+}
+/* 0 in the lanes from n on. */
+INLINE vf v_first(vf x, int n) { return WHOLE(n) ? x : _mm512_maskz_mov_ps(v_mask(n), x); }
 /* a where x < y, else b (also where either is NaN). */
 INLINE vf v_less(vf x, vf y, vf a, vf b) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), b, a); }
 INLINE vf v_if_nan(vf x, vf a, vf b) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), b, a); }
-/* Store the low bytes of the n first ints. */
-INLINE void v_store_bytes(uint8_t *p, vi x, int n) { _mm512_mask_cvtepi32_storeu_epi8(p, v_mask(n), x); }
+/* Store the n first ints, each in 0..255, as bytes. A masked store of narrowed lanes is microcode on some machines. */
+INLINE void v_store_bytes(uint8_t *p, vi x, int n)
+{
+    __m128i b = _mm512_cvtepi32_epi8(x);
+    if (WHOLE(n))
+        _mm_storeu_si128((__m128i *)p, b);
+    else
+        _mm_mask_storeu_epi8(p, v_mask(n), b);
+}
+INLINE vi v_bits(vf a) { return _mm512_castps_si512(a); }
+INLINE vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
+INLINE int32_t vi_top(vi a) { return _mm512_reduce_max_epi32(a); }
 INLINE vi vi_add(vi a, int b) { return _mm512_add_epi32(a, _mm512_set1_epi32(b)); }
 INLINE vi vi_clamp(vi a, int low, int high)
 {
@@ -91,16 +112,34 @@ INLINE vi v_mask(int n)
 {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
-INLINE vf v_load_some(const float *p, int n) { return _mm256_maskload_ps(p, v_mask(n)); }
-INLINE void v_store_some(float *p, vf x, int n) { _mm256_maskstore_ps(p, v_mask(n), x); }
+INLINE vf v_load_some(const float *p, int n) { return WHOLE(n) ? v_load(p) : _mm256_maskload_ps(p, v_mask(n)); }
+INLINE void v_store_some(float *p, vf x, int n)
+{
+    if (WHOLE(n))
+        v_store(p, x);
+    else
+        _mm256_maskstore_ps(p, v_mask(n), x);
+}
+INLINE vf v_first(vf x, int n) { return WHOLE(n) ? x : _mm256_and_ps(x, _mm256_castsi256_ps(v_mask(n))); }
 INLINE vf v_less(vf x, vf y, vf a, vf b) { return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, y, _CMP_LT_OQ)); }
 INLINE vf v_if_nan(vf x, vf a, vf b) { return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, x, _CMP_UNORD_Q)); }
 INLINE void v_store_bytes(uint8_t *p, vi x, int n)
 {
-    int32_t lane[8];
-    _mm256_storeu_si256((__m256i *)lane, x);
-    for (int i = 0; i < 8 && i < n; i++)
-        p[i] = (uint8_t)lane[i];
+    __m128i b = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    uint64_t bytes = (uint64_t)_mm_cvtsi128_si64(_mm_packus_epi16(b, b));
+    if (WHOLE(n))
+        memcpy(p, &bytes, 8);
+    else
+        for (int i = 0; i < 8 && i < n; i++)
+            p[i] = (uint8_t)(bytes >> 8 * i);
+}
+INLINE vi v_bits(vf a) { return _mm256_castps_si256(a); }
+INLINE vi vi_max(vi a, vi b) { return _mm256_max_epi32(a, b); }
+INLINE int32_t vi_top(vi a)
+{
+    __m128i s = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    s = _mm_max_epi32(s, _mm_shuffle_epi32(s, 0x4E));
+    return _mm_cvtsi128_si32(_mm_max_epi32(s, _mm_shuffle_epi32(s, 0xB1)));
 }
 INLINE vi vi_add(vi a, int b) { return _mm256_add_epi32(a, _mm256_set1_epi32(b)); }
 INLINE vi vi_clamp(vi a, int low, int high)
