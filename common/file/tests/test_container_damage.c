@@ -130,6 +130,7 @@ enum flaw {
     HEADER_AND_TENSOR_IN_ONE_FRAME,
     TENSOR_WITHOUT_CHECKSUM,
     TENSOR_WITHOUT_SIZE,
+    TENSOR_WITH_DICTIONARY,
     TENSOR_CHECKSUM_WRONG,
     TENSOR_IN_TWO_FRAMES,
     TENSORS_IN_ONE_FRAME,
@@ -156,7 +157,9 @@ enum flaw {
     /* seek table */
     SEEK_MISSING,
     SEEK_TYPE,
+    SEEK_HEADER_PLAIN,
     SEEK_COMPRESSED,
+    SEEK_COMPRESSED_LESS,
     SEEK_PLAIN,
     SEEK_DESCRIPTOR,
     SEEK_COUNT,
@@ -276,6 +279,12 @@ static void add_seek_table(struct assembly *a, enum flaw flaw)
         a->packed[1]++;
         a->packed[2]--;
     }
+    if (flaw == SEEK_HEADER_PLAIN)
+        a->plain[0] = 0x7FFFFFFF;
+    if (flaw == SEEK_COMPRESSED_LESS) {
+        a->packed[1]--;
+        a->packed[2]++;
+    }
     if (flaw == SEEK_PLAIN) {
         a->plain[1]++;
         a->plain[2]--;
@@ -291,6 +300,18 @@ static void add_seek_table(struct assembly *a, enum flaw flaw)
     put_u32(&a->file, flaw == SEEK_FOOTER ? 0x8F92EAB0 : 0x8F92EAB1);
 }
 
+/* One segment of 12 bytes with checksum, and with dictionary 7: a raw block, and a checksum nobody gets to.
+ */
+static void add_dictionary_frame(struct assembly *a)
+{
+    struct error e = {0};
+    buf_add(&a->file, "\x28\xB5\x2F\xFD\x25\x07\x0C\x61\0\0", 10, &e);
+    buf_add(&a->file, data_a, 12, &e);
+    put_u32(&a->file, 0);
+    a->packed[a->frames] = 26;
+    a->plain[a->frames++] = 12;
+}
+
 static void add_tensors(struct assembly *a, enum flaw flaw)
 {
     char both[17];
@@ -300,7 +321,9 @@ static void add_tensors(struct assembly *a, enum flaw flaw)
         add_frame(a, both, 17, 1, 1);
         return;
     }
-    if (flaw != HEADER_AND_TENSOR_IN_ONE_FRAME)
+    if (flaw == TENSOR_WITH_DICTIONARY)
+        add_dictionary_frame(a);
+    else if (flaw != HEADER_AND_TENSOR_IN_ONE_FRAME)
         add_frame(a, data_a, 12, flaw != TENSOR_WITHOUT_CHECKSUM, flaw != TENSOR_WITHOUT_SIZE);
     if (flaw == TENSOR_CHECKSUM_WRONG)
         a->file.data[a->file.size - 1] ^= 1;
@@ -387,8 +410,9 @@ static const struct {
     {HEADER_LENGTH_TOO_SMALL, "the header's length does not fit its frame", "JSON"},
     {HEADER_LENGTH_TOO_LARGE, "the header's length does not fit its frame", "text behind the value"},
     {HEADER_AND_TENSOR_IN_ONE_FRAME, "the header's length does not fit its frame", NOT_OURS},
-    {TENSOR_WITHOUT_CHECKSUM, "tensor 'a', byte", "frame without checksum"},
+    {TENSOR_WITHOUT_CHECKSUM, "frame without checksum", "frame without checksum"},
     {TENSOR_WITHOUT_SIZE, "does not tell its size", "does not tell its size"},
+    {TENSOR_WITH_DICTIONARY, "a zstd frame wants a dictionary", "a zstd frame wants a dictionary"},
     {TENSOR_CHECKSUM_WRONG, "tensor 'a'", "tensor 'a'"},
     {TENSOR_IN_TWO_FRAMES, "the seek table has 5 frames, the tensors need 4",
      "a zstd frame of 2 bytes where 5 are needed"},
@@ -416,7 +440,9 @@ static const struct {
     {TRAILER_TOO_LONG, "seek table does not fit", "does not fit the header"},
     {SEEK_MISSING, NOT_OURS, "it is cut"},
     {SEEK_TYPE, NOT_OURS, "the seek table does not fit"},
-    {SEEK_COMPRESSED, "tensor 'a'", "the seek table does not fit"},
+    {SEEK_HEADER_PLAIN, "a header of 2147483647 bytes", "the seek table does not fit"},
+    {SEEK_COMPRESSED, "where the seek table has", "the seek table does not fit"},
+    {SEEK_COMPRESSED_LESS, "a damaged zstd frame", "the seek table does not fit"},
     {SEEK_PLAIN, "the seek table does not fit", "the seek table does not fit"},
     {SEEK_DESCRIPTOR, NOT_OURS, "the seek table does not fit"},
     {SEEK_COUNT, NOT_OURS, "the seek table does not fit"},
