@@ -49,11 +49,12 @@ void print_help(const struct tool_run *t, const struct option_table *x)
         printf(tool->flags & TOOL_NEEDS_OPERAND ? " %s" : " [%s]", tool->operand);
     printf("%s\n%s\n", tool->flags & TOOL_OUTPUT ? " [-o FILE]" : "", tool->summary);
     for (int i = 0; i < x->count; i++) {
-        const char *mine = i >= x->own ? "Common options" : x->option[i].group ? x->option[i].group : "Options";
+        const struct tool_option *o = &x->option[i];
+        const char *mine = i >= x->own ? "Common options" : o->group ? o->group : "Options";
         if (!group || strcmp(group, mine))
             printf("\n%s:\n", mine);
         group = mine;
-        print_option(x->option[i].letter, x->option[i].name, x->option[i].argument, x->option[i].help);
+        print_option(o->letter, o->name, o->argument, o->help);
     }
     print_option('h', "help", NULL, "this text");
     print_option('V', "version", NULL, "versions of hasten and of the libraries it uses");
@@ -65,15 +66,17 @@ void print_help(const struct tool_run *t, const struct option_table *x)
 
 void print_version(const struct tool_run *t)
 {
-    printf("%s (hasten) " HASTEN_VERSION "\nzstd %s, cJSON %s, libpng %s; CPU level %s; no CUDA plugin\n", t->program,
-           ZSTD_versionString(), cJSON_Version(), png_get_libpng_ver(NULL), cpu_level_name(cpu_best_level()));
+    printf("%s (hasten) " HASTEN_VERSION "\nzstd %s, cJSON %s, libpng %s; CPU level %s; no CUDA plugin\n",
+           t->program, ZSTD_versionString(), cJSON_Version(), png_get_libpng_ver(NULL),
+           cpu_level_name(cpu_best_level()));
 }
 
 void print_completion(const struct option_table *x)
 {
     static const char *const types[] = {
-        [OPTION_FLAG] = "flag", [OPTION_TEXT] = "text",     [OPTION_INT] = "int",   [OPTION_DOUBLE] = "double",
-        [OPTION_SIZE] = "size", [OPTION_CHOICE] = "choice", [OPTION_LIST] = "list", [OPTION_SEED] = "seed"};
+        [OPTION_FLAG] = "flag",     [OPTION_TEXT] = "text", [OPTION_INT] = "int",
+        [OPTION_DOUBLE] = "double", [OPTION_SIZE] = "size", [OPTION_CHOICE] = "choice",
+        [OPTION_LIST] = "list",     [OPTION_SEED] = "seed"};
     for (int i = 0; i < x->count; i++) {
         const struct tool_option *o = &x->option[i];
         printf("--%s\t%s\t%s\t", o->name, o->argument ? o->argument : "", types[o->type]);

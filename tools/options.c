@@ -15,24 +15,31 @@ static int common_options(struct tool_run *t, int flags, struct tool_option *out
         int flag;
         struct tool_option o;
     } all[] = {
-        {TOOL_OUTPUT, {"output", 'o', "FILE", OPTION_TEXT, &t->output,
-                       .help = "where to write (default: standard output, unless that is a terminal)"}},
-        {TOOL_COMPUTES, {"threads", 'j', "N", OPTION_INT, &t->threads, .min = 1, .max = 1024,
-                         .help = "threads (default: the cores allowed); results do not depend on it"}},
-        {TOOL_COMPUTES, {"backend", 0, "NAME", OPTION_CHOICE, &t->backend, .choices = "auto cpu cuda",
-                         .help = "where to compute: auto, cpu or cuda"}},
-        {TOOL_COMPUTES, {"cpu-level", 0, "LEVEL", OPTION_CHOICE, &t->level,
-                         .choices = "ref avx2 avx512 avx512-vnni avx512-bf16",
-                         .help = "instructions to use: ref, avx2, avx512, avx512-vnni or avx512-bf16 "
-                                 "(default: the best of this machine)"}},
-        {TOOL_COMPUTES, {"memory", 0, "SIZE", OPTION_SIZE, &t->memory,
-                         .help = "refuse what is predicted to need more, as 512M or 1.5G"}},
+        {TOOL_OUTPUT,
+         {"output", 'o', "FILE", OPTION_TEXT, &t->output,
+          .help = "where to write (default: standard output, unless that is a terminal)"}},
+        {TOOL_COMPUTES,
+         {"threads", 'j', "N", OPTION_INT, &t->threads, .min = 1, .max = 1024,
+          .help = "threads (default: the cores allowed); results do not depend on it"}},
+        {TOOL_COMPUTES,
+         {"backend", 0, "NAME", OPTION_CHOICE, &t->backend, .choices = "auto cpu cuda",
+          .help = "where to compute: auto, cpu or cuda"}},
+        {TOOL_COMPUTES,
+         {"cpu-level", 0, "LEVEL", OPTION_CHOICE, &t->level,
+          .choices = "ref avx2 avx512 avx512-vnni avx512-bf16",
+          .help = "instructions to use: ref, avx2, avx512, avx512-vnni or avx512-bf16 "
+                  "(default: the best of this machine)"}},
+        {TOOL_COMPUTES,
+         {"memory", 0, "SIZE", OPTION_SIZE, &t->memory,
+          .help = "refuse what is predicted to need more, as 512M or 1.5G"}},
         {TOOL_SEED, {"seed", 0, "K", OPTION_SEED, &t->seed, .help = "of everything random here (default 0)"}},
-        {TOOL_FORCE, {"force", 0, NULL, OPTION_FLAG, &t->force, .help = "go on where the tool warns and stops"}},
+        {TOOL_FORCE,
+         {"force", 0, NULL, OPTION_FLAG, &t->force, .help = "go on where the tool warns and stops"}},
         {0, {"json", 0, NULL, OPTION_FLAG, &t->json, .help = "the report as JSON on standard output"}},
         {0, {"report", 0, "FILE", OPTION_TEXT, &t->report, .help = "the report as JSON into FILE"}},
-        {0, {"progress", 0, "WHEN", OPTION_CHOICE, &t->progress, .choices = "auto never jsonl",
-             .help = "on standard error: auto (on a terminal), never, or jsonl"}},
+        {0,
+         {"progress", 0, "WHEN", OPTION_CHOICE, &t->progress, .choices = "auto never jsonl",
+          .help = "on standard error: auto (on a terminal), never, or jsonl"}},
         {0, {"quiet", 'q', NULL, OPTION_FLAG, &t->quiet, .help = "errors only"}},
         {0, {"verbose", 'v', NULL, OPTION_FLAG, &t->verbose, .help = "say more"}},
     };
@@ -120,7 +127,8 @@ static struct getopt_arrays make_arrays(const struct option_table *x)
     *l++ = ':'; /* tell a missing value from an unknown option */
     for (int i = 0; i < x->count; i++) {
         const struct tool_option *o = &x->option[i];
-        a.longs[i] = (struct option){o->name, o->argument ? required_argument : no_argument, NULL, FIRST_LONG + i};
+        int has = o->argument ? required_argument : no_argument;
+        a.longs[i] = (struct option){o->name, has, NULL, FIRST_LONG + i};
         if (o->letter) {
             *l++ = o->letter;
             if (o->argument)
@@ -144,11 +152,16 @@ static int index_of(const struct option_table *x, int code)
     return x->count + (code == 'h' ? HELP : VERSION);
 }
 
-/* getopt_long takes unambiguous beginnings of long options. Scripts that use them break when an option is added, so
- * they are refused: the word that was read is the one before optind, or before the value when that stands apart. */
-static int is_whole(const char *name, char **argv)
+/* The word that getopt_long took the last option from: before optind, or before a value that stands apart. */
+static const char *word_read(char **argv)
 {
-    const char *word = argv[optind - 1 - (optarg && optarg == argv[optind - 1])];
+    return argv[optind - 1 - (optarg && optarg == argv[optind - 1])];
+}
+
+/* getopt_long takes unambiguous beginnings of long options. Scripts that use them break when an option is
+ * added, so they are refused. */
+static int is_whole(const char *name, const char *word)
+{
     size_t length = strcspn(word, "=");
     return length == strlen(name) + 2 && !strncmp(word + 2, name, length - 2);
 }
@@ -199,8 +212,8 @@ int options_parse(struct tool_run *t, struct option_table *x, int argc, char **a
         if (code == '?' || code == ':')
             return refuse(&a, code, argv, e);
         int i = index_of(x, code);
-        if (code >= FIRST_LONG && !is_whole(a.longs[i].name, argv))
-            return error_set(e, HASTEN_EUSAGE, "unknown option '%.60s'; is --%s meant", argv[optind - 1 - !!optarg],
+        if (code >= FIRST_LONG && !is_whole(a.longs[i].name, word_read(argv)))
+            return error_set(e, HASTEN_EUSAGE, "unknown option '%.60s' (is --%s meant?)", word_read(argv),
                              a.longs[i].name);
         if (i >= x->count) {
             answer(t, x, i - x->count);

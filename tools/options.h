@@ -18,8 +18,10 @@ struct option_table {
 
 struct option_table option_table(struct tool_run *t);
 
-/* Read the command line into the values. Sets t->done after --help and the like have been answered. */
-int options_parse(struct tool_run *t, struct option_table *x, int argc, char **argv, struct error *e) HASTEN_CHECKED;
+/* Read the command line into the values. -1 without an error and with t->done set: --help or the like was
+ * answered. */
+int options_parse(struct tool_run *t, struct option_table *x, int argc, char **argv, struct error *e)
+    HASTEN_CHECKED;
 
 /* help.c: answers on standard output. */
 void print_help(const struct tool_run *t, const struct option_table *x);

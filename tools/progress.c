@@ -29,7 +29,8 @@ static double now(void)
 static int is_live_terminal(void)
 {
     const char *term = getenv("TERM");
-    return isatty(STDERR_FILENO) && term && *term && strcmp(term, "dumb") && tcgetpgrp(STDERR_FILENO) == getpgrp();
+    return isatty(STDERR_FILENO) && term && *term && strcmp(term, "dumb") &&
+           tcgetpgrp(STDERR_FILENO) == getpgrp();
 }
 
 void progress_begin(struct tool_run *t)
@@ -62,12 +63,14 @@ static void write_event(const char *what, double done, double total, double left
     buf_free(&b);
 }
 
-static void write_line(const char *what, double done, double total, double left, const char *before, const char *after)
+static void write_line(const char *what, double done, double total, double left, const char *before,
+                       const char *after)
 {
     char text[32];
     duration_text(left, text, sizeof text);
-    fprintf(stderr, "%s%s %3.0f %%, %.0f of %.0f, %s left%s", before, what, total > 0 ? 100 * done / total : 100, done, total,
-            text, after);
+    double percent = total > 0 ? 100 * done / total : 100;
+    fprintf(stderr, "%s%s %3.0f %%, %.0f of %.0f, %s left%s", before, what, percent, done, total, text,
+            after);
 }
 
 void tool_progress(struct tool_run *t, const char *what, double done, double total)

@@ -11,8 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Descriptors 0 to 2 must exist, or a file of ours would become one of them. What was closed is opened the wrong way
- * round: data that has nowhere to go is then an error and not lost in silence. */
+/* Descriptors 0 to 2 must exist, or a file of ours would become one of them. What was closed is opened the
+ * wrong way round: data that has nowhere to go is then an error and not lost in silence. */
 static void open_standard_descriptors(void)
 {
     for (int fd = 0; fd < 3; fd++)
@@ -37,18 +37,20 @@ static int open_backend(struct tool_run *t, struct error *e)
 static int check_outputs(const struct tool_run *t, struct error *e)
 {
     if (t->report && output_is_stdout(t->report))
-        return error_set(e, HASTEN_EUSAGE, "--report names a file; --json writes the report to standard output");
+        return error_set(e, HASTEN_EUSAGE,
+                         "--report names a file; --json writes the report to standard output");
     if (t->report && t->output && !strcmp(t->report, t->output))
         return error_set(e, HASTEN_EUSAGE, "--report and --output are the same file");
-    if (t->output && *t->output && t->output[strlen(t->output) - 1] != '/' && !output_is_stdout(t->output)) {
-        const char *slash = strrchr(t->output, '/');
-        char *folder = slash ? mem_printf(e, "%.*s/", (int)(slash - t->output), t->output) : NULL;
+    const char *slash = t->output ? strrchr(t->output, '/') : NULL;
+    if (slash && slash[1]) {
+        char *folder = mem_printf(e, "%.*s/", (int)(slash - t->output), t->output);
         int missing = folder && access(folder, F_OK) < 0;
         mem_free(folder);
-        if (missing)
+        if (!folder || missing)
             return error_errno(e, HASTEN_EFAIL, "cannot write '%s'", t->output);
     }
-    return (t->tool->flags & TOOL_DATA) == TOOL_DATA && tool_stdout_is_data(t) ? tool_claim_stdout(t, 1, e) : 0;
+    return (t->tool->flags & TOOL_DATA) == TOOL_DATA && tool_stdout_is_data(t) ? tool_claim_stdout(t, 1, e)
+                                                                               : 0;
 }
 
 int tool_start(struct tool_run *t, const struct tool *tool, int argc, char **argv, struct error *e)
@@ -78,9 +80,10 @@ int tool_finish(struct tool_run *t, struct error *e)
     if (!e->code)
         return HASTEN_OK;
     char line[1400];
-    int n = snprintf(line, sizeof line, e->code == HASTEN_EUSAGE ? "%.100s: %s; try '%.100s --help'\n" : "%.100s: %s\n",
-                     t->program, e->text, t->program);
-    return write(STDERR_FILENO, line, (size_t)n) == n ? e->code : e->code;
+    snprintf(line, sizeof line, e->code == HASTEN_EUSAGE ? "%.99s: %s; try '%.99s --help'\n" : "%.99s: %s\n",
+             t->program, e->text, t->program);
+    fputs(line, stderr); /* unbuffered: one write */
+    return e->code;
 }
 
 int tool_given(const struct tool_run *t, const char *option)
@@ -138,7 +141,8 @@ const char *tool_input(const struct tool_run *t, struct error *e)
     if (t->operands)
         return t->operand[0];
     if (isatty(STDIN_FILENO)) {
-        error_set(e, HASTEN_EUSAGE, "no %s is given, and standard input is a terminal: name a file or send one into a pipe",
+        error_set(e, HASTEN_EUSAGE,
+                  "no %s is given, and standard input is a terminal: name a file or send one into a pipe",
                   t->tool->operand);
         return NULL;
     }
@@ -153,14 +157,18 @@ int tool_stdout_is_data(const struct tool_run *t)
 int tool_claim_stdout(const struct tool_run *t, int binary, struct error *e)
 {
     if (t->json)
-        return error_set(e, HASTEN_EUSAGE, "--json and the data both want standard output: name a file with -o, "
-                                           "or use --report FILE");
+        return error_set(
+            e, HASTEN_EUSAGE,
+            "--json and the data both want standard output: name a file with -o, or use --report FILE");
     if (binary && isatty(STDOUT_FILENO))
-        return error_set(e, HASTEN_EUSAGE, "standard output is a terminal: name a file with -o, or send the output into a pipe");
+        return error_set(
+            e, HASTEN_EUSAGE,
+            "standard output is a terminal: name a file with -o, or send the output into a pipe");
     return 0;
 }
 
-int tool_report(const struct tool_run *t, const char *text, const cJSON *json, int data_on_stdout, struct error *e)
+int tool_report(const struct tool_run *t, const char *text, const cJSON *json, int data_on_stdout,
+                struct error *e)
 {
     struct buf b = {0};
     int status = data_on_stdout ? tool_claim_stdout(t, 0, e) : 0;

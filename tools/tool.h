@@ -2,11 +2,12 @@
  *
  *     static struct { const char *profile; double speedup; int64_t count; int correct; } o = {.count = 1};
  *     static const struct tool_option options[] = {
- *         {"profile", 0, "FILE", OPTION_TEXT, &o.profile, .help = "measured times (else measured here)"},
+ *         {"profile", 0, "FILE", OPTION_TEXT, &o.profile, .help = "measured times"},
  *         {"speedup", 0, "X", OPTION_DOUBLE, &o.speedup, .min = 1, .max = 1000, .help = "..."},
  *         {"correct", 0, "on|off", OPTION_CHOICE, &o.correct, .choices = "off on", .help = "..."},
  *         {0}};
- *     static const struct tool tool = {"prune", "MODEL", "leave out ...", options, TOOL_OUTPUT | TOOL_COMPUTES, "example"};
+ *     static const struct tool tool = {"prune", "MODEL", "Leave out ...", options,
+ *                                      TOOL_DATA | TOOL_COMPUTES, "prune m.zst --speedup 1.2 -o small.zst"};
  *
  *     int main(int argc, char **argv)
  *     {
@@ -17,9 +18,10 @@
  *         return tool_finish(&t, &e);
  *     }
  *
- * From the one table come getopt_long's arrays, the checks of values, --help and --complete (for shells and for the test
- * that the man page says the same). An option that is given twice is a usage error unless it is repeatable. Long
- * options cannot be abbreviated. */
+ * From the one table come getopt_long's arrays, the checks of values, --help and --complete (for shells and
+ * for the test that the man page says the same). Values are taken whole or not at all, and never empty. An
+ * option that is given twice is a usage error unless it is a flag or a list. Long options cannot be
+ * abbreviated. A tool never calls setlocale, so numbers are read and written as in C everywhere. */
 #ifndef HASTEN_TOOLS_TOOL_H
 #define HASTEN_TOOLS_TOOL_H
 
@@ -62,16 +64,17 @@ struct tool_option {
     const char *group; /* heading in --help (NULL: "Options"); options of a group stand together */
 };
 
+/* TOOL_DATA: without -o the data goes to standard output in any case, so --json and a terminal there are
+ * refused before any work. A tool that knows later calls tool_claim_stdout itself. */
 enum {
-    TOOL_OUTPUT = 1,        /* -o */
-    TOOL_COMPUTES = 2,      /* --threads, --backend, --cpu-level, --memory; opens the team */
-    TOOL_SEED = 4,          /* --seed */
+    TOOL_OUTPUT = 1,   /* -o */
+    TOOL_COMPUTES = 2, /* --threads, --backend, --cpu-level, --memory; opens the team */
+    TOOL_SEED = 4,     /* --seed */
     TOOL_NO_OPERAND = 8,
-    TOOL_TWO_OPERANDS = 16, /* up to two */
-    TOOL_FORCE = 32,        /* --force */
+    TOOL_TWO_OPERANDS = 16,  /* up to two */
+    TOOL_FORCE = 32,         /* --force */
     TOOL_NEEDS_OPERAND = 64, /* standard input does not do instead of the operand */
-    TOOL_DATA = 128 | TOOL_OUTPUT, /* without -o the data goes to standard output in any case: refuse --json and a
-                                      terminal there before any work; else the tool calls tool_claim_stdout */
+    TOOL_DATA = 128 | TOOL_OUTPUT, /* see below */
 };
 
 struct tool {
@@ -102,15 +105,16 @@ struct tool_run {
 };
 
 /* -1: usage error in e, or --help was answered (t->done). */
-int tool_start(struct tool_run *t, const struct tool *tool, int argc, char **argv, struct error *e) HASTEN_CHECKED;
+int tool_start(struct tool_run *t, const struct tool *tool, int argc, char **argv,
+               struct error *e) HASTEN_CHECKED;
 /* Prints the error, closes standard output, frees; gives the exit code. */
 int tool_finish(struct tool_run *t, struct error *e);
 
 /* Was that option of the tool's table on the command line? */
 int tool_given(const struct tool_run *t, const char *option);
 
-/* "program: text" on stderr unless --quiet; tool_note only with --verbose. Lines behind the first are indented; 4000
- * bytes at most. */
+/* "program: text" on stderr unless --quiet; tool_note only with --verbose. Lines behind the first are
+ * indented; 4000 bytes at most. */
 void tool_warn(const struct tool_run *t, const char *format, ...) HASTEN_PRINTF(2, 3);
 void tool_note(const struct tool_run *t, const char *format, ...) HASTEN_PRINTF(2, 3);
 
@@ -120,16 +124,18 @@ const char *tool_input(const struct tool_run *t, struct error *e);
 /* No -o, or one that means standard output. */
 int tool_stdout_is_data(const struct tool_run *t);
 
-/* Data will go to standard output: a usage error with --json and, when binary, on a terminal. Call it before the work. */
+/* Data will go to standard output: a usage error with --json and, when binary, on a terminal. Call it before
+ * the work. */
 int tool_claim_stdout(const struct tool_run *t, int binary, struct error *e) HASTEN_CHECKED;
 
-/* The report: text for people on stderr where data goes to stdout, else on stdout; JSON on stdout with --json and in
- * --report FILE. text NULL: nothing for people. */
-int tool_report(const struct tool_run *t, const char *text, const cJSON *json, int data_on_stdout, struct error *e);
+/* The report: text for people on stderr where data goes to stdout, else on stdout (NULL: none); JSON on
+ * stdout with --json, and in --report FILE. */
+int tool_report(const struct tool_run *t, const char *text, const cJSON *json, int data_on_stdout,
+                struct error *e);
 
-/* done of total, as often as you like: draws on a terminal from the first second on, five times a second; with
- * --progress jsonl writes {"done","eta_s","total","what"} lines; SIGUSR1 asks for one line anyhow. A new `what` starts a new
- * phase; the string must stay. _end erases the line. */
+/* done of total, as often as you like: draws on a terminal from the first second on, five times a second;
+ * with --progress jsonl writes {"done","eta_s","total","what"} lines; SIGUSR1 asks for one line anyhow.
+ * A new `what` starts a new phase; the string must stay. _end erases the line. */
 void tool_progress(struct tool_run *t, const char *what, double done, double total);
 void tool_progress_end(struct tool_run *t);
 void progress_begin(struct tool_run *t); /* by tool_start */
