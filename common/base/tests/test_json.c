@@ -111,11 +111,14 @@ START_TEST(accepts_and_refuses)
 }
 END_TEST
 
-START_TEST(nul_is_no_end)
+START_TEST(length_is_what_counts)
 {
     struct error e = {0};
     ck_assert_ptr_null(json_parse("1\0", 2, &e));
     ck_assert_ptr_nonnull(strstr(e.text, "text behind"));
+    e = (struct error){0};
+    ck_assert_ptr_null(json_parse("1", (size_t)JSON_MAX_TEXT + 1, &e));
+    ck_assert_ptr_nonnull(strstr(e.text, "at most 100000000"));
 }
 END_TEST
 
@@ -396,7 +399,7 @@ int main(void)
     Suite *s = suite_create("json");
     TCase *t = tcase_create("all");
     tcase_add_loop_test(t, accepts_and_refuses, 0, (int)(sizeof cases / sizeof *cases));
-    tcase_add_test(t, nul_is_no_end);
+    tcase_add_test(t, length_is_what_counts);
     tcase_add_test(t, depth);
     tcase_add_test(t, values);
     tcase_add_test(t, typed_access_names_the_key);

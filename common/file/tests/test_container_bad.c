@@ -4,6 +4,7 @@
  * that large headers take. */
 #include "common/file/tests/container_cases.h"
 
+#include <pty.h>
 #include <time.h>
 #include <zstd.h>
 
@@ -345,6 +346,14 @@ START_TEST(not_files)
         ck_assert_msg(e.code == all[i].code && strstr(e.text, all[i].message), "%s: %d %s", all[i].path,
                       e.code, e.text);
     }
+    int master, slave;
+    char name[64];
+    struct error e = {0};
+    ck_assert_int_eq(openpty(&master, &slave, name, NULL, NULL), 0);
+    ck_assert_ptr_null(container_open(name, NULL, &e));
+    ck_assert_msg(e.code == HASTEN_EUSAGE && strstr(e.text, "it is a terminal: name a FILE"), "%s", e.text);
+    close(master);
+    close(slave);
 }
 END_TEST
 

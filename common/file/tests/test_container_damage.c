@@ -48,6 +48,9 @@ START_TEST(every_truncation)
             struct container *c = through_pipe ? load_bytes(b.data, n, 1, NULL, &e) : load_memfile(&m, &e);
             ck_assert_msg(!c && e.code == HASTEN_EFILE, "cut to %zu of %zu bytes: code %d %s", n, b.size,
                           e.code, e.text);
+            /* In order, the reason is plain, wherever the end is. */
+            ck_assert_msg(!through_pipe || n < 4 || strstr(e.text, "cut") || strstr(e.text, "tell its size"),
+                          "cut to %zu bytes: %s", n, e.text);
             ck_assert_uint_eq(mem_live_blocks(), blocks);
         }
     }
