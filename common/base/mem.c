@@ -1,4 +1,4 @@
-/* See mem.h. Each block carries its size in a head of 64 bytes (16 in a small one), which keeps the counters exact. */
+/* See mem.h. Each block carries its size in a head of 64 bytes (16 in a small one): the counters are exact. */
 #include "common/base/mem.h"
 
 #include <errno.h>
@@ -11,8 +11,8 @@
 enum {
     HEAD = 64,
     SMALL_HEAD = 16,
-    /* From here on the C library takes pages from the kernel, which are zero already: calloc then touches none of
-     * them, so that large buffers are touched first, and in parallel, by whoever fills them. */
+    /* From here on the C library takes pages from the kernel, which are zero already: calloc then touches
+     * none of them, so that large buffers are touched first, and in parallel, by whoever fills them. */
     HUGE_BLOCK = 1 << 20,
 };
 
