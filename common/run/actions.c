@@ -1,0 +1,98 @@
+/* See actions.h. */
+#include "common/run/actions.h"
+#include "common/graph/branches.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct candidate *start(const struct graph *g, struct candidate *list, int *count, struct error *e)
+{
+    if (*count == CANDIDATES)
+        return NULL;
+    struct candidate *c = &list[*count];
+    *c = (struct candidate){.served = mem_array((size_t)g->count + 1, 1, e), .probe = -1};
+    if (!c->served)
+        return NULL;
+    ++*count;
+    return c;
+}
+
+static void serve(struct candidate *c, int node)
+{
+    c->serves += !c->served[node];
+    c->served[node] = 1;
+    c->probe = c->serves == 1 ? node : -1;
+}
+
+static int add_joints(const struct graph *g, struct candidate *list, int *count, struct error *e)
+{
+    int node[256], joints = graph_joints(g, node, 256);
+    /* Outermost first; at most 24 of them, so that others have room. */
+    for (int i = joints - 1; i >= 0 && joints - 1 - i < 24; i--) {
+        struct candidate *c = start(g, list, count, e);
+        if (!c)
+            return -1;
+        serve(c, node[i]);
+        snprintf(c->name, sizeof c->name, "branch:%s", g->node[node[i]].name);
+    }
+    return joints;
+}
+
+/* Branches of the blocks [first, last); attention only or all. */
+static int add_mask(const struct graph *g, const struct branch_list *b, int first, int last, int attention, struct candidate *list,
+                    int *count, struct error *e)
+{
+    struct candidate *c = start(g, list, count, e);
+    if (!c)
+        return -1;
+    for (int i = 0; i < b->count; i++)
+        if (b->branch[i].block >= first && b->branch[i].block < last && (!attention || b->branch[i].attention))
+            serve(c, b->branch[i].value);
+    snprintf(c->name, sizeof c->name, "%s:%d-%d", attention ? "attention" : "blocks", first, last - 1);
+    if (c->serves)
+        return 0;
+    mem_free(c->served);
+    c->served = NULL;
+    --*count;
+    return 0;
+}
+
+static int add_masks(const struct graph *g, struct candidate *list, int *count, struct error *e)
+{
+    struct branch_list b;
+    if (graph_branches(g, &b, e) < 0)
+        return -1;
+    int blocks = b.blocks, status = 0, step = blocks > 24 ? blocks / 8 : blocks > 8 ? 2 : 1;
+    for (int edge = 0; status == 0 && blocks > 0 && 2 * edge < blocks && edge <= 4 * step; edge += step) {
+        status = add_mask(g, &b, edge, blocks - edge, 0, list, count, e);
+        if (status == 0)
+            status = add_mask(g, &b, edge, blocks - edge, 1, list, count, e);
+    }
+    mem_free(b.branch);
+    return status;
+}
+
+int candidate_actions(const struct graph *g, struct candidate *list, struct error *e)
+{
+    int count = 0, joints = add_joints(g, list, &count, e), out = graph_find_output(g, "sample");
+    if (joints == 0 && add_masks(g, list, &count, e) < 0)
+        joints = -1;
+    if (joints >= 0 && out >= 0) {
+        struct candidate *c = start(g, list, &count, e);
+        if (c) {
+            serve(c, out);
+            snprintf(c->name, sizeof c->name, "output");
+        }
+    }
+    if (joints < 0 || e->code) {
+        candidates_free(list, count);
+        return -1;
+    }
+    return count;
+}
+
+void candidates_free(struct candidate *list, int count)
+{
+    for (int i = 0; i < count; i++)
+        mem_free(list[i].served);
+}

@@ -1,0 +1,29 @@
+/* The short list of what a cached call may leave out: found by structure (graph/branches.h). The same list serves
+ * profile, which prices it, and cache-schedule, which chooses from it.
+ *
+ *     struct candidate list[CANDIDATES];
+ *     int n = candidate_actions(g, list, e);
+ *     ... list[i].name, list[i].served[node] ...
+ *     candidates_free(list, n);
+ *
+ * A U-Net: the deeper input of each joint ("up_blocks.2.resnets.1.concat": DeepCache's branches), outermost first, and
+ * the output. A transformer: nested sets of residual branches, from the innermost blocks outwards (attention alone, and
+ * all branches), and the output. */
+#ifndef HASTEN_RUN_ACTIONS_H
+#define HASTEN_RUN_ACTIONS_H
+
+#include "common/graph/graph.h"
+
+enum { CANDIDATES = 32 };
+
+struct candidate {
+    char name[96];
+    unsigned char *served; /* per node */
+    int serves;
+    int probe; /* the node whose features stand for the action's error: a served node, or -1: several */
+};
+
+int candidate_actions(const struct graph *g, struct candidate *list, struct error *e) HASTEN_CHECKED;
+void candidates_free(struct candidate *list, int count);
+
+#endif

@@ -1,0 +1,190 @@
+/* See measure.h. */
+#include "common/run/measure.h"
+#include "common/method/metrics.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+double clock_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static int by_size(const void *x, const void *y)
+{
+    double a = *(const double *)x, b = *(const double *)y;
+    return (a > b) - (a < b);
+}
+
+double median_of(double *x, int n)
+{
+    qsort(x, (size_t)n, sizeof *x, by_size);
+    return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
+}
+
+/* ---- latents ---- */
+
+static int run_all(const struct measure *m, struct trajectory *t, int batch, float *latents, struct error *e)
+{
+    struct trajectory_image *images = mem_array((size_t)batch, sizeof *images, e);
+    int classes = m->model->sampler.classes, status = images ? 0 : -1;
+    for (int done = 0; status == 0 && done < m->count;) {
+        int count = m->count - done < batch ? m->count - done : batch;
+        for (int i = 0; i < count; i++)
+            images[i] = (struct trajectory_image){.seed = (m->seed ? m->seed : VALIDATION_SEED) + (uint64_t)(done + i),
+                                                  .label = classes ? (done + i) % classes : 0};
+        status = trajectory_run(t, images, count, latents + done * trajectory_size(t), e);
+        done += count;
+    }
+    mem_free(images);
+    return status;
+}
+
+int measure_latents(const struct measure *m, float **latents, int *calls, int64_t *size, struct error *e)
+{
+    const struct model_sampler *s = &m->model->sampler;
+    struct sampler_config own = {0};
+    struct weights *packed = NULL;
+    struct trajectory *t = NULL;
+    int status = -1, batch = m->batch ? m->batch : m->count < 8 ? m->count : 8;
+    *latents = NULL;
+    if (!s->present)
+        return error_set(e, HASTEN_EFILE, "the model has no sampler");
+    if (!m->sampler && sampler_config_read(&own, s->config, NULL, e) < 0)
+        return -1;
+    if (!m->weights && !(packed = weights_open(m->graph, m->kernels, m->team, NULL, e)))
+        goto out;
+    struct trajectory_options o = {.graph = m->graph, .weights = m->weights ? m->weights : packed, .kernels = m->kernels,
+                                   .team = m->team, .sampler = m->sampler ? m->sampler : &own, .model = s,
+                                   .run = {.steps = m->steps ? m->steps : s->steps, .seq_len = m->model->image.height * m->model->image.width},
+                                   .batch = batch, .guidance = m->guidance != 0 ? m->guidance : s->null_class >= 0 ? s->guidance : 1,
+                                   .schedule = m->schedule, .want = m->want, .watch = m->watch};
+    t = trajectory_open(&o, e);
+    *latents = t ? mem_array((size_t)m->count * (size_t)trajectory_size(t), sizeof **latents, e) : NULL;
+    if (!*latents)
+        goto out;
+    if (calls)
+        *calls = trajectory_calls(t);
+    if (size)
+        *size = trajectory_size(t);
+    status = run_all(m, t, batch, *latents, e);
+out:
+    trajectory_close(t);
+    weights_close(packed);
+    sampler_config_free(&own);
+    if (status < 0) {
+        mem_free(*latents);
+        *latents = NULL;
+    }
+    return status;
+}
+
+void measure_quality(const float *reference, const float *got, int count, int64_t size, struct quality *q)
+{
+    struct metric_mean rel = {0}, psnr = {0};
+    q->identical = !memcmp(reference, got, (size_t)count * (size_t)size * sizeof *got);
+    for (int i = 0; i < count; i++) {
+        const float *a = reference + i * size, *b = got + i * size;
+        double peak = metric_range(a, size);
+        metric_add(&rel, metric_rel_l2(a, b, size));
+        metric_add(&psnr, metric_psnr(a, b, size, peak > 0 ? peak : 1));
+    }
+    q->rel_l2 = metric_value(&rel);
+    q->psnr = metric_value(&psnr);
+}
+
+/* ---- milliseconds ---- */
+
+struct timed {
+    struct timing o;
+    struct engine *engine;
+    float time, label;
+    float *zeros;
+};
+
+struct timed *timed_open(const struct timing *o, int actions, unsigned char *const *served, struct error *e)
+{
+    struct timed *t = mem_array(1, sizeof *t, e);
+    if (!t)
+        return NULL;
+    t->o = *o;
+    t->time = 500;
+    struct engine_options x = {.kernels = o->kernels, .team = o->team, .images = o->batch, .calls = 1};
+    t->engine = engine_open(o->graph, o->weights, &x, e);
+    t->zeros = mem_array(1 << 16, sizeof *t->zeros, e);
+    if (!t->engine || !t->zeros)
+        goto fail;
+    for (int i = 0; i < o->graph->count; i++) {
+        const struct node *n = &o->graph->node[i];
+        if (!node_is(n, "input") || !engine_has_input(t->engine, n->name))
+            continue;
+        if (shape_size(n->shape) > 1 << 16) {
+            error_set(e, HASTEN_EFILE, "input '%s' is too large to time", n->name);
+            goto fail;
+        }
+        if (engine_bind(t->engine, n->name, !strcmp(n->name, "timestep") ? &t->time : t->zeros, 0, 0, e) < 0)
+            goto fail;
+    }
+    for (int a = 1; a <= actions; a++)
+        if (engine_action(t->engine, a, served[a - 1], NULL, e) < 0)
+            goto fail;
+    if (engine_ready(t->engine, e) < 0)
+        goto fail;
+    /* A latent like noise: speed may depend on denormals and zeros, so avoid them. */
+    float *x0 = engine_sample(t->engine);
+    for (int64_t i = 0; i < o->batch * shape_size(o->graph->node[0].shape); i++)
+        x0[i] = (float)((i * 7919) % 2003) / 1001.5f - 1;
+    return t;
+fail:
+    timed_close(t);
+    return NULL;
+}
+
+void timed_close(struct timed *t)
+{
+    if (!t)
+        return;
+    engine_close(t->engine);
+    mem_free(t->zeros);
+    mem_free(t);
+}
+
+struct engine *timed_engine(const struct timed *t) { return t->engine; }
+
+int timed_run(struct timed *t, int action, double *ms, double *times, double *kernel_ms, struct plan **plan, struct error *e)
+{
+    struct plan *p = engine_plan(t->engine, action, 0, t->o.batch, e);
+    int n = t->o.repeats;
+    double *own = mem_array((size_t)n, sizeof *own, e);
+    double *each = p && kernel_ms ? mem_array((size_t)n * (size_t)(p->calls + 1), sizeof *each, e) : NULL;
+    double *column = mem_array((size_t)n, sizeof *column, e);
+    int status = p && own && column && (!kernel_ms || each) ? 0 : -1;
+    /* Action 0 first, so that every cache holds something; and one round to warm up. */
+    if (status == 0 && (engine_run(t->engine, 0, 0, 0, t->o.batch, NULL, e) < 0 || engine_run(t->engine, 0, action, 0, t->o.batch, NULL, e) < 0))
+        status = -1;
+    for (int i = 0; status == 0 && i < n; i++) {
+        double start = clock_ms();
+        status = engine_run(t->engine, 0, action, 0, t->o.batch, each ? each + (size_t)i * (size_t)p->calls : NULL, e);
+        own[i] = clock_ms() - start;
+    }
+    for (int c = 0; status == 0 && each && c < p->calls; c++) {
+        for (int i = 0; i < n; i++)
+            column[i] = each[(size_t)i * (size_t)p->calls + (size_t)c];
+        kernel_ms[c] = median_of(column, n);
+    }
+    if (status == 0) {
+        *ms = median_of(own, n);
+        if (times)
+            memcpy(times, own, (size_t)n * sizeof *own);
+        if (plan)
+            *plan = p;
+    }
+    mem_free(own);
+    mem_free(each);
+    mem_free(column);
+    return status;
+}
