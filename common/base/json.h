@@ -96,7 +96,7 @@ void json_remove(cJSON *o, const char *key); /* absent is fine */
 int json_write(struct buf *b, const cJSON *j, struct error *e) HASTEN_CHECKED;
 /* The same without the top-level key `skip` (NULL: none). */
 int json_write_without(struct buf *b, const cJSON *j, const char *skip, struct error *e) HASTEN_CHECKED;
-/* For people: two blanks a level, keys in the tree's order, lists of plain values on one line, a final '\n'. */
+/* For people: two blanks a level, keys in the tree's order, lists of plain values on one line, final '\n'. */
 int json_write_pretty(struct buf *b, const cJSON *j, struct error *e) HASTEN_CHECKED;
 /* A string with its quotes and escapes (json_write's), for writers of JSON lines. */
 int json_write_string(struct buf *b, const char *s, struct error *e);

@@ -1,4 +1,4 @@
-/* See mem.h. Each block carries its size in a head of 64 bytes (16 in a small one): the counters are exact. */
+/* See mem.h. Each block carries its size in a head of 64 bytes (16 in a small one), so counters are exact. */
 #include "common/base/mem.h"
 
 #include <errno.h>
