@@ -14,9 +14,11 @@ size_t group_norm_workspace(const struct group_norm *g)
 
 size_t attention_scratch(const struct attention *a)
 {
-    /* Keys up to a multiple of 128, head size up to one of 32, a tile of at most 14 rows: the largest of all levels. */
-    size_t keys = ((size_t)a->keys + 127) / 128 * 128, dim = ((size_t)a->head_dim + 31) / 32 * 32;
-    return keys * ((size_t)a->head_dim + dim) + 14 * 128 + 14 * dim + 64;
+    /* The largest of all levels: packed keys and values (keys up to a multiple of 32, head size too), a tile of at most
+     * 14 queries (head size up to a multiple of 128), their scores for 128 keys, their sums. */
+    size_t dim = (size_t)a->head_dim, keys = ((size_t)a->keys + 31) / 32 * 32, wide = (dim + 31) / 32 * 32;
+    size_t floats = keys * (dim + wide) + 14 * ((dim + 127) / 128 * 128 + 128 + wide);
+    return (floats + 15) / 16 * 16;
 }
 
 static double activate(double x, enum activation act)

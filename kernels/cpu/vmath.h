@@ -40,6 +40,7 @@ INLINE vf v_from_int(vi a) { return _mm512_cvtepi32_ps(a); }
 INLINE vi v_to_int(vf a) { return _mm512_cvtps_epi32(a); }
 INLINE vf v_power2(vf x, vf n) { return _mm512_scalef_ps(x, n); }
 INLINE float v_sum(vf a) { return _mm512_reduce_add_ps(a); }
+INLINE float v_top(vf a) { return _mm512_reduce_max_ps(a); }
 INLINE __mmask16 v_mask(int n) { return n >= 16 ? 0xFFFF : (__mmask16)((1u << n) - 1); }
 INLINE vf v_load_some(const float *p, int n) { return WHOLE(n) ? v_load(p) : _mm512_maskz_loadu_ps(v_mask(n), p); }
 INLINE void v_store_some(float *p, vf x, int n)
@@ -107,6 +108,12 @@ INLINE float v_sum(vf a)
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+INLINE float v_top(vf a)
+{
+    __m128 s = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_max_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
 INLINE vi v_mask(int n)
 {
