@@ -272,14 +272,14 @@ static void put_report(struct buf *b, const cJSON *report, const char *name, int
 
 /* ---- the run ---- */
 
-static int show(struct tool_run *t, struct container *c, struct error *e)
+static int show(struct tool_run *t, struct container *c, int in_order, struct error *e)
 {
     struct model m = {0};
     struct error wrong = {0};
     struct buf text = {0};
     int is_model = !strcmp(c->kind, "model");
     /* A pipe is read to its end: whoever writes it should not die of SIGPIPE. */
-    if ((o.verify || !container_id(c)) && container_verify(c, t->team, e) < 0)
+    if ((o.verify || in_order) && container_verify(c, t->team, e) < 0)
         return -1;
     cJSON *report = make_report(c, e);
     if (!report)
@@ -312,7 +312,7 @@ static int run(struct tool_run *t, struct error *e)
     struct container *c = path ? container_open(path, &want, e) : NULL;
     if (!c)
         return -1;
-    int status = show(t, c, e);
+    int status = show(t, c, !strcmp(path, "-"), e);
     container_close(c);
     return status;
 }
