@@ -95,7 +95,7 @@ install: all
 	$(foreach t,$(TOOLS),install -D -m 755 $t $D/bin/$(PROGRAM_PREFIX)$(notdir $t) &&) true
 	$(foreach m,$(MAN),install -D -m 644 $m $(call man_target,$m) &&) true
 	install -D -m 644 $(LIB) $D/lib/libhasten.a
-	install -D -m 644 include/hasten.h $D/include/hasten.h
+	$(if $(wildcard include/hasten.h),install -D -m 644 include/hasten.h $D/include/hasten.h)
 	install -D -m 644 scripts/completion/hasten.zsh $D/share/zsh/site-functions/_hasten
 	$(foreach t,$(TOOLS),install -D -m 644 scripts/completion/hasten.bash \
 		$D/share/bash-completion/completions/$(PROGRAM_PREFIX)$(notdir $t) &&) true

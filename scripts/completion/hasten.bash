@@ -22,7 +22,5 @@ _hasten() {
     fi
 }
 
-for _hasten_tool in import export quantize prune profile cache-schedule generate evaluate inspect; do
-    complete -F _hasten "hasten-$_hasten_tool"
-done
-unset _hasten_tool
+# An installed copy bears the name of its program.
+complete -F _hasten "${BASH_SOURCE[0]##*/}"
