@@ -40,7 +40,7 @@ static int common_options(struct tool_run *t, int flags, struct tool_option *out
         {0,
          {"progress", 0, "WHEN", OPTION_CHOICE, &t->progress, .choices = "auto never jsonl",
           .help = "on standard error: auto (on a terminal), never, or jsonl"}},
-        {0, {"quiet", 'q', NULL, OPTION_FLAG, &t->quiet, .help = "errors only"}},
+        {0, {"quiet", 'q', NULL, OPTION_FLAG, &t->quiet, .help = "no warnings, no progress"}},
         {0, {"verbose", 'v', NULL, OPTION_FLAG, &t->verbose, .help = "say more"}},
     };
     int n = 0;

@@ -55,6 +55,8 @@ static int reaches(const struct graph *g, int from, int stop, unsigned char *mar
             continue;
         *attention |= node_is(&g->node[i], "attention");
         for (int j = 0; j < g->node[i].inputs; j++) {
+            if (!node_reads(&g->node[i], j))
+                continue;
             found |= g->node[i].in[j] == stop;
             marks[g->node[i].in[j]] = 1;
         }

@@ -53,6 +53,11 @@ const struct op *op_find(const char *name)
 
 int node_is(const struct node *n, const char *op) { return !strcmp(n->op->name, op); }
 
+int node_reads(const struct node *n, int i)
+{
+    return !(i == 0 && node_is(n, "position_embedding")) && !(i == 1 && (node_is(n, "upsample") || node_is(n, "grid")));
+}
+
 double node_attr(const struct node *n, const char *name)
 {
     int i = op_attr_index(n->op, name);
@@ -256,7 +261,7 @@ void graph_live(const struct graph *g, const int *want, int wants, const unsigne
         live[want[i]] = !served || !served[want[i]];
     for (int i = g->count - 1; i >= 0; i--)
         for (int j = 0; live[i] && j < g->node[i].inputs; j++)
-            if (!served || !served[g->node[i].in[j]])
+            if (node_reads(&g->node[i], j) && (!served || !served[g->node[i].in[j]]))
                 live[g->node[i].in[j]] = 1;
 }
 
@@ -265,7 +270,7 @@ void graph_depends(const struct graph *g, int on, unsigned char *depends)
     for (int i = 0; i < g->count; i++) {
         depends[i] = i == on;
         for (int j = 0; j < g->node[i].inputs; j++)
-            depends[i] |= depends[g->node[i].in[j]];
+            depends[i] |= node_reads(&g->node[i], j) && depends[g->node[i].in[j]];
     }
 }
 
@@ -311,6 +316,9 @@ int graph_sweep(struct graph *g, struct error *e)
     for (int i = 0; i < g->outputs; i++)
         want[i] = g->output[i].node;
     graph_live(g, want, g->outputs, NULL, live);
+    for (int i = g->count - 1; i >= 0; i--) /* also what gives a shape only */
+        for (int j = 0; live[i] && j < g->node[i].inputs; j++)
+            live[g->node[i].in[j]] = 1;
     for (int i = 0; i < g->count; i++) {
         if (!live[i] && !node_is(&g->node[i], "input"))
             continue;

@@ -129,6 +129,8 @@ int graph_find_output(const struct graph *g, const char *name);        /* the no
 double node_attr(const struct node *n, const char *name);              /* the name must be one of the op's */
 const struct tensor *node_weight(const struct node *n, const char *slot); /* NULL: absent (after graph_infer) */
 int node_is(const struct node *n, const char *op);
+/* Does the node read the values of its input `i`, and not its shape alone? */
+int node_reads(const struct node *n, int i);
 
 /* Shapes of all values and existence, dtype and shape of all weights. height, width: the size of the image input
  * `sample`/`latent` (0: as the graph says). find gives a tensor's header (data not needed) or NULL. */

@@ -75,7 +75,7 @@ static int classify(struct engine *x, struct error *e)
         const struct node *n = &g->node[i];
         x->class_of[i] = i == x->sample ? CLASS_STEP : node_is(n, "input") ? CLASS_HOISTED : CLASS_CONSTANT;
         for (int j = 0; j < n->inputs; j++)
-            if (x->class_of[n->in[j]] > x->class_of[i])
+            if (node_reads(n, j) && x->class_of[n->in[j]] > x->class_of[i])
                 x->class_of[i] = x->class_of[n->in[j]];
     }
     return 0;
@@ -88,7 +88,7 @@ static void find_kept(struct engine *x)
     int per_image = x->o.per_image_time;
     for (int i = 0; i < g->count; i++)
         for (int j = 0; x->class_of[i] == CLASS_STEP && j < g->node[i].inputs; j++)
-            if (x->class_of[g->node[i].in[j]] != CLASS_STEP)
+            if (node_reads(&g->node[i], j) && x->class_of[g->node[i].in[j]] != CLASS_STEP)
                 x->hoist_keep[g->node[i].in[j]] = 1;
     for (int i = 0; i < g->outputs; i++) {
         int node = g->output[i].node;
@@ -329,7 +329,7 @@ static struct plan *build_before(struct engine *x, int class_of, int images, str
         /* Each hoisted row is an image of this plan, also where the steps' images share one. */
         ((struct place *)r.given)[i].image_ld = shape_size(n->shape);
         for (int j = 0; run[i] && j < n->inputs; j++)
-            if (!node_is(&x->g->node[n->in[j]], "input"))
+            if (node_reads(n, j) && !node_is(&x->g->node[n->in[j]], "input"))
                 run[n->in[j]] = 1;
     }
     if (any)

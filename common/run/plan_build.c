@@ -137,7 +137,7 @@ static int emit_reference(struct builder *b, int node)
     const struct packed *w = &b->r->weights->node[node];
     struct place in[GRAPH_MAX_INPUTS], out;
     for (int i = 0; i < n->inputs; i++)
-        if (packed_place(b, n->in[i], &in[i]) < 0)
+        if (node_reads(n, i) && packed_place(b, n->in[i], &in[i]) < 0)
             return -1;
     if (place_value(b, node) < 0)
         return -1;
@@ -153,7 +153,7 @@ static int emit_reference(struct builder *b, int node)
     }
     for (int i = 0; i < n->inputs; i++) {
         c->reference.in_shape[i] = b->g->node[n->in[i]].shape;
-        if (point(b, c, &c->reference.in[i], in[i].buffer, in[i].offset) < 0)
+        if (node_reads(n, i) && point(b, c, &c->reference.in[i], in[i].buffer, in[i].offset) < 0)
             return -1;
     }
     c->bytes = 8.0 * b->r->images * (double)shape_size(n->shape);
@@ -245,6 +245,8 @@ static void count_readers(struct builder *b)
 {
     for (int i = 0; i < b->g->count; i++)
         for (int j = 0; b->r->run[i] && j < b->g->node[i].inputs; j++) {
+            if (!node_reads(&b->g->node[i], j))
+                continue;
             b->readers[b->g->node[i].in[j]]++;
             b->reader[b->g->node[i].in[j]] = i;
         }

@@ -1,0 +1,52 @@
+/* See profile.h. */
+#include "common/run/profile.h"
+#include "common/base/json.h"
+#include "common/file/container.h"
+
+#include <string.h>
+
+static int find_price(const cJSON *actions, const char *name, double *ms, struct error *e)
+{
+    const cJSON *a;
+    cJSON_ArrayForEach(a, actions)
+    {
+        const char *have;
+        if (json_string(a, "name", &have, e) < 0)
+            return -1;
+        if (!strcmp(have, name))
+            return json_double(a, "ms", 1e-9, 1e12, ms, e);
+    }
+    return error_set(e, HASTEN_EFILE, "the profile has no time for the action '%s'; make it again", name);
+}
+
+static int read_prices(const cJSON *meta, const char *model, const struct candidate *list, int count, int batch, double *ms, struct error *e)
+{
+    const char *of;
+    int64_t had;
+    const cJSON *actions = json_array(meta, "actions", e);
+    if (!actions || json_string(meta, "model", &of, e) < 0 || json_int(meta, "batch", 1, 1 << 20, &had, e) < 0)
+        return -1;
+    if (strcmp(of, model))
+        return error_set(e, HASTEN_EFILE, "the profile is of model %s, this is %s", of, model);
+    if (find_price(actions, "full", &ms[0], e) < 0)
+        return -1;
+    for (int i = 0; i < count; i++)
+        if (find_price(actions, list[i].name, &ms[i + 1], e) < 0)
+            return -1;
+    /* Times of another batch are in the right proportion; guidance runs two images a call. */
+    for (int i = 0; i <= count; i++)
+        ms[i] *= (double)batch / (double)had;
+    return 0;
+}
+
+int profile_prices(const char *path, const char *model, const struct candidate *list, int count, int batch, double *ms,
+                   struct error *e)
+{
+    struct container_options want = {.kind = "profile"};
+    struct container *c = container_open(path, &want, e);
+    int status = c && container_load(c, NULL, e) == 0 ? read_prices(c->meta, model, list, count, batch, ms, e) : -1;
+    if (status < 0)
+        error_under(e, "%s", path);
+    container_close(c);
+    return status;
+}

@@ -1,0 +1,17 @@
+/* Profile files: milliseconds of a model's network call, kernel by kernel, and of every action that a cache schedule may
+ * take. Kind "profile"; everything in the metadata.
+ *
+ *     double ms[CANDIDATES + 1];
+ *     profile_prices("x.profile.zst", id, list, count, 2, ms, e);    // ms[0]: all computed; ms[1 + i]: action i
+ *
+ * A profile belongs to a model (its content id); times of another batch are taken in proportion. */
+#ifndef HASTEN_RUN_PROFILE_H
+#define HASTEN_RUN_PROFILE_H
+
+#include "common/run/actions.h"
+
+/* HASTEN_EFILE when the profile is of another model or lacks an action. */
+int profile_prices(const char *path, const char *model, const struct candidate *list, int count, int batch, double *ms,
+                   struct error *e) HASTEN_CHECKED;
+
+#endif

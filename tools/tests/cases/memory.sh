@@ -1,0 +1,16 @@
+# --memory is held, in the sizes that people write, and a small address space ends in exit code 5.
+model=m.zst
+import "$TESTDATA/models/fashion-dit" -q -o $model >/dev/null
+for size in 1 64K 1.5M 0.001G; do
+    code=0
+    inspect --verify --memory $size $model >out 2>err || code=$?
+    [ $code = 5 ] || [ $code = 0 ] || { echo "$size: exit $code"; cat err; exit 1; }
+    [ $code = 0 ] || grep -q '^inspect: ' err
+done
+inspect --verify --memory 1G $model >/dev/null
+code=0
+inspect --memory 1K $model >out 2>err || code=$?
+[ $code = 5 ]
+code=0
+(ulimit -v 60000 && exec inspect --verify -j 1 $model) >out 2>err || code=$?
+[ $code = 5 ] || [ $code = 0 ] || { echo "ulimit -v: exit $code"; cat err; exit 1; }
