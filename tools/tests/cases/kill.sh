@@ -3,17 +3,18 @@
 moments=12
 [ "${SWEEP:-0}" = 0 ] || moments=400
 failed=0
-import "$TESTDATA/models/fashion-dit" -q -o new.zst
+cp -r "$TESTDATA/models/fashion-dit" source
+import source -q -o new.zst >/dev/null
 cp new.zst good.zst
 begin=$(date +%s%N)
-import "$TESTDATA/models/fashion-dit" -q -o new.zst
+import source -q -o new.zst >/dev/null
 micros=$((($(date +%s%N) - begin) / 1000 + 2000))
 old=0 whole=0
 for signal in INT TERM HUP KILL; do
     for ((i = 0; i < moments; i++)); do
         echo old >out.zst
-        timeout --preserve-status -s $signal "$((micros * i / moments))e-6" \
-            "$BIN/import" "$TESTDATA/models/fashion-dit" -q -o out.zst >/dev/null 2>&1 || true
+        timeout --foreground --preserve-status -s $signal "$((micros * i / moments + 1))e-6" \
+            "$BIN/import" source -q -o out.zst >/dev/null 2>&1 || true
         if cmp -s out.zst good.zst; then
             whole=$((whole + 1))
         elif [ "$(head -c 4 out.zst)" = old ]; then

@@ -1,5 +1,6 @@
 # Where an output may go, and what it leaves alone.
-source=$TESTDATA/models/fashion-dit
+source=$PWD/source
+cp -r "$TESTDATA/models/fashion-dit" source
 code() { # the exit code of a command, its messages in `err`
     local c=0
     "$@" >out 2>err </dev/null || c=$?
