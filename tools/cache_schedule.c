@@ -312,7 +312,7 @@ static int finish(struct work *w, struct trial *t, int write, struct error *e)
     t->s.claims = claims;
     if (write && cache_schedule_write(&t->s, w->t->output, NULL, e) < 0)
         return -1;
-    return tool_report(w->t, text, claims, write && (!w->t->output || !strcmp(w->t->output, "-")), e);
+    return tool_report(w->t, text, claims, write && tool_stdout_is_data(w->t), e);
 }
 
 /* An existing schedule: the same checks as generate's, then measured as new ones are. */
@@ -355,8 +355,8 @@ static int verify(struct work *w, struct error *e)
 static int run(struct work *w, struct error *e)
 {
     int budgets = (o.speedup > 0) + (o.max_ms > 0) + (o.max_error > 0) + (o.interval > 0);
-    if (w->t->json && !w->t->output && !o.verify)
-        return error_set(e, HASTEN_EUSAGE, "--json and the schedule both want standard output: name a file with -o");
+    if (!o.verify && tool_stdout_is_data(w->t) && tool_claim_stdout(w->t, 1, e) < 0)
+        return -1;
     if (!o.verify && budgets != 1)
         return error_set(e, HASTEN_EUSAGE, "give one of --speedup, --max-ms, --max-error and --interval");
     if (o.interval && o.solver == SOLVER_DP)

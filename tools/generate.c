@@ -156,9 +156,7 @@ static int check_outputs(struct job *j, struct error *e)
         return error_errno(e, HASTEN_EFAIL, "%s", out);
     if (j->directory && (stat(out, &s) < 0 || !S_ISDIR(s.st_mode)))
         return error_set(e, HASTEN_EFAIL, "%s is no folder", out);
-    if (j->to_stdout && j->t->json)
-        return error_set(e, HASTEN_EUSAGE, "--json and the picture both want standard output: name a file with -o");
-    return 0;
+    return j->to_stdout ? tool_claim_stdout(j->t, 1, e) : 0;
 }
 
 static int wants_pictures(const struct job *j) { return j->t->output || j->to_stdout || o.sheet; }

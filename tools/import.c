@@ -18,7 +18,7 @@ static const struct tool_option options[] = {
     {0}};
 
 static const struct tool tool = {"import", "SOURCE", "Turn a diffusers directory into a model file.", options,
-                                 TOOL_OUTPUT | TOOL_COMPUTES, "import DiT-XL-2-256/ -o dit.model.zst"};
+                                 TOOL_DATA | TOOL_COMPUTES | TOOL_NEEDS_OPERAND, "import DiT-XL-2-256/ -o dit.model.zst"};
 
 static int is_directory(const char *path)
 {
@@ -36,7 +36,7 @@ static int report(struct tool_run *t, const struct model *m, const struct import
                          json_add_int(j, "ignored", r->ignored, e) < 0 || json_add_int(j, "unused", r->unused, e) < 0 ||
                          json_add_int(j, "components", m->components, e) < 0 || json_add_string(j, "id", id, e) < 0
                      ? -1
-                     : tool_report(t, t->verbose || t->output ? text : NULL, j, !t->output || !strcmp(t->output, "-"), e);
+                     : tool_report(t, t->verbose || t->output ? text : NULL, j, tool_stdout_is_data(t), e);
     cJSON_Delete(j);
     return status;
 }
@@ -46,10 +46,6 @@ static int run(struct tool_run *t, struct error *e)
     struct model m;
     struct import_report r = {0};
     char id[HASH_HEX];
-    if (!t->operands)
-        return error_set(e, HASTEN_EUSAGE, "no SOURCE is given");
-    if (t->json && !t->output)
-        return error_set(e, HASTEN_EUSAGE, "--json and the model both want standard output: name a file with -o");
     const char *source = t->operand[0];
     int directory = is_directory(source), status = model_new(&m, e);
     if (status == 0 && !directory && !o.graph)

@@ -26,7 +26,7 @@ static const struct tool_option options[] = {
     {0}};
 
 static const struct tool tool = {"quantize", "MODEL", "Make a model smaller and faster with 8-bit arithmetic.", options,
-                                 TOOL_OUTPUT | TOOL_COMPUTES | TOOL_FORCE, "quantize model.zst -o small.model.zst --min-psnr 35"};
+                                 TOOL_DATA | TOOL_COMPUTES | TOOL_FORCE, "quantize model.zst -o small.model.zst --min-psnr 35"};
 
 /* Kept in float unless --type-of says otherwise: the first and last layers, which see few channels and decide most (all
  * published recipes agree), and 1x1 shortcuts, which cost little. */
@@ -218,7 +218,7 @@ static int report(struct work *w, struct error *e)
                          (w->validated && (json_add_double(j, "rel_l2", w->quality.rel_l2, e) < 0 ||
                                            json_add_double(j, "psnr_db", w->quality.psnr, e) < 0 || json_add_int(j, "steps", w->steps, e) < 0))
                      ? -1
-                     : tool_report(w->t, b.data, j, !w->t->output || !strcmp(w->t->output, "-"), e);
+                     : tool_report(w->t, b.data, j, tool_stdout_is_data(w->t), e);
     cJSON_Delete(j);
     buf_free(&b);
     return status;
@@ -230,8 +230,6 @@ static int run(struct work *w, struct error *e)
     float *reference = NULL, *got = NULL;
     int64_t size = 0;
     int status = -1;
-    if (w->t->json && !w->t->output)
-        return error_set(e, HASTEN_EUSAGE, "--json and the model both want standard output: name a file with -o");
     if (!path || model_open(&w->m, path, w->t->memory, w->t->team, e) < 0)
         return -1;
     w->g = model_main(&w->m, e);
