@@ -156,7 +156,8 @@ struct image_quantize {
 /* out[image][row][head * dim ...] = softmax(q k' * scale) v, softmax and sums in float32, blocked over keys with
  * a running maximum (the score matrix is never in memory). Key blocks are fixed, so results do not depend on the
  * split. q rows of one image may differ in number from k/v rows (cross attention). causal: 1 masks keys after
- * the query. image_ld: distance between images in elements. scratch: one float block per part. */
+ * the query. image_ld: distance between images in elements. scratch: one float block per part, aligned to 64 bytes.
+ * NaN or infinity in a query's scores or in the values gives NaN. out may be q (same ld) only with one part. */
 struct attention {
     const float *q, *k, *v;
     int64_t q_ld, k_ld, v_ld, q_image_ld, k_image_ld, v_image_ld;

@@ -235,7 +235,8 @@ static double score(const struct attention *a, const float *q, const float *k)
     return sum * a->scale;
 }
 
-static void attend(const struct attention *a, int image, int head, int query)
+/* weight: [keys], a work area */
+static void attend(const struct attention *a, int image, int head, int query, double *weight)
 {
     const float *q = a->q + image * a->q_image_ld + query * a->q_ld + (int64_t)head * a->head_dim;
     const float *k = a->k + image * a->k_image_ld + (int64_t)head * a->head_dim;
@@ -243,22 +244,26 @@ static void attend(const struct attention *a, int image, int head, int query)
     float *out = a->out + image * a->out_image_ld + query * a->out_ld + (int64_t)head * a->head_dim;
     int keys = a->causal && query + 1 < a->keys ? query + 1 : a->keys;
     double top = -INFINITY, total = 0;
-    for (int j = 0; j < keys; j++)
-        top = fmax(top, score(a, q, k + j * a->k_ld));
-    for (int j = 0; j < keys; j++)
-        total += exp(score(a, q, k + j * a->k_ld) - top);
-    for (int d = 0; d < a->head_dim; d++)
-        out[d] = 0;
     for (int j = 0; j < keys; j++) {
-        double weight = exp(score(a, q, k + j * a->k_ld) - top) / total;
-        for (int d = 0; d < a->head_dim; d++)
-            out[d] += (float)(weight * v[j * a->v_ld + d]);
+        weight[j] = score(a, q, k + j * a->k_ld);
+        top = fmax(top, weight[j]);
+    }
+    for (int j = 0; j < keys; j++) {
+        weight[j] = exp(weight[j] - top);
+        total += weight[j];
+    }
+    for (int d = 0; d < a->head_dim; d++) {
+        double sum = 0;
+        for (int j = 0; j < keys; j++)
+            sum += weight[j] * v[j * a->v_ld + d];
+        out[d] = (float)(sum / total);
     }
 }
 
 void attention_ref(const struct attention *a, int part, int parts)
 {
     int64_t all = (int64_t)a->images * a->heads * a->queries;
+    double *weight = (double *)(void *)(a->scratch + (size_t)part * a->scratch_ld); /* there is room for 33 floats a key */
     for (int64_t i = all * part / parts; i < all * (part + 1) / parts; i++)
-        attend(a, (int)(i / a->queries / a->heads), (int)(i / a->queries % a->heads), (int)(i % a->queries));
+        attend(a, (int)(i / a->queries / a->heads), (int)(i / a->queries % a->heads), (int)(i % a->queries), weight);
 }

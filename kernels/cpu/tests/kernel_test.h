@@ -1,0 +1,79 @@
+/* What the tests of kernels share: noise, arrays of exact size (so that a sanitizer sees a step beyond them), levels. */
+#ifndef HASTEN_KERNEL_TEST_H
+#define HASTEN_KERNEL_TEST_H
+
+#include "kernels/cpu/cpu.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* For the levels above the reference that run here: `k` is the table. */
+#define FOR_LEVELS(k)                                                                                                  \
+    for (int level_ = CPU_AVX2; level_ <= (int)cpu_best_level(); level_++)                                             \
+        for (const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level_); k; k = NULL)
+
+/* Uniform in [-1, 1). */
+static inline float noise(unsigned *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return (float)(int32_t)*state / 2147483648.0f;
+}
+
+/* n numbers of noise * size + middle, made by a seed. */
+static inline float *floats(int64_t n, unsigned seed, float size, float middle)
+{
+    float *x = calloc((size_t)n, sizeof *x);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = noise(&seed) * size + middle;
+    return x;
+}
+
+static inline float *copy_of(const float *x, int64_t n)
+{
+    float *y = calloc((size_t)n, sizeof *y);
+    memcpy(y, x, (size_t)n * sizeof *y);
+    return y;
+}
+
+/* An assertion of Check that holds still costs a system call: loops over values call it only when one does not. */
+static inline void near(const float *got, const float *want, int64_t n, double tolerance, const char *what)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!(fabs(got[i] - want[i]) <= tolerance * fmax(1, fabs(want[i]))))
+            ck_abort_msg("%s: at %lld: %.9g, expected %.9g", what, (long long)i, got[i], want[i]);
+}
+
+static inline void equal(const void *got, const void *want, int64_t bytes, const char *what)
+{
+    ck_assert_msg(!memcmp(got, want, (size_t)bytes), "%s: not the same bits", what);
+}
+
+/* Codes of one row are the nearest to value / scale, up to the rounding of value and inverse; what is behind is 128. */
+static inline void codes_fit(const uint8_t *codes, const float *value, float scale, int channels, int64_t codes_ld,
+                             const char *what)
+{
+    for (int c = 0; c < channels; c++) {
+        double exact = scale > 0 ? (double)value[c] / scale : 0;
+        if (!(fabs(codes[c] - 128 - exact) <= 0.502))
+            ck_abort_msg("%s: code %d at %d for %.9g", what, codes[c], c, exact);
+    }
+    for (int64_t c = channels; c < codes_ld; c++)
+        if (codes[c] != 128)
+            ck_abort_msg("%s: pad at %lld", what, (long long)c);
+}
+
+static inline int run_suite(TCase *t, const char *name)
+{
+    tcase_set_timeout(t, 120);
+    Suite *s = suite_create(name);
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
+
+#endif
