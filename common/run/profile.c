@@ -50,3 +50,45 @@ int profile_prices(const char *path, const char *model, const struct candidate *
     container_close(c);
     return status;
 }
+
+static int add_savings(const cJSON *meta, const struct graph *g, unsigned char *const *gone, int units, double *ms, struct error *e)
+{
+    const cJSON *kernels = json_array(meta, "kernels", e), *k, *n;
+    cJSON_ArrayForEach(k, kernels)
+    {
+        double time;
+        const cJSON *nodes = json_array(k, "nodes", e);
+        if (!nodes || json_double(k, "ms", 0, 1e12, &time, e) < 0)
+            return -1;
+        for (int u = 0; u < units; u++) {
+            int vanishes = nodes->child != NULL;
+            cJSON_ArrayForEach(n, nodes)
+            {
+                int at = cJSON_IsString(n) ? graph_find(g, n->valuestring) : -1;
+                vanishes &= at >= 0 && gone[u][at];
+            }
+            ms[u] += vanishes ? time : 0;
+        }
+    }
+    return kernels ? 0 : -1;
+}
+
+int profile_savings(const char *path, const char *model, const struct graph *g, unsigned char *const *gone, int units, double *ms,
+                    double *full, struct error *e)
+{
+    struct container_options want = {.kind = "profile"};
+    struct container *c = container_open(path, &want, e);
+    const char *of;
+    int status = c && container_load(c, NULL, e) == 0 && json_string(c->meta, "model", &of, e) == 0 ? 0 : -1;
+    if (status == 0 && strcmp(of, model))
+        status = error_set(e, HASTEN_EFILE, "the profile is of model %s, this is %s", of, model);
+    if (status == 0)
+        status = json_double(c->meta, "full_ms", 1e-9, 1e12, full, e);
+    memset(ms, 0, (size_t)units * sizeof *ms);
+    if (status == 0)
+        status = add_savings(c->meta, g, gone, units, ms, e);
+    if (status < 0)
+        error_under(e, "%s", path);
+    container_close(c);
+    return status;
+}

@@ -14,4 +14,9 @@
 int profile_prices(const char *path, const char *model, const struct candidate *list, int count, int batch, double *ms,
                    struct error *e) HASTEN_CHECKED;
 
+/* Milliseconds of the kernels that vanish with each of these sets of nodes (gone[unit][node] of the graph); and of the
+ * whole call in *full. The profile must be of this model. */
+int profile_savings(const char *path, const char *model, const struct graph *g, unsigned char *const *gone, int units, double *ms,
+                    double *full, struct error *e) HASTEN_CHECKED;
+
 #endif
