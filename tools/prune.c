@@ -76,7 +76,8 @@ static struct unit *add_unit(struct work *w, struct error *e)
 static struct graph *without(const struct work *w, const unsigned char *adds, struct error *e)
 {
     struct graph *g = graph_copy(w->g, e);
-    for (int i = 0; g && i < w->branches.count; i++) {
+    /* From the last on: the skip of a later branch may be the sum of an earlier one that goes as well. */
+    for (int i = w->branches.count - 1; g && i >= 0; i--) {
         const struct branch *b = &w->branches.branch[i];
         if (adds[b->add] && graph_redirect(g, b->add, b->skip, e) < 0) {
             graph_close(g);
@@ -328,7 +329,7 @@ static int apply(struct work *w, struct error *e)
     for (int i = 0; i < w->units; i++)
         w->predicted_ms -= w->unit[i].removed ? w->unit[i].ms : 0;
     int status = 0;
-    for (int i = 0; status == 0 && i < w->branches.count; i++)
+    for (int i = w->branches.count - 1; status == 0 && i >= 0; i--)
         if (adds[w->branches.branch[i].add])
             status = graph_redirect(w->g, w->branches.branch[i].add, w->branches.branch[i].skip, e);
     mem_free(adds);
