@@ -117,7 +117,7 @@ struct row_norm {
  *   phase 1  mean and 1/std of every image and group (parts split images x groups)
  *   phase 2  apply; with codes set, only max|y| of fixed pixel blocks is taken
  *   phase 3  codes set: image_scale = max/127 per source half, quantize (recomputes y)
- * workspace: group_norm_workspace() floats. Output has the same channel order; with codes, code rows of the two
+ * workspace: group_norm_workspace() floats, aligned to 64 bytes. Output has the same channel order; with codes, code rows of the two
  * halves go to codes[0] and codes[1], each with its own image_scale[half][image]. out (or tap, without codes) may be
  * the x of a single source with the same ld. */
 enum { GROUP_NORM_BLOCK = 64 }; /* pixels */

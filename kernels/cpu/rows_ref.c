@@ -9,7 +9,7 @@ size_t group_norm_workspace(const struct group_norm *g)
 {
     size_t channels = (size_t)(g->channels[0] + g->channels[1]), images = (size_t)g->images;
     size_t blocks = images * (size_t)((g->pixels + GROUP_NORM_BLOCK - 1) / GROUP_NORM_BLOCK);
-    return channels * (2 * blocks + 3 * images) + 2 * blocks;
+    return channels * (3 * blocks + 3 * images) + 2 * blocks;
 }
 
 size_t attention_scratch(const struct attention *a)
@@ -111,7 +111,12 @@ static float group_input(const struct group_norm *g, int64_t row, int c)
     return g->x[side][row * g->x_ld[side] + c - (side ? g->channels[0] : 0)];
 }
 
-/* Phase 1 leaves mean and 1/std of each group at the start of the workspace. */
+/* Phase 1 leaves mean and 1/std of each group at the start of the workspace, which holds far more. */
+static double *group_place(const struct group_norm *g, int image, int group)
+{
+    return (double *)(void *)g->workspace + 2 * ((int64_t)image * g->groups + group);
+}
+
 static void group_moments(const struct group_norm *g, int image)
 {
     int width = (g->channels[0] + g->channels[1]) / g->groups;
@@ -123,16 +128,15 @@ static void group_moments(const struct group_norm *g, int image)
             double d = group_input(g, image * (int64_t)g->pixels + i / width, group * width + (int)(i % width)) - mean;
             square += d * d / count;
         }
-        g->workspace[2 * (image * g->groups + group)] = (float)mean;
-        g->workspace[2 * (image * g->groups + group) + 1] = (float)(1 / sqrt(square + g->eps));
+        group_place(g, image, group)[0] = mean;
+        group_place(g, image, group)[1] = 1 / sqrt(square + g->eps);
     }
 }
 
 static float group_value(const struct group_norm *g, int image, int64_t row, int c)
 {
-    int group = c / ((g->channels[0] + g->channels[1]) / g->groups);
-    const float *m = g->workspace + 2 * (image * g->groups + group);
-    double v = ((double)group_input(g, row, c) - m[0]) * m[1];
+    const double *m = group_place(g, image, c / ((g->channels[0] + g->channels[1]) / g->groups));
+    double v = (group_input(g, row, c) - m[0]) * m[1];
     v *= g->weight ? g->weight[c] : 1;
     v += g->bias ? g->bias[c] : 0;
     v *= g->scale ? 1.0 + g->scale[image * g->mod_ld + c] : 1;
