@@ -63,8 +63,9 @@ static void make(struct data *d, const struct shape_case *c, int int8, int epilo
         int64_t ld = int8 ? (c->channels[i] + CODES - 1) / CODES * CODES : c->channels[i] + LD_EXTRA;
         int64_t pixels = (int64_t)c->images * c->h * c->w;
         d->scale[i] = floats(pixels);
-        d->in[i] = floats(pixels * ld);
-        if (int8) {
+        if (!int8) {
+            d->in[i] = floats(pixels * ld);
+        } else {
             uint8_t *codes = d->in[i] = malloc((size_t)(pixels * ld));
             for (int64_t k = 0; k < pixels * ld; k++)
                 codes[k] = k % ld < c->channels[i] ? (uint8_t)(128 + (int)(noise() * 127)) : 128;

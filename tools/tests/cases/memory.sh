@@ -11,6 +11,7 @@ inspect --verify --memory 1G $model >/dev/null
 code=0
 inspect --memory 1K $model >out 2>err || code=$?
 [ $code = 5 ]
+case $BIN in */sanitize) exit 0 ;; esac # ASan itself reserves terabytes of addresses
 code=0
 (ulimit -v 60000 && exec inspect --verify -j 1 $model) >out 2>err || code=$?
 [ $code = 5 ] || [ $code = 0 ] || { echo "ulimit -v: exit $code"; cat err; exit 1; }
