@@ -18,25 +18,40 @@ static struct {
 } o = {.calibrate = 4, .validate = 4, .correct = 1, .gain = 1};
 
 static const struct tool_option options[] = {
-    {"steps", 0, "N", OPTION_INT, &o.steps, .min = 1, .max = 1024, .help = "sampling steps (default: the model's)"},
+    {"steps", 0, "N", OPTION_INT, &o.steps, .min = 1, .max = 1024,
+     .help = "sampling steps (default: the model's)"},
     {"sampler", 0, "NAME", OPTION_TEXT, &o.sampler, .help = "as of generate"},
     {"guidance", 0, "W", OPTION_DOUBLE, &o.guidance, .min = -1000, .max = 1000, .help = "as of generate"},
-    {"speedup", 0, "X", OPTION_DOUBLE, &o.speedup, .min = 1, .max = 1000, .help = "reach this speed-up of the whole trajectory"},
-    {"max-ms", 0, "MS", OPTION_DOUBLE, &o.max_ms, .min = 0, .max = 1e12, .help = "... or this many milliseconds"},
-    {"max-error", 0, "E", OPTION_DOUBLE, &o.max_error, .min = 0, .max = 1e9, .help = "... or the fastest with this relative L2 (measured)"},
-    {"profile", 0, "FILE", OPTION_TEXT, &o.profile, .help = "milliseconds of the actions (default: measured here)"},
-    {"solver", 0, "NAME", OPTION_CHOICE, &o.solver, .choices = "auto dp cachequant uniform", .help = "auto (all, the best measured), dp, cachequant or uniform"},
-    {"interval", 0, "K", OPTION_INT, &o.interval, .min = 1, .max = 1024, .help = "compute every K-th call (uniform, cachequant)"},
+    {"speedup", 0, "X", OPTION_DOUBLE, &o.speedup, .min = 1, .max = 1000,
+     .help = "reach this speed-up of the whole trajectory"},
+    {"max-ms", 0, "MS", OPTION_DOUBLE, &o.max_ms, .min = 0, .max = 1e12,
+     .help = "... or this many milliseconds"},
+    {"max-error", 0, "E", OPTION_DOUBLE, &o.max_error, .min = 0, .max = 1e9,
+     .help = "... or the fastest with this relative L2 (measured)"},
+    {"profile", 0, "FILE", OPTION_TEXT, &o.profile,
+     .help = "milliseconds of the actions (default: measured here)"},
+    {"solver", 0, "NAME", OPTION_CHOICE, &o.solver, .choices = "auto dp cachequant uniform",
+     .help = "auto (all, the best measured), dp, cachequant or uniform"},
+    {"interval", 0, "K", OPTION_INT, &o.interval, .min = 1, .max = 1024,
+     .help = "compute every K-th call (uniform, cachequant)"},
     {"action", 0, "NAME", OPTION_TEXT, &o.action, .help = "only this action (inspect and profile list them)"},
-    {"correct", 0, "on|off", OPTION_CHOICE, &o.correct, .choices = "off on", .help = "correct served values per channel (default on)"},
-    {"gain", 0, "on|off", OPTION_CHOICE, &o.gain, .choices = "off on", .help = "weigh errors by what they do to the result (default on)"},
-    {"calibrate", 0, "N", OPTION_INT, &o.calibrate, .min = 1, .max = 1024, .help = "calibration images (default 4)"},
-    {"validate", 0, "N", OPTION_INT, &o.validate, .min = 1, .max = 10000, .help = "held-out images (default 4)"},
+    {"correct", 0, "on|off", OPTION_CHOICE, &o.correct, .choices = "off on",
+     .help = "correct served values per channel (default on)"},
+    {"gain", 0, "on|off", OPTION_CHOICE, &o.gain, .choices = "off on",
+     .help = "weigh errors by what they do to the result (default on)"},
+    {"calibrate", 0, "N", OPTION_INT, &o.calibrate, .min = 1, .max = 1024,
+     .help = "calibration images (default 4)"},
+    {"validate", 0, "N", OPTION_INT, &o.validate, .min = 1, .max = 10000,
+     .help = "held-out images (default 4)"},
     {"verify", 0, "FILE", OPTION_TEXT, &o.verify, .help = "measure an existing schedule again"},
     {0}};
 
-static const struct tool tool = {"cache-schedule", "MODEL", "Choose which network calls to serve from a cache.", options,
-                                 TOOL_OUTPUT | TOOL_COMPUTES, "cache-schedule model.zst --steps 50 --speedup 2 -o fast.schedule.zst"};
+static const struct tool tool = {"cache-schedule",
+                                 "MODEL",
+                                 "Choose which network calls to serve from a cache.",
+                                 options,
+                                 TOOL_OUTPUT | TOOL_COMPUTES,
+                                 "cache-schedule model.zst --steps 50 --speedup 2 -o fast.schedule.zst"};
 
 struct trial {
     struct cache_schedule s;
@@ -77,7 +92,12 @@ static int price_actions(struct work *w, struct error *e)
     unsigned char *served[CANDIDATES];
     for (int i = 0; i < w->candidates; i++)
         served[i] = w->list[i].served;
-    struct timing t = {.graph = w->g, .weights = w->weights, .kernels = w->t->kernels, .team = w->t->team, .batch = streams(w), .repeats = 5};
+    struct timing t = {.graph = w->g,
+                       .weights = w->weights,
+                       .kernels = w->t->kernels,
+                       .team = w->t->team,
+                       .batch = streams(w),
+                       .repeats = 5};
     struct timed *x = timed_open(&t, w->candidates, served, e);
     int status = x ? 0 : -1;
     for (int a = 0; status == 0 && a <= w->candidates; a++)
@@ -88,7 +108,8 @@ static int price_actions(struct work *w, struct error *e)
 
 /* ---- trials ---- */
 
-static int add_trial(struct work *w, const char *solver, int action, const struct schedule *found, double predicted, int correct, struct error *e)
+static int add_trial(struct work *w, const char *solver, int action, const struct schedule *found,
+                     double predicted, int correct, struct error *e)
 {
     if (w->trials == MOST_TRIALS)
         return 0;
@@ -126,14 +147,21 @@ static int try_solver(struct work *w, const char *name, int action, struct error
     if (!strcmp(name, "cachequant"))
         w->c.gain[action] = NULL;
     if (status == 0)
-        status = calibration_errors(&w->c, action, o.correct && strcmp(name, "cachequant") ? GRAM_CORRECTED : GRAM_REUSE, error + n, e);
+        status = calibration_errors(&w->c, action,
+                                    o.correct && strcmp(name, "cachequant") ? GRAM_CORRECTED : GRAM_REUSE,
+                                    error + n, e);
     w->c.gain[action] = gain;
     for (int i = 0; status == 0 && i < w->calls; i++) {
         ms[i] = w->ms[0];
         ms[w->calls + i] = w->ms[action + 1];
     }
-    struct schedule_problem p = {.calls = w->calls, .actions = 2, .ms = ms, .error = error, .serve = 1,
-                                 .goal = o.interval && strcmp(name, "dp") ? SCHEDULE_FIXED : SCHEDULE_MS, .limit = w->limit,
+    struct schedule_problem p = {.calls = w->calls,
+                                 .actions = 2,
+                                 .ms = ms,
+                                 .error = error,
+                                 .serve = 1,
+                                 .goal = o.interval && strcmp(name, "dp") ? SCHEDULE_FIXED : SCHEDULE_MS,
+                                 .limit = w->limit,
                                  .interval = strcmp(name, "dp") ? (int)o.interval : 0};
     if (status == 0 && schedule_solver_find(name)->run(&p, &found, &why) < 0) {
         if (why.code != HASTEN_EGATE && why.code != HASTEN_EUSAGE)
@@ -177,9 +205,17 @@ static int open_model(struct work *w, struct error *e)
         return -1;
     if (tool_given(w->t, "guidance") && o.guidance > 1 && s->null_class < 0)
         return error_set(e, HASTEN_EUSAGE, "--guidance %g: the model has no null class", o.guidance);
-    w->measure = (struct measure){.model = &w->m, .graph = w->g, .kernels = w->t->kernels, .team = w->t->team, .sampler = &w->config,
-                                  .steps = o.steps ? (int)o.steps : s->steps, .count = (int)o.calibrate, .seed = CALIBRATION_SEED,
-                                  .guidance = s->null_class < 0 ? 1 : tool_given(w->t, "guidance") ? o.guidance : s->guidance};
+    w->measure = (struct measure){.model = &w->m,
+                                  .graph = w->g,
+                                  .kernels = w->t->kernels,
+                                  .team = w->t->team,
+                                  .sampler = &w->config,
+                                  .steps = o.steps ? (int)o.steps : s->steps,
+                                  .count = (int)o.calibrate,
+                                  .seed = CALIBRATION_SEED,
+                                  .guidance = s->null_class < 0              ? 1
+                                              : tool_given(w->t, "guidance") ? o.guidance
+                                                                             : s->guidance};
     w->weights = weights_open(w->g, w->t->kernels, w->t->team, NULL, e);
     w->measure.weights = w->weights;
     return w->weights ? 0 : -1;
@@ -222,8 +258,10 @@ static int solve(struct work *w, struct error *e)
     double least = w->ms[1];
     for (int a = 1; a <= w->candidates; a++)
         least = w->ms[a] < least ? w->ms[a] : least;
-    return error_set(e, HASTEN_EGATE, "no schedule takes at most %.2f ms; with one computed call the fastest possible takes %.2f ms (full: %.2f)", w->limit,
-                     w->ms[0] + (w->calls - 1) * least, w->full_ms);
+    return error_set(e, HASTEN_EGATE,
+                     "no schedule takes at most %.2f ms; with one computed call the fastest possible takes "
+                     "%.2f ms (full: %.2f)",
+                     w->limit, w->ms[0] + (w->calls - 1) * least, w->full_ms);
 }
 
 static struct trial *best_of(struct work *w, struct error *e)
@@ -233,10 +271,11 @@ static struct trial *best_of(struct work *w, struct error *e)
         struct trial *t = &w->trial[i];
         if (measure_trial(w, t, e) < 0)
             return NULL;
-        tool_note(w->t, "%s %s: %d of %d computed, %.2f ms, relative L2 %.4f", t->solver, w->list[t->action].name, t->computed, w->calls, t->ms,
-                  t->quality.rel_l2);
+        tool_note(w->t, "%s %s: %d of %d computed, %.2f ms, relative L2 %.4f", t->solver,
+                  w->list[t->action].name, t->computed, w->calls, t->ms, t->quality.rel_l2);
         int fits = o.max_error <= 0 || t->quality.rel_l2 <= o.max_error;
-        if (fits && (!best || (o.max_error > 0 ? t->ms < best->ms : t->quality.rel_l2 < best->quality.rel_l2)))
+        if (fits &&
+            (!best || (o.max_error > 0 ? t->ms < best->ms : t->quality.rel_l2 < best->quality.rel_l2)))
             best = t;
         tool_progress(w->t, "validate", i + 1, w->trials);
     }
@@ -260,7 +299,8 @@ static int sweep_limits(struct work *w, struct error *e)
 }
 
 /* Wall milliseconds of the whole trajectory, full and scheduled in turn; medians. */
-static int time_both(struct work *w, const struct cache_schedule *s, double *full, double *fast, struct error *e)
+static int time_both(struct work *w, const struct cache_schedule *s, double *full, double *fast,
+                     struct error *e)
 {
     double a[3], b[3];
     for (int i = 0; i < 3; i++)
@@ -283,13 +323,19 @@ static int time_both(struct work *w, const struct cache_schedule *s, double *ful
 static cJSON *claims_of(struct work *w, const struct trial *t, double full, double fast, struct error *e)
 {
     cJSON *j = json_new_object(e);
-    if (j && json_add_string(j, "solver", t->solver, e) == 0 && json_add_string(j, "action", w->list[t->action].name, e) == 0 &&
-        json_add_bool(j, "exact", t->exact, e) == 0 && json_add_int(j, "computed", t->computed, e) == 0 && json_add_int(j, "calls", w->calls, e) == 0 &&
-        json_add_double(j, "predicted_ms", t->ms, e) == 0 && json_add_double(j, "full_ms", w->full_ms, e) == 0 &&
-        json_add_double(j, "predicted_error", t->predicted, e) == 0 && json_add_double(j, "measured_ms", fast, e) == 0 &&
-        json_add_double(j, "measured_full_ms", full, e) == 0 && json_add_double(j, "measured_speedup", full / fast, e) == 0 &&
-        json_add_double(j, "rel_l2", t->quality.rel_l2, e) == 0 && json_add_double(j, "psnr_db", t->quality.psnr, e) == 0 &&
-        json_add_int(j, "calibration_images", o.calibrate, e) == 0 && json_add_int(j, "validation_images", o.validate, e) == 0 &&
+    if (j && json_add_string(j, "solver", t->solver, e) == 0 &&
+        json_add_string(j, "action", w->list[t->action].name, e) == 0 &&
+        json_add_bool(j, "exact", t->exact, e) == 0 && json_add_int(j, "computed", t->computed, e) == 0 &&
+        json_add_int(j, "calls", w->calls, e) == 0 && json_add_double(j, "predicted_ms", t->ms, e) == 0 &&
+        json_add_double(j, "full_ms", w->full_ms, e) == 0 &&
+        json_add_double(j, "predicted_error", t->predicted, e) == 0 &&
+        json_add_double(j, "measured_ms", fast, e) == 0 &&
+        json_add_double(j, "measured_full_ms", full, e) == 0 &&
+        json_add_double(j, "measured_speedup", full / fast, e) == 0 &&
+        json_add_double(j, "rel_l2", t->quality.rel_l2, e) == 0 &&
+        json_add_double(j, "psnr_db", t->quality.psnr, e) == 0 &&
+        json_add_int(j, "calibration_images", o.calibrate, e) == 0 &&
+        json_add_int(j, "validation_images", o.validate, e) == 0 &&
         json_add_bool(j, "corrected", o.correct, e) == 0)
         return j;
     cJSON_Delete(j);
@@ -306,8 +352,10 @@ static int finish(struct work *w, struct trial *t, int write, struct error *e)
     if (!claims)
         return -1;
     snprintf(text, sizeof text,
-             "%s, %s: %d of %d calls computed; %.1f ms of %.1f predicted; measured %.1f ms of %.1f (%.2fx), relative L2 %.4f, PSNR %.2f dB\n", t->solver,
-             w->list[t->action].name, t->computed, w->calls, t->ms, w->full_ms, fast, full, full / fast, t->quality.rel_l2, t->quality.psnr);
+             "%s, %s: %d of %d calls computed; %.1f ms of %.1f predicted; measured %.1f ms of %.1f (%.2fx), "
+             "relative L2 %.4f, PSNR %.2f dB\n",
+             t->solver, w->list[t->action].name, t->computed, w->calls, t->ms, w->full_ms, fast, full,
+             full / fast, t->quality.rel_l2, t->quality.psnr);
     cJSON_Delete(t->s.claims);
     t->s.claims = claims;
     if (write && cache_schedule_write(&t->s, w->t->output, NULL, e) < 0)
@@ -323,11 +371,14 @@ static int verify(struct work *w, struct error *e)
     if (cache_schedule_read(&t->s, o.verify, e) < 0)
         return -1;
     if (strcmp(t->s.model, model_id(&w->m)))
-        return error_set(e, HASTEN_EFILE, "%s was made for model %s, this is %s", o.verify, t->s.model, model_id(&w->m));
+        return error_set(e, HASTEN_EFILE, "%s was made for model %s, this is %s", o.verify, t->s.model,
+                         model_id(&w->m));
     if (strcmp(t->s.sampler, sampler_short_name(w->config.kind)))
-        return error_set(e, HASTEN_EFILE, "%s was made for the sampler %s, this is %s", o.verify, t->s.sampler, sampler_short_name(w->config.kind));
+        return error_set(e, HASTEN_EFILE, "%s was made for the sampler %s, this is %s", o.verify,
+                         t->s.sampler, sampler_short_name(w->config.kind));
     if (o.steps && o.steps != t->s.steps)
-        return error_set(e, HASTEN_EFILE, "%s is for %d steps, --steps says %lld", o.verify, t->s.steps, (long long)o.steps);
+        return error_set(e, HASTEN_EFILE, "%s is for %d steps, --steps says %lld", o.verify, t->s.steps,
+                         (long long)o.steps);
     w->measure.steps = t->s.steps;
     if (!tool_given(w->t, "guidance"))
         w->measure.guidance = t->s.guidance;

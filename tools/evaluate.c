@@ -21,13 +21,20 @@ static struct {
 } o = {.resamples = 200};
 
 static const struct tool_option options[] = {
-    {"reference", 0, "REF", OPTION_TEXT, &o.reference, .help = "folder of PNG files, samples file, or stored mean and covariance"},
-    {"features", 0, "MODEL", OPTION_TEXT, &o.features, .help = "model with an output `features`: also the Frechet distance"},
-    {"resamples", 0, "N", OPTION_INT, &o.resamples, .min = 0, .max = 10000, .help = "bootstrap resamples of its interval (default 200)"},
+    {"reference", 0, "REF", OPTION_TEXT, &o.reference,
+     .help = "folder of PNG files, samples file, or stored mean and covariance"},
+    {"features", 0, "MODEL", OPTION_TEXT, &o.features,
+     .help = "model with an output `features`: also the Frechet distance"},
+    {"resamples", 0, "N", OPTION_INT, &o.resamples, .min = 0, .max = 10000,
+     .help = "bootstrap resamples of its interval (default 200)"},
     {"min-psnr", 0, "DB", OPTION_DOUBLE, &o.min_psnr, .min = 0, .max = 998, .help = "exit 3 below this PSNR"},
     {0}};
 
-static const struct tool tool = {"evaluate", "GOT", "Compare pictures or latents with a reference.", options, TOOL_COMPUTES | TOOL_SEED,
+static const struct tool tool = {"evaluate",
+                                 "GOT",
+                                 "Compare pictures or latents with a reference.",
+                                 options,
+                                 TOOL_COMPUTES | TOOL_SEED,
                                  "evaluate --reference full/ fast/ --features fashion-features.model.zst"};
 
 /* Pictures [count][channels][height][width]; bytes as 0 .. 255. */
@@ -73,10 +80,12 @@ static int read_picture(struct set *s, const char *folder, const char *name, int
         s->x = mem_array((size_t)s->count * (size_t)s->size, sizeof(float), e);
         status = s->x ? 0 : -1;
     } else if (status == 0 && (p.channels != s->channels || p.height != s->height || p.width != s->width)) {
-        status = error_set(e, HASTEN_EFILE, "%dx%d with %d channels, the first is %dx%d with %d", p.width, p.height, p.channels, s->width, s->height, s->channels);
+        status = error_set(e, HASTEN_EFILE, "%dx%d with %d channels, the first is %dx%d with %d", p.width,
+                           p.height, p.channels, s->width, s->height, s->channels);
     }
     for (int64_t i = 0; status == 0 && i < s->size; i++) /* channels first */
-        s->x[index * s->size + i] = p.data[i % ((int64_t)p.height * p.width) * p.channels + i / ((int64_t)p.height * p.width)];
+        s->x[index * s->size + i] =
+            p.data[i % ((int64_t)p.height * p.width) * p.channels + i / ((int64_t)p.height * p.width)];
     image_free(&p);
     return status < 0 ? error_under(e, "%s", path) : 0;
 }
@@ -116,10 +125,13 @@ static double *doubles_of(const struct tensor *t, struct error *e)
 
 static int read_stored(struct set *s, struct container *c, struct error *e)
 {
-    const struct tensor *mean = container_find(c, "mean"), *cov = container_find(c, "cov"), *count = container_find(c, "count");
+    const struct tensor *mean = container_find(c, "mean"), *cov = container_find(c, "cov"),
+                        *count = container_find(c, "count");
     float n = 0;
-    if (!mean || !cov || !count || mean->rank != 1 || cov->rank != 2 || cov->shape[0] != mean->shape[0] || cov->shape[1] != mean->shape[0] || count->count < 1)
-        return error_set(e, HASTEN_EFILE, "%s has neither 'latents' nor 'mean', 'cov' and 'count' that fit", c->name);
+    if (!mean || !cov || !count || mean->rank != 1 || cov->rank != 2 || cov->shape[0] != mean->shape[0] ||
+        cov->shape[1] != mean->shape[0] || count->count < 1)
+        return error_set(e, HASTEN_EFILE, "%s has neither 'latents' nor 'mean', 'cov' and 'count' that fit",
+                         c->name);
     tensor_to_f32(count->dtype, count->data, &n, 1);
     s->dim = (int)mean->shape[0];
     s->stored_count = (int64_t)n;
@@ -138,7 +150,8 @@ static int read_samples(struct set *s, const char *path, struct error *e)
         status = read_stored(s, c, e);
     } else if (status == 0) {
         if (t->rank != 4 || !dtype_is_float(t->dtype) || t->count == 0)
-            status = error_set(e, HASTEN_EFILE, "%s: 'latents' must be floats [count,channels,height,width]", path);
+            status = error_set(e, HASTEN_EFILE, "%s: 'latents' must be floats [count,channels,height,width]",
+                               path);
         s->count = t->shape[0];
         s->channels = (int)t->shape[1];
         s->height = (int)t->shape[2];
@@ -181,13 +194,17 @@ struct pairs {
 static int check_pairs(const struct set *a, const struct set *b, struct error *e)
 {
     if (a->count != b->count)
-        return error_set(e, HASTEN_EFILE, "the reference has %lld pictures, the others are %lld", (long long)a->count, (long long)b->count);
-    if (a->channels != b->channels || a->height != b->height || a->width != b->width || a->pictures != b->pictures)
-        return error_set(e, HASTEN_EFILE, "the reference is %dx%d with %d channels, the others are %dx%d with %d", a->width, a->height, a->channels, b->width,
-                         b->height, b->channels);
+        return error_set(e, HASTEN_EFILE, "the reference has %lld pictures, the others are %lld",
+                         (long long)a->count, (long long)b->count);
+    if (a->channels != b->channels || a->height != b->height || a->width != b->width ||
+        a->pictures != b->pictures)
+        return error_set(e, HASTEN_EFILE,
+                         "the reference is %dx%d with %d channels, the others are %dx%d with %d", a->width,
+                         a->height, a->channels, b->width, b->height, b->channels);
     for (int64_t i = 0; a->name && b->name && i < a->count; i++)
         if (strcmp(a->name[i], b->name[i]))
-            return error_set(e, HASTEN_EFILE, "the folders differ: '%s' against '%s'", a->name[i], b->name[i]);
+            return error_set(e, HASTEN_EFILE, "the folders differ: '%s' against '%s'", a->name[i],
+                             b->name[i]);
     return 0;
 }
 
@@ -241,15 +258,18 @@ static int open_extractor(struct extractor *f, struct tool_run *t, const struct 
     if (graph_infer(f->g, s->height, s->width, model_find, &f->m, e) < 0)
         return -1;
     if (f->g->node[0].shape.channels != s->channels)
-        return error_set(e, HASTEN_EFILE, "%s wants %d channels, these have %d", o.features, f->g->node[0].shape.channels, s->channels);
+        return error_set(e, HASTEN_EFILE, "%s wants %d channels, these have %d", o.features,
+                         f->g->node[0].shape.channels, s->channels);
     struct engine_options x = {.kernels = t->kernels, .team = t->team, .images = FEATURE_BATCH, .calls = 1};
     f->w = weights_open(f->g, t->kernels, t->team, NULL, e);
     f->x = f->w ? engine_open(f->g, f->w, &x, e) : NULL;
     return f->x ? engine_ready(f->x, e) : -1;
 }
 
-/* The classifier's range: pictures become low .. high of its image block (default -1 .. 1); latents are taken as they are. */
-static int features_of(struct extractor *f, const struct set *s, float **out, struct moments *m, struct error *e)
+/* The classifier's range: pictures become low .. high of its image block (default -1 .. 1); latents are taken
+ * as they are. */
+static int features_of(struct extractor *f, const struct set *s, float **out, struct moments *m,
+                       struct error *e)
 {
     *out = mem_array((size_t)s->count * (size_t)f->dim, sizeof **out, e);
     if (!*out || moments_open(f->dim, m, e) < 0)
@@ -259,7 +279,8 @@ static int features_of(struct extractor *f, const struct set *s, float **out, st
         int n = s->count - done < FEATURE_BATCH ? (int)(s->count - done) : FEATURE_BATCH;
         float *in = engine_sample(f->x);
         for (int i = 0; i < n; i++)
-            to_channels_last(s->x + (done + i) * s->size, in + i * s->size, (int64_t)s->height * s->width, s->channels);
+            to_channels_last(s->x + (done + i) * s->size, in + i * s->size, (int64_t)s->height * s->width,
+                             s->channels);
         for (int64_t i = 0; s->pictures && i < n * s->size; i++)
             in[i] = (float)(low + in[i] / 255.0 * span);
         if (engine_run(f->x, 0, 0, 0, n, NULL, e) < 0)
@@ -272,7 +293,8 @@ static int features_of(struct extractor *f, const struct set *s, float **out, st
     return 0;
 }
 
-static int frechet(struct tool_run *t, const struct set *a, const struct set *b, struct frechet *out, struct error *e)
+static int frechet(struct tool_run *t, const struct set *a, const struct set *b, struct frechet *out,
+                   struct error *e)
 {
     struct extractor f = {0};
     struct moments ma = {0}, mb = {0};
@@ -281,9 +303,11 @@ static int frechet(struct tool_run *t, const struct set *a, const struct set *b,
     if (status == 0)
         status = features_of(&f, b, &fb, &mb, e);
     if (status == 0 && a->mean && a->dim != f.dim)
-        status = error_set(e, HASTEN_EFILE, "the stored reference has %d features, %s gives %d", a->dim, o.features, f.dim);
+        status = error_set(e, HASTEN_EFILE, "the stored reference has %d features, %s gives %d", a->dim,
+                           o.features, f.dim);
     if (status == 0)
-        status = a->mean ? moments_from(a->dim, a->stored_count, a->mean, a->covariance, &ma, e) : features_of(&f, a, &fa, &ma, e);
+        status = a->mean ? moments_from(a->dim, a->stored_count, a->mean, a->covariance, &ma, e)
+                         : features_of(&f, a, &fa, &ma, e);
     struct frechet_side sa = {&ma, fa}, sb = {&mb, fb};
     if (status == 0)
         status = frechet_distance(&sa, &sb, (int)o.resamples, t->seed, t->team, out, e);
@@ -318,18 +342,24 @@ static int run(struct tool_run *t, struct set *a, struct set *b, struct error *e
     cJSON *j = json_new_object(e);
     int status = j && json_add_int(j, "count", b->count, e) == 0 ? 0 : -1;
     if (status == 0 && paired) {
-        n += snprintf(text + n, sizeof text - (size_t)n, "%lld pairs: PSNR %.2f dB, SSIM %.4f, relative L2 %.5f%s\n", (long long)b->count, p.psnr, p.ssim,
-                      p.rel_l2, p.identical ? " (identical)" : "");
-        status = json_add_double(j, "psnr_db", p.psnr, e) < 0 || json_add_double(j, "rel_l2", p.rel_l2, e) < 0 ||
-                         (p.has_ssim && json_add_double(j, "ssim", p.ssim, e) < 0) || (p.identical && json_add_bool(j, "identical", 1, e) < 0)
+        n += snprintf(text + n, sizeof text - (size_t)n,
+                      "%lld pairs: PSNR %.2f dB, SSIM %.4f, relative L2 %.5f%s\n", (long long)b->count,
+                      p.psnr, p.ssim, p.rel_l2, p.identical ? " (identical)" : "");
+        status = json_add_double(j, "psnr_db", p.psnr, e) < 0 ||
+                         json_add_double(j, "rel_l2", p.rel_l2, e) < 0 ||
+                         (p.has_ssim && json_add_double(j, "ssim", p.ssim, e) < 0) ||
+                         (p.identical && json_add_bool(j, "identical", 1, e) < 0)
                      ? -1
                      : 0;
     }
     if (status == 0 && o.features) {
-        n += snprintf(text + n, sizeof text - (size_t)n, "Frechet distance %.4f, 95 %% interval %.4f to %.4f, %lld samples\n", f.distance, f.low, f.high,
-                      (long long)b->count);
-        status = json_add_double(j, "frechet", f.distance, e) < 0 || json_add_double(j, "frechet_low", f.low, e) < 0 ||
-                         json_add_double(j, "frechet_high", f.high, e) < 0 || json_add_double(j, "frechet_bias", f.bias, e) < 0
+        n += snprintf(text + n, sizeof text - (size_t)n,
+                      "Frechet distance %.4f, 95 %% interval %.4f to %.4f, %lld samples\n", f.distance, f.low,
+                      f.high, (long long)b->count);
+        status = json_add_double(j, "frechet", f.distance, e) < 0 ||
+                         json_add_double(j, "frechet_low", f.low, e) < 0 ||
+                         json_add_double(j, "frechet_high", f.high, e) < 0 ||
+                         json_add_double(j, "frechet_bias", f.bias, e) < 0
                      ? -1
                      : 0;
     }

@@ -16,7 +16,8 @@
 #include <time.h>
 
 static struct {
-    const char *schedule, *sampler, *sampler_config, *classes, *size, *latents, *trace, *noise, *once, *component, *sheet;
+    const char *schedule, *sampler, *sampler_config, *classes, *size, *latents, *trace, *noise, *once,
+        *component, *sheet;
     int64_t steps, count, batch;
     double guidance, eta;
     int single, no_metadata, plan;
@@ -24,14 +25,20 @@ static struct {
 
 static const struct tool_option options[] = {
     {"schedule", 0, "FILE", OPTION_TEXT, &o.schedule, .help = "cache schedule to follow"},
-    {"sampler", 0, "NAME", OPTION_TEXT, &o.sampler, .help = "ddim ddpm pndm euler euler-a heun lms dpmpp-1 ..."},
-    {"sampler-config", 0, "FILE", OPTION_TEXT, &o.sampler_config, .help = "a diffusers scheduler_config.json"},
-    {"steps", 0, "N", OPTION_INT, &o.steps, .min = 1, .max = 100000, .help = "sampling steps (default: the model's)"},
-    {"guidance", 0, "W", OPTION_DOUBLE, &o.guidance, .min = -1000, .max = 1000, .help = "guidance (default: the model's; 1: none)"},
+    {"sampler", 0, "NAME", OPTION_TEXT, &o.sampler,
+     .help = "ddim ddpm pndm euler euler-a heun lms dpmpp-1 ..."},
+    {"sampler-config", 0, "FILE", OPTION_TEXT, &o.sampler_config,
+     .help = "a diffusers scheduler_config.json"},
+    {"steps", 0, "N", OPTION_INT, &o.steps, .min = 1, .max = 100000,
+     .help = "sampling steps (default: the model's)"},
+    {"guidance", 0, "W", OPTION_DOUBLE, &o.guidance, .min = -1000, .max = 1000,
+     .help = "guidance (default: the model's; 1: none)"},
     {"eta", 0, "E", OPTION_DOUBLE, &o.eta, .min = 0, .max = 1, .help = "noise share of DDIM steps"},
-    {"class", 0, "LIST", OPTION_TEXT, &o.classes, .help = "classes, repeated over the images: 207 or 0,3,5 or 0-9"},
+    {"class", 0, "LIST", OPTION_TEXT, &o.classes,
+     .help = "classes, repeated over the images: 207 or 0,3,5 or 0-9"},
     {"count", 'n', "N", OPTION_INT, &o.count, .min = 1, .max = 100000000, .help = "images (default 1)"},
-    {"batch", 0, "B", OPTION_INT, &o.batch, .min = 1, .max = 4096, .help = "images at once; results do not depend on it"},
+    {"batch", 0, "B", OPTION_INT, &o.batch, .min = 1, .max = 4096,
+     .help = "images at once; results do not depend on it"},
     {"size", 0, "WxH", OPTION_TEXT, &o.size, .help = "size of the latent, or of the picture with a decoder"},
     {"latents", 0, "FILE", OPTION_TEXT, &o.latents, .help = "write the final latents"},
     {"trace", 0, "FILE", OPTION_TEXT, &o.trace, .help = "write the latents after every network call"},
@@ -44,7 +51,10 @@ static const struct tool_option options[] = {
     {"plan", 0, NULL, OPTION_FLAG, &o.plan, .help = "say what would be done, and the memory it needs"},
     {0}};
 
-static const struct tool tool = {"generate", "MODEL", "Make pictures or latents with a model.", options,
+static const struct tool tool = {"generate",
+                                 "MODEL",
+                                 "Make pictures or latents with a model.",
+                                 options,
                                  TOOL_OUTPUT | TOOL_COMPUTES | TOOL_SEED,
                                  "generate fashion.model.zst --class 0-9 --count 20 -o pictures/"};
 
@@ -89,10 +99,12 @@ static int read_settings(struct job *j, struct error *e)
         j->guidance = 1;
     if (o.classes && !s->classes)
         return error_set(e, HASTEN_EUSAGE, "--class: the model is not conditional");
-    if (o.classes && num_list("--class", o.classes, 0, s->classes + (s->null_class == s->classes) - 1, 1 << 20, &j->classes, &j->class_count, e) < 0)
+    if (o.classes && num_list("--class", o.classes, 0, s->classes + (s->null_class == s->classes) - 1,
+                              1 << 20, &j->classes, &j->class_count, e) < 0)
         return -1;
     if (o.eta > 0 && j->config.kind != SAMPLER_DDIM)
-        return error_set(e, HASTEN_EUSAGE, "--eta is for ddim, the sampler is %s", sampler_short_name(j->config.kind));
+        return error_set(e, HASTEN_EUSAGE, "--eta is for ddim, the sampler is %s",
+                         sampler_short_name(j->config.kind));
     return 0;
 }
 
@@ -127,10 +139,11 @@ static int read_schedule(struct job *j, struct error *e)
     j->has_schedule = 1;
     const char *id = model_id(&j->m);
     if (id && strcmp(j->schedule.model, id))
-        return error_set(e, HASTEN_EFILE, "%s was made for model %s, this is %s; run cache-schedule again", o.schedule, j->schedule.model, id);
+        return error_set(e, HASTEN_EFILE, "%s was made for model %s, this is %s; run cache-schedule again",
+                         o.schedule, j->schedule.model, id);
     if (strcmp(j->schedule.sampler, sampler_short_name(j->config.kind)))
-        return error_set(e, HASTEN_EFILE, "%s was made for the sampler %s, this run uses %s", o.schedule, j->schedule.sampler,
-                         sampler_short_name(j->config.kind));
+        return error_set(e, HASTEN_EFILE, "%s was made for the sampler %s, this run uses %s", o.schedule,
+                         j->schedule.sampler, sampler_short_name(j->config.kind));
     if (!tool_given(j->t, "steps"))
         j->steps = j->schedule.steps;
     if (!tool_given(j->t, "guidance"))
@@ -151,7 +164,8 @@ static int check_outputs(struct job *j, struct error *e)
             return error_set(e, HASTEN_EUSAGE, "%lld images need a folder: -o DIR", (long long)o.count);
     }
     if (o.count > 1 && out && !j->directory)
-        return error_set(e, HASTEN_EUSAGE, "%lld images need a folder, -o names one file", (long long)o.count);
+        return error_set(e, HASTEN_EUSAGE, "%lld images need a folder, -o names one file",
+                         (long long)o.count);
     if (j->directory && mkdir(out, 0777) < 0 && errno != EEXIST)
         return error_errno(e, HASTEN_EFAIL, "%s", out);
     if (j->directory && (stat(out, &s) < 0 || !S_ISDIR(s.st_mode)))
@@ -169,10 +183,10 @@ static int read_noise(struct job *j, struct error *e)
     struct container *c = container_open(o.noise, &any, e);
     const struct tensor *t = c && container_load(c, NULL, e) == 0 ? container_find(c, "latents") : NULL;
     int status = t ? 0 : error_set(e, HASTEN_EFILE, "%s has no tensor 'latents'", o.noise);
-    if (status == 0 && (t->rank != 4 || t->shape[0] < o.count || t->shape[1] != j->m.image.channels || t->shape[2] != j->height ||
-                        t->shape[3] != j->width || !dtype_is_float(t->dtype)))
-        status = error_set(e, HASTEN_EFILE, "%s: 'latents' must be floats [>= %lld,%d,%d,%d]", o.noise, (long long)o.count,
-                           j->m.image.channels, j->height, j->width);
+    if (status == 0 && (t->rank != 4 || t->shape[0] < o.count || t->shape[1] != j->m.image.channels ||
+                        t->shape[2] != j->height || t->shape[3] != j->width || !dtype_is_float(t->dtype)))
+        status = error_set(e, HASTEN_EFILE, "%s: 'latents' must be floats [>= %lld,%d,%d,%d]", o.noise,
+                           (long long)o.count, j->m.image.channels, j->height, j->width);
     if (status == 0 && !(j->noise = mem_array(t->count, sizeof(float), e)))
         status = -1;
     if (status == 0)
@@ -187,14 +201,23 @@ static int open_run(struct job *j, const struct trajectory_watch *watch, struct 
     if (o.single && !o.batch)
         j->batch = (int)(o.count < 4096 ? o.count : 4096);
     if (o.single && o.count > j->batch)
-        return error_set(e, HASTEN_EUSAGE, "--single-generator: %lld images do not fit into one batch of %d", (long long)o.count, j->batch);
+        return error_set(e, HASTEN_EUSAGE, "--single-generator: %lld images do not fit into one batch of %d",
+                         (long long)o.count, j->batch);
     if (j->batch > o.count)
         j->batch = (int)o.count;
     j->weights = weights_open(j->g, j->t->kernels, j->t->team, NULL, e);
-    struct trajectory_options x = {.graph = j->g, .weights = j->weights, .kernels = j->t->kernels, .team = j->t->team,
-                                   .sampler = &j->config, .model = &j->m.sampler, .run = {.steps = j->steps, .eta = o.eta},
-                                   .batch = j->batch, .guidance = j->guidance, .watch = watch,
-                                   .schedule = j->has_schedule ? &j->schedule : NULL, .single_generator = o.single};
+    struct trajectory_options x = {.graph = j->g,
+                                   .weights = j->weights,
+                                   .kernels = j->t->kernels,
+                                   .team = j->t->team,
+                                   .sampler = &j->config,
+                                   .model = &j->m.sampler,
+                                   .run = {.steps = j->steps, .eta = o.eta},
+                                   .batch = j->batch,
+                                   .guidance = j->guidance,
+                                   .watch = watch,
+                                   .schedule = j->has_schedule ? &j->schedule : NULL,
+                                   .single_generator = o.single};
     x.run.seq_len = j->height * j->width;
     j->trajectory = j->weights ? trajectory_open(&x, e) : NULL;
     if (!j->trajectory)
@@ -221,7 +244,8 @@ static int keep_trace(void *context, int call, const float *x, int count, struct
     struct job *j = context;
     (void)e;
     if (j->trace)
-        memcpy(j->trace + ((int64_t)call * o.count + j->done) * j->size, x, (size_t)(count * j->size) * sizeof *x);
+        memcpy(j->trace + ((int64_t)call * o.count + j->done) * j->size, x,
+               (size_t)(count * j->size) * sizeof *x);
     return 0;
 }
 
@@ -243,7 +267,8 @@ static char *parameters_of(const struct job *j, int64_t image, struct error *e)
 {
     return mem_printf(e, "seed %llu, class %d, steps %d, sampler %s, guidance %.9g, model %s%s%s",
                       (unsigned long long)(j->t->seed + (uint64_t)image), label_of(j, image), j->steps,
-                      sampler_short_name(j->config.kind), j->guidance, model_id(&j->m) ? model_id(&j->m) : "unknown",
+                      sampler_short_name(j->config.kind), j->guidance,
+                      model_id(&j->m) ? model_id(&j->m) : "unknown",
                       j->has_schedule ? ", cache schedule" : "", o.eta > 0 ? ", eta" : "");
 }
 
@@ -256,7 +281,10 @@ static int put_picture(struct job *j, int64_t image, const float *latent, struct
     if (j->directory)
         snprintf(name, sizeof name, "%s/%06lld.png", j->t->output, (long long)image);
     if (status == 0 && (j->directory || j->t->output || j->to_stdout))
-        status = picture_write(j->directory ? name : j->to_stdout ? "-" : j->t->output, &picture, parameters, e);
+        status = picture_write(j->directory   ? name
+                               : j->to_stdout ? "-"
+                                              : j->t->output,
+                               &picture, parameters, e);
     mem_free(parameters);
     if (status == 0 && o.sheet)
         j->pictures[image] = picture;
@@ -273,8 +301,10 @@ static int run_batches(struct job *j, struct error *e)
         int count = o.count - j->done < j->batch ? (int)(o.count - j->done) : j->batch;
         float *latents = j->latents + (o.latents ? j->done * j->size : 0);
         for (int i = 0; i < count; i++)
-            images[i] = (struct trajectory_image){.seed = j->t->seed + (uint64_t)(j->done + i), .label = label_of(j, j->done + i),
-                                                  .noise = j->noise ? j->noise + (j->done + i) * j->size : NULL};
+            images[i] =
+                (struct trajectory_image){.seed = j->t->seed + (uint64_t)(j->done + i),
+                                          .label = label_of(j, j->done + i),
+                                          .noise = j->noise ? j->noise + (j->done + i) * j->size : NULL};
         status = trajectory_run(j->trajectory, images, count, latents, e);
         for (int i = 0; status == 0 && j->painter && i < count; i++)
             status = put_picture(j, j->done + i, latents + i * j->size, e);
@@ -285,7 +315,8 @@ static int run_batches(struct job *j, struct error *e)
     return status;
 }
 
-static int write_samples(const struct job *j, const char *path, const char *name, const float *data, int calls, struct error *e)
+static int write_samples(const struct job *j, const char *path, const char *name, const float *data,
+                         int calls, struct error *e)
 {
     struct shape s = trajectory_shape(j->trajectory);
     struct tensor t = {.name = name, .dtype = DTYPE_F32, .rank = calls ? 5 : 4, .data = (void *)data};
@@ -321,12 +352,17 @@ static int say(const struct job *j, struct error *e)
     for (int i = 0; i < j->m.tensors; i++)
         weights += j->m.tensor[i].size;
     cJSON *r = json_new_object(e);
-    snprintf(text, sizeof text, "%lld images, %d steps (%d network calls), %s, guidance %g, batch %d; %.1f MiB of tensors, %.1f MiB to run\n",
-             (long long)o.count, j->steps, j->calls, sampler_short_name(j->config.kind), j->guidance, j->batch,
-             (double)weights / 1048576, (double)trajectory_bytes(j->trajectory) / 1048576);
-    int status = !r || json_add_int(r, "count", o.count, e) < 0 || json_add_int(r, "steps", j->steps, e) < 0 ||
-                         json_add_int(r, "calls", j->calls, e) < 0 || json_add_double(r, "seconds", j->seconds, e) < 0 ||
-                         json_add_int(r, "batch", j->batch, e) < 0 || json_add_double(r, "guidance", j->guidance, e) < 0 ||
+    snprintf(text, sizeof text,
+             "%lld images, %d steps (%d network calls), %s, guidance %g, batch %d; %.1f MiB of tensors, %.1f "
+             "MiB to run\n",
+             (long long)o.count, j->steps, j->calls, sampler_short_name(j->config.kind), j->guidance,
+             j->batch, (double)weights / 1048576, (double)trajectory_bytes(j->trajectory) / 1048576);
+    int status = !r || json_add_int(r, "count", o.count, e) < 0 ||
+                         json_add_int(r, "steps", j->steps, e) < 0 ||
+                         json_add_int(r, "calls", j->calls, e) < 0 ||
+                         json_add_double(r, "seconds", j->seconds, e) < 0 ||
+                         json_add_int(r, "batch", j->batch, e) < 0 ||
+                         json_add_double(r, "guidance", j->guidance, e) < 0 ||
                          json_add_string(r, "sampler", sampler_short_name(j->config.kind), e) < 0 ||
                          json_add_int(r, "memory", (int64_t)mem_peak(), e) < 0
                      ? -1
@@ -354,9 +390,10 @@ static int run(struct job *j, struct error *e)
         return error_set(e, HASTEN_EUSAGE, "--component goes with --once");
     j->g = model_component(&j->m, "denoiser");
     if (!j->g)
-        return error_set(e, HASTEN_EFILE, "%s has no component 'denoiser'; run one with --once --component", path);
-    if (read_settings(j, e) < 0 || read_size(j, e) < 0 || read_schedule(j, e) < 0 || check_outputs(j, e) < 0 || read_noise(j, e) < 0 ||
-        open_run(j, &watch, e) < 0)
+        return error_set(e, HASTEN_EFILE, "%s has no component 'denoiser'; run one with --once --component",
+                         path);
+    if (read_settings(j, e) < 0 || read_size(j, e) < 0 || read_schedule(j, e) < 0 ||
+        check_outputs(j, e) < 0 || read_noise(j, e) < 0 || open_run(j, &watch, e) < 0)
         return -1;
     if (o.plan)
         return say(j, e);
@@ -365,7 +402,8 @@ static int run(struct job *j, struct error *e)
         return -1;
     j->seconds = now() - start;
     if ((o.latents && write_samples(j, o.latents, "latents", j->latents, 0, e) < 0) ||
-        (o.trace && write_samples(j, o.trace, "trace", j->trace, j->calls, e) < 0) || (o.sheet && write_sheet(j, e) < 0))
+        (o.trace && write_samples(j, o.trace, "trace", j->trace, j->calls, e) < 0) ||
+        (o.sheet && write_sheet(j, e) < 0))
         return -1;
     return say(j, e);
 }

@@ -7,7 +7,8 @@
 #include "tools/tool.h"
 
 /* Run a component once on the inputs in a safetensors file; write its outputs. */
-int generate_once(struct tool_run *t, struct model *m, const char *component, const char *in, struct error *e);
+int generate_once(struct tool_run *t, struct model *m, const char *component, const char *in,
+                  struct error *e);
 
 /* Latents [channels][height][width] to a picture, through the decoder where the model has one. */
 struct painter;

@@ -14,11 +14,16 @@ static struct {
 
 static const struct tool_option options[] = {
     {"graph", 0, "FILE", OPTION_TEXT, &o.graph, .help = "graph of a .safetensors SOURCE (hasten-model(5))"},
-    {"dtype", 0, "TYPE", OPTION_CHOICE, &o.dtype, .choices = "keep f32 f16 bf16", .help = "store weights as keep, f32, f16 or bf16"},
+    {"dtype", 0, "TYPE", OPTION_CHOICE, &o.dtype, .choices = "keep f32 f16 bf16",
+     .help = "store weights as keep, f32, f16 or bf16"},
     {0}};
 
-static const struct tool tool = {"import", "SOURCE", "Turn a diffusers directory into a model file.", options,
-                                 TOOL_DATA | TOOL_COMPUTES | TOOL_NEEDS_OPERAND, "import DiT-XL-2-256/ -o dit.model.zst"};
+static const struct tool tool = {"import",
+                                 "SOURCE",
+                                 "Turn a diffusers directory into a model file.",
+                                 options,
+                                 TOOL_DATA | TOOL_COMPUTES | TOOL_NEEDS_OPERAND,
+                                 "import DiT-XL-2-256/ -o dit.model.zst"};
 
 static int is_directory(const char *path)
 {
@@ -26,17 +31,21 @@ static int is_directory(const char *path)
     return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
 }
 
-static int report(struct tool_run *t, const struct model *m, const struct import_report *r, const char *id, struct error *e)
+static int report(struct tool_run *t, const struct model *m, const struct import_report *r, const char *id,
+                  struct error *e)
 {
     char text[512];
     cJSON *j = json_new_object(e);
-    snprintf(text, sizeof text, "%d tensors used, %d stored once instead of again, %d not needed, %d unknown; id %s\n", r->used,
+    snprintf(text, sizeof text,
+             "%d tensors used, %d stored once instead of again, %d not needed, %d unknown; id %s\n", r->used,
              r->shared, r->ignored, r->unused, id);
-    int status = !j || json_add_int(j, "used", r->used, e) < 0 || json_add_int(j, "shared", r->shared, e) < 0 ||
-                         json_add_int(j, "ignored", r->ignored, e) < 0 || json_add_int(j, "unused", r->unused, e) < 0 ||
-                         json_add_int(j, "components", m->components, e) < 0 || json_add_string(j, "id", id, e) < 0
-                     ? -1
-                     : tool_report(t, t->verbose || t->output ? text : NULL, j, tool_stdout_is_data(t), e);
+    int status =
+        !j || json_add_int(j, "used", r->used, e) < 0 || json_add_int(j, "shared", r->shared, e) < 0 ||
+                json_add_int(j, "ignored", r->ignored, e) < 0 ||
+                json_add_int(j, "unused", r->unused, e) < 0 ||
+                json_add_int(j, "components", m->components, e) < 0 || json_add_string(j, "id", id, e) < 0
+            ? -1
+            : tool_report(t, t->verbose || t->output ? text : NULL, j, tool_stdout_is_data(t), e);
     cJSON_Delete(j);
     return status;
 }
@@ -51,14 +60,16 @@ static int run(struct tool_run *t, struct error *e)
     if (status == 0 && !directory && !o.graph)
         status = error_set(e, HASTEN_EUSAGE, "%s is no directory; a .safetensors file needs --graph", source);
     else if (status == 0 && directory && o.graph)
-        status = error_set(e, HASTEN_EUSAGE, "--graph goes with a .safetensors file, %s is a directory", source);
+        status =
+            error_set(e, HASTEN_EUSAGE, "--graph goes with a .safetensors file, %s is a directory", source);
     if (status == 0)
         status = directory ? diffusers_import(&m, source, (enum import_dtype)o.dtype, &r, e)
                            : graph_file_import(&m, source, o.graph, (enum import_dtype)o.dtype, &r, e);
     if (status == 0 && r.unused)
         tool_warn(t, "%d tensors are not used:\n%s", r.unused, r.unused_names.data);
     cJSON *chosen = status == 0 ? json_new_object(e) : NULL;
-    if (chosen && json_add_string(chosen, "dtype", (const char *[]){"keep", "f32", "f16", "bf16"}[o.dtype], e) == 0)
+    if (chosen &&
+        json_add_string(chosen, "dtype", (const char *[]){"keep", "f32", "f16", "bf16"}[o.dtype], e) == 0)
         status = model_provenance(&m, "import", HASTEN_VERSION, chosen, e);
     if (status == 0 && model_write(&m, t->output, t->team, id, e) == 0)
         report(t, &m, &r, id, e);

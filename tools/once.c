@@ -24,9 +24,11 @@ static int read_size(struct once *o, struct error *e)
         const struct tensor *t = container_find(o->in, n->name);
         if (!t)
             return error_set(e, HASTEN_EFILE, "%s has no tensor '%s'", o->in->name, n->name);
-        if (t->rank != 4 || t->shape[1] != n->shape.channels || t->shape[0] < 1 || t->shape[0] > 65536 || t->shape[2] < 1 ||
-            t->shape[3] < 1 || t->shape[2] > GRAPH_MAX_SIZE || t->shape[3] > GRAPH_MAX_SIZE)
-            return error_set(e, HASTEN_EFILE, "tensor '%s' must be [batch,%d,height,width]", n->name, n->shape.channels);
+        if (t->rank != 4 || t->shape[1] != n->shape.channels || t->shape[0] < 1 || t->shape[0] > 65536 ||
+            t->shape[2] < 1 || t->shape[3] < 1 || t->shape[2] > GRAPH_MAX_SIZE ||
+            t->shape[3] > GRAPH_MAX_SIZE)
+            return error_set(e, HASTEN_EFILE, "tensor '%s' must be [batch,%d,height,width]", n->name,
+                             n->shape.channels);
         o->images = (int)t->shape[0];
         o->height = (int)t->shape[2];
         o->width = (int)t->shape[3];
@@ -46,13 +48,15 @@ static float *read_rows(const struct once *o, const struct node *n, struct error
     }
     int64_t rows = (int64_t)t->count / size;
     if ((int64_t)t->count % size || (rows != 1 && rows != o->images)) {
-        error_set(e, HASTEN_EFILE, "tensor '%s' has %zu numbers, %lld for each of %d images are expected", n->name, t->count,
-                  (long long)size, o->images);
+        error_set(e, HASTEN_EFILE, "tensor '%s' has %zu numbers, %lld for each of %d images are expected",
+                  n->name, t->count, (long long)size, o->images);
         return NULL;
     }
     float *x = mem_array((size_t)(o->images * size), sizeof *x, e);
     for (int i = 0; x && i < o->images; i++)
-        tensor_to_f32(t->dtype, (const char *)t->data + (size_t)(rows > 1 ? i * size : 0) * dtype_size(t->dtype), x + i * size, (size_t)size);
+        tensor_to_f32(t->dtype,
+                      (const char *)t->data + (size_t)(rows > 1 ? i * size : 0) * dtype_size(t->dtype),
+                      x + i * size, (size_t)size);
     return x;
 }
 
@@ -72,13 +76,14 @@ static int fill_inputs(struct once *o, struct engine *x, struct error *e)
             continue;
         }
         for (int k = 0; k < o->images; k++)
-            to_channels_last(rows + k * shape_size(n->shape), engine_sample(x) + k * shape_size(n->shape), shape_rows(n->shape),
-                             n->shape.channels);
+            to_channels_last(rows + k * shape_size(n->shape), engine_sample(x) + k * shape_size(n->shape),
+                             shape_rows(n->shape), n->shape.channels);
     }
     return 0;
 }
 
-static int write_outputs(const struct tool_run *t, const struct once *o, const struct engine *x, struct error *e)
+static int write_outputs(const struct tool_run *t, const struct once *o, const struct engine *x,
+                         struct error *e)
 {
     struct tensor out[GRAPH_MAX_OUTPUTS] = {{0}};
     int status = 0;
@@ -86,8 +91,16 @@ static int write_outputs(const struct tool_run *t, const struct once *o, const s
         struct shape s = o->g->node[o->g->output[i].node].shape;
         const float *v = engine_value(x, o->g->output[i].node);
         int image = s.kind == VALUE_IMAGE;
-        out[i] = (struct tensor){.name = o->g->output[i].name, .dtype = DTYPE_F32, .rank = image ? 4 : s.kind == VALUE_TOKENS ? 3 : 2};
-        int64_t shape[4] = {o->images, image ? s.channels : s.kind == VALUE_TOKENS ? s.width : s.channels, image ? s.height : s.channels, s.width};
+        out[i] = (struct tensor){.name = o->g->output[i].name,
+                                 .dtype = DTYPE_F32,
+                                 .rank = image                    ? 4
+                                         : s.kind == VALUE_TOKENS ? 3
+                                                                  : 2};
+        int64_t shape[4] = {o->images,
+                            image                    ? s.channels
+                            : s.kind == VALUE_TOKENS ? s.width
+                                                     : s.channels,
+                            image ? s.height : s.channels, s.width};
         memcpy(out[i].shape, shape, sizeof shape);
         status = tensor_measure(&out[i], e);
         float *to = status == 0 ? mem_array(out[i].count, sizeof(float), e) : NULL;
@@ -95,12 +108,14 @@ static int write_outputs(const struct tool_run *t, const struct once *o, const s
         status = to ? 0 : -1;
         for (int k = 0; to && k < o->images; k++)
             if (image)
-                to_channels_first(v + k * shape_size(s), to + k * shape_size(s), shape_rows(s), s.channels, s.channels);
+                to_channels_first(v + k * shape_size(s), to + k * shape_size(s), shape_rows(s), s.channels,
+                                  s.channels);
             else
                 memcpy(to + k * shape_size(s), v + k * shape_size(s), (size_t)shape_size(s) * sizeof *to);
     }
     if (status == 0)
-        status = container_write(t->output, "samples", NULL, out, o->g->outputs, NULL, NULL, t->team, NULL, e);
+        status =
+            container_write(t->output, "samples", NULL, out, o->g->outputs, NULL, NULL, t->team, NULL, e);
     for (int i = 0; i < o->g->outputs; i++)
         mem_free(out[i].data);
     return status;
@@ -110,10 +125,13 @@ static int run_once(struct tool_run *t, struct model *m, struct once *o, struct 
 {
     if (read_size(o, e) < 0 || graph_infer(o->g, o->height, o->width, model_find, m, e) < 0)
         return -1;
-    struct engine_options options = {.kernels = t->kernels, .team = t->team, .images = o->images, .calls = 1, .per_image_time = 1};
+    struct engine_options options = {
+        .kernels = t->kernels, .team = t->team, .images = o->images, .calls = 1, .per_image_time = 1};
     struct weights *w = weights_open(o->g, t->kernels, t->team, NULL, e);
     struct engine *x = w ? engine_open(o->g, w, &options, e) : NULL;
-    int status = x && engine_ready(x, e) == 0 && fill_inputs(o, x, e) == 0 ? engine_run(x, 0, 0, 0, o->images, NULL, e) : -1;
+    int status = x && engine_ready(x, e) == 0 && fill_inputs(o, x, e) == 0
+                     ? engine_run(x, 0, 0, 0, o->images, NULL, e)
+                     : -1;
     if (status == 0)
         status = write_outputs(t, o, x, e);
     engine_close(x);

@@ -17,7 +17,8 @@ struct painter {
     struct shape picture;
 };
 
-static int open_decoder(struct painter *p, struct tool_run *t, struct model *m, struct graph *g, struct error *e)
+static int open_decoder(struct painter *p, struct tool_run *t, struct model *m, struct graph *g,
+                        struct error *e)
 {
     if (graph_infer(g, p->height, p->width, model_find, m, e) < 0)
         return -1;
@@ -44,8 +45,10 @@ struct painter *painter_open(struct tool_run *t, struct model *m, int height, in
     if (g && open_decoder(p, t, m, g, e) < 0)
         goto fail;
     if (p->picture.channels != 1 && p->picture.channels != 3) {
-        error_set(e, HASTEN_EUSAGE, "latents of %d channels are no picture and the model has no decoder; ask for --latents only",
-                  p->picture.channels);
+        error_set(
+            e, HASTEN_EUSAGE,
+            "latents of %d channels are no picture and the model has no decoder; ask for --latents only",
+            p->picture.channels);
         goto fail;
     }
     p->values = mem_array((size_t)shape_size(p->picture), sizeof(float), e);
@@ -78,12 +81,12 @@ int painter_paint(struct painter *p, const float *latent, struct image *picture,
             in[i] = in[i] / (float)image->latent_scale + (float)image->latent_shift;
         if (engine_run(p->engine, 0, 0, 0, 1, NULL, e) < 0)
             return -1;
-        to_channels_first(engine_value(p->engine, p->output), p->values, shape_rows(p->picture), p->picture.channels,
-                          p->picture.channels);
+        to_channels_first(engine_value(p->engine, p->output), p->values, shape_rows(p->picture),
+                          p->picture.channels, p->picture.channels);
         values = p->values;
     }
-    return image_from_float(values, p->picture.channels, p->picture.height, p->picture.width, (float)image->low,
-                            (float)image->high, picture, e);
+    return image_from_float(values, p->picture.channels, p->picture.height, p->picture.width,
+                            (float)image->low, (float)image->high, picture, e);
 }
 
 int picture_write(const char *path, const struct image *picture, const char *parameters, struct error *e)

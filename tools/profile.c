@@ -18,13 +18,19 @@ static struct {
 
 static const struct tool_option options[] = {
     {"batch", 0, "B", OPTION_INT, &o.batch, .min = 1, .max = 4096, .help = "images in a call (default 1)"},
-    {"repeat", 0, "N", OPTION_INT, &o.repeat, .min = 3, .max = 10000, .help = "timed repeats, after one to warm up (default 9)"},
-    {"format", 0, "NAME", OPTION_CHOICE, &o.format, .choices = "table json csv md", .help = "table, json, csv or md"},
+    {"repeat", 0, "N", OPTION_INT, &o.repeat, .min = 3, .max = 10000,
+     .help = "timed repeats, after one to warm up (default 9)"},
+    {"format", 0, "NAME", OPTION_CHOICE, &o.format, .choices = "table json csv md",
+     .help = "table, json, csv or md"},
     {"schedule", 0, "FILE", OPTION_TEXT, &o.schedule, .help = "price the actions of this schedule instead"},
     {0}};
 
-static const struct tool tool = {"profile", "MODEL", "Measure where the time of a network call goes.", options,
-                                 TOOL_OUTPUT | TOOL_COMPUTES, "profile model.zst -o model.profile.zst"};
+static const struct tool tool = {"profile",
+                                 "MODEL",
+                                 "Measure where the time of a network call goes.",
+                                 options,
+                                 TOOL_OUTPUT | TOOL_COMPUTES,
+                                 "profile model.zst -o model.profile.zst"};
 
 struct peak {
     double gflops[2]; /* float, int8 */
@@ -62,19 +68,33 @@ static double measure_peak(struct work *w, int int8, struct error *e)
     enum { ROWS = 448, DEPTH = 768, COLUMNS = 1536 };
     struct mm_shape s = {COLUMNS, 1, 1, {DEPTH, 0}};
     const struct cpu_kernels *k = w->t->kernels;
-    void *weight = mem_array((size_t)COLUMNS * DEPTH, sizeof(float), e), *packed = mem_array(k->matmul_packed_size(&s, int8), 1, e);
+    void *weight = mem_array((size_t)COLUMNS * DEPTH, sizeof(float), e),
+         *packed = mem_array(k->matmul_packed_size(&s, int8), 1, e);
     void *in = mem_array((size_t)ROWS * DEPTH, sizeof(float), e);
-    float *out = mem_array((size_t)ROWS * COLUMNS, sizeof(float), e), *scale = mem_array(ROWS + COLUMNS, sizeof(float), e);
+    float *out = mem_array((size_t)ROWS * COLUMNS, sizeof(float), e),
+          *scale = mem_array(ROWS + COLUMNS, sizeof(float), e);
     double best = 0;
     if (weight && packed && in && out && scale) {
         if (int8)
             k->matmul_pack_int8(packed, weight, &s, 0, COLUMNS);
         else
             k->matmul_pack(packed, weight, &s, 0, COLUMNS);
-        struct peak_job j = {.k = k, .m = {.images = 1, .out_height = 1, .out_width = ROWS, .n = COLUMNS, .kernel_h = 1, .kernel_w = 1,
-                                           .stride = 1, .sources = 1, .source = {{in, DEPTH, DEPTH, ROWS * DEPTH, 1, ROWS, 1, scale}},
-                                           .weights = packed, .column_scale = scale, .int8 = int8, .scale_per_row = 1, .out = out,
-                                           .out_ld = COLUMNS}};
+        struct peak_job j = {.k = k,
+                             .m = {.images = 1,
+                                   .out_height = 1,
+                                   .out_width = ROWS,
+                                   .n = COLUMNS,
+                                   .kernel_h = 1,
+                                   .kernel_w = 1,
+                                   .stride = 1,
+                                   .sources = 1,
+                                   .source = {{in, DEPTH, DEPTH, ROWS * DEPTH, 1, ROWS, 1, scale}},
+                                   .weights = packed,
+                                   .column_scale = scale,
+                                   .int8 = int8,
+                                   .scale_per_row = 1,
+                                   .out = out,
+                                   .out_ld = COLUMNS}};
         double begin = clock_ms();
         for (int i = 0; i < 12 || clock_ms() - begin < 80; i++) {
             double start = clock_ms();
@@ -90,7 +110,10 @@ static double measure_peak(struct work *w, int int8, struct error *e)
 /* ---- measuring ---- */
 
 /* Half the distance between the quartiles, relative to the median, of sorted times. */
-static double spread_of(const double *times, int n) { return (times[3 * n / 4] - times[n / 4]) / (2 * times[n / 2]); }
+static double spread_of(const double *times, int n)
+{
+    return (times[3 * n / 4] - times[n / 4]) / (2 * times[n / 2]);
+}
 
 static int add_schedule_actions(struct work *w, struct error *e)
 {
@@ -100,7 +123,8 @@ static int add_schedule_actions(struct work *w, struct error *e)
     int status = cache_schedule_bind(&s, w->g, e);
     for (int a = 1; status == 0 && a < s.actions && a <= CANDIDATES; a++) {
         struct candidate *c = &w->list[w->candidates];
-        *c = (struct candidate){.served = mem_array((size_t)w->g->count + 1, 1, e), .serves = s.action[a].serves, .probe = -1};
+        *c = (struct candidate){
+            .served = mem_array((size_t)w->g->count + 1, 1, e), .serves = s.action[a].serves, .probe = -1};
         if (!c->served) {
             status = -1;
             break;
@@ -153,14 +177,17 @@ static double percent_of_peak(const struct work *w, const struct kernel_call *c,
 
 static cJSON *as_json(const struct work *w, struct error *e)
 {
-    cJSON *j = json_new_object(e), *kernels = j ? json_add_array(j, "kernels", e) : NULL, *actions = j ? json_add_array(j, "actions", e) : NULL;
+    cJSON *j = json_new_object(e), *kernels = j ? json_add_array(j, "kernels", e) : NULL,
+          *actions = j ? json_add_array(j, "actions", e) : NULL;
     if (!kernels || !actions)
         goto fail;
     for (int i = 0; i < w->plan->calls; i++) {
         const struct kernel_call *c = &w->plan->call[i];
         cJSON *k = json_push_object(kernels, e), *nodes = k ? json_add_array(k, "nodes", e) : NULL;
-        if (!nodes || json_add_string(k, "node", w->g->node[c->node].name, e) < 0 || json_add_string(k, "kind", kernel_kind_name(c->kind), e) < 0 ||
-            json_add_double(k, "ms", w->kernel[i], e) < 0 || json_add_double(k, "share", w->kernel[i] / w->sum, e) < 0 ||
+        if (!nodes || json_add_string(k, "node", w->g->node[c->node].name, e) < 0 ||
+            json_add_string(k, "kind", kernel_kind_name(c->kind), e) < 0 ||
+            json_add_double(k, "ms", w->kernel[i], e) < 0 ||
+            json_add_double(k, "share", w->kernel[i] / w->sum, e) < 0 ||
             json_add_double(k, "flops", c->flops, e) < 0 || json_add_double(k, "bytes", c->bytes, e) < 0 ||
             json_add_double(k, "peak_percent", percent_of_peak(w, c, w->kernel[i]), e) < 0 ||
             json_add_string(k, "type", c->precision == PRECISION_INT8 ? "int8" : "f32", e) < 0)
@@ -171,15 +198,20 @@ static cJSON *as_json(const struct work *w, struct error *e)
     }
     for (int a = -1; a < w->candidates; a++) {
         cJSON *k = json_push_object(actions, e);
-        if (!k || json_add_string(k, "name", a < 0 ? "full" : w->list[a].name, e) < 0 || json_add_double(k, "ms", a < 0 ? w->full : w->ms[a], e) < 0 ||
+        if (!k || json_add_string(k, "name", a < 0 ? "full" : w->list[a].name, e) < 0 ||
+            json_add_double(k, "ms", a < 0 ? w->full : w->ms[a], e) < 0 ||
             json_add_double(k, "spread", a < 0 ? w->spread : w->action_spread[a], e) < 0)
             goto fail;
     }
-    if (json_add_string(j, "model", model_id(&w->m), e) < 0 || json_add_int(j, "batch", o.batch, e) < 0 || json_add_int(j, "repeat", o.repeat, e) < 0 ||
-        json_add_int(j, "threads", team_size(w->t->team), e) < 0 || json_add_string(j, "cpu_level", cpu_level_name(w->t->kernels->level), e) < 0 ||
+    if (json_add_string(j, "model", model_id(&w->m), e) < 0 || json_add_int(j, "batch", o.batch, e) < 0 ||
+        json_add_int(j, "repeat", o.repeat, e) < 0 ||
+        json_add_int(j, "threads", team_size(w->t->team), e) < 0 ||
+        json_add_string(j, "cpu_level", cpu_level_name(w->t->kernels->level), e) < 0 ||
         json_add_double(j, "full_ms", w->full, e) < 0 || json_add_double(j, "kernel_sum_ms", w->sum, e) < 0 ||
-        json_add_double(j, "peak_f32_gflops", w->peak.gflops[0], e) < 0 || json_add_double(j, "peak_int8_gops", w->peak.gflops[1], e) < 0 ||
-        json_add_int(j, "height", w->m.image.height, e) < 0 || json_add_int(j, "width", w->m.image.width, e) < 0)
+        json_add_double(j, "peak_f32_gflops", w->peak.gflops[0], e) < 0 ||
+        json_add_double(j, "peak_int8_gops", w->peak.gflops[1], e) < 0 ||
+        json_add_int(j, "height", w->m.image.height, e) < 0 ||
+        json_add_int(j, "width", w->m.image.width, e) < 0)
         goto fail;
     return j;
 fail:
@@ -201,16 +233,19 @@ static void rows(const struct work *w, struct buf *b, const int *order, struct e
         double ms = w->kernel[order[i]];
         switch (o.format) { /* three literal formats, for the compiler's checks */
         case FORMAT_TABLE:
-            buf_printf(b, e, "%-52s %-11s %9.3f %5.1f%% %9.3f %9.2f %6.1f%%\n", w->g->node[c->node].name, kernel_kind_name(c->kind), ms,
-                       100 * ms / w->sum, c->flops * 1e-9, c->bytes / 1048576, percent_of_peak(w, c, ms));
+            buf_printf(b, e, "%-52s %-11s %9.3f %5.1f%% %9.3f %9.2f %6.1f%%\n", w->g->node[c->node].name,
+                       kernel_kind_name(c->kind), ms, 100 * ms / w->sum, c->flops * 1e-9, c->bytes / 1048576,
+                       percent_of_peak(w, c, ms));
             break;
         case FORMAT_CSV:
-            buf_printf(b, e, "%s,%s,%.4f,%.2f,%.4f,%.3f,%.2f\n", w->g->node[c->node].name, kernel_kind_name(c->kind), ms, 100 * ms / w->sum,
-                       c->flops * 1e-9, c->bytes / 1048576, percent_of_peak(w, c, ms));
+            buf_printf(b, e, "%s,%s,%.4f,%.2f,%.4f,%.3f,%.2f\n", w->g->node[c->node].name,
+                       kernel_kind_name(c->kind), ms, 100 * ms / w->sum, c->flops * 1e-9, c->bytes / 1048576,
+                       percent_of_peak(w, c, ms));
             break;
         default:
-            buf_printf(b, e, "| %s | %s | %.3f | %.1f %% | %.3f | %.2f | %.1f %% |\n", w->g->node[c->node].name, kernel_kind_name(c->kind), ms,
-                       100 * ms / w->sum, c->flops * 1e-9, c->bytes / 1048576, percent_of_peak(w, c, ms));
+            buf_printf(b, e, "| %s | %s | %.3f | %.1f %% | %.3f | %.2f | %.1f %% |\n",
+                       w->g->node[c->node].name, kernel_kind_name(c->kind), ms, 100 * ms / w->sum,
+                       c->flops * 1e-9, c->bytes / 1048576, percent_of_peak(w, c, ms));
         }
     }
 }
@@ -224,16 +259,24 @@ static int as_text(const struct work *w, struct buf *b, struct error *e)
         order[i] = i;
     qsort_r(order, (size_t)w->plan->calls, sizeof *order, by_time, w->kernel);
     if (o.format == FORMAT_TABLE)
-        buf_printf(b, e, "%-52s %-11s %9s %6s %9s %9s %7s\n", "node", "kernel", "ms", "share", "GFLOP", "MiB", "of peak");
+        buf_printf(b, e, "%-52s %-11s %9s %6s %9s %9s %7s\n", "node", "kernel", "ms", "share", "GFLOP", "MiB",
+                   "of peak");
     else
-        buf_text(b, o.format == FORMAT_CSV ? "node,kernel,ms,share,gflop,mib,peak_percent\n"
-                                           : "| node | kernel | ms | share | GFLOP | MiB | of peak |\n|---|---|---|---|---|---|---|\n", e);
+        buf_text(
+            b,
+            o.format == FORMAT_CSV
+                ? "node,kernel,ms,share,gflop,mib,peak_percent\n"
+                : "| node | kernel | ms | share | GFLOP | MiB | of peak |\n|---|---|---|---|---|---|---|\n",
+            e);
     rows(w, b, order, e);
     mem_free(order);
     if (o.format == FORMAT_CSV)
         return b->failed ? -1 : 0;
-    buf_printf(b, e, "\none call of %lld images: %.3f ms (spread %.1f %%), sum of kernels %.3f ms; %d threads, %s; peak measured in this run: "
-               "%.0f GF/s float, %.0f GOP/s int8\n\n", (long long)o.batch, w->full, 100 * w->spread, w->sum, team_size(w->t->team),
+    buf_printf(b, e,
+               "\none call of %lld images: %.3f ms (spread %.1f %%), sum of kernels %.3f ms; %d threads, %s; "
+               "peak measured in this run: "
+               "%.0f GF/s float, %.0f GOP/s int8\n\n",
+               (long long)o.batch, w->full, 100 * w->spread, w->sum, team_size(w->t->team),
                cpu_level_name(w->t->kernels->level), w->peak.gflops[0], w->peak.gflops[1]);
     for (int a = 0; a < w->candidates; a++)
         buf_printf(b, e, "%-60s %9.3f ms  %5.2fx\n", w->list[a].name, w->ms[a], w->full / w->ms[a]);
@@ -249,7 +292,8 @@ static int run(struct work *w, struct error *e)
     w->weights = weights_open(w->g, w->t->kernels, w->t->team, NULL, e);
     if (!w->weights)
         return -1;
-    if (o.schedule ? add_schedule_actions(w, e) < 0 : (w->candidates = candidate_actions(w->g, w->list, e)) < 0)
+    if (o.schedule ? add_schedule_actions(w, e) < 0
+                   : (w->candidates = candidate_actions(w->g, w->list, e)) < 0)
         return -1;
     if (measure(w, e) < 0)
         return -1;

@@ -23,19 +23,30 @@ static struct {
 } o = {.seeds = 16, .calls = 10, .validate = 4};
 
 static const struct tool_option options[] = {
-    {"speedup", 0, "X", OPTION_DOUBLE, &o.speedup, .min = 1, .max = 100, .help = "make one network call this much faster"},
+    {"speedup", 0, "X", OPTION_DOUBLE, &o.speedup, .min = 1, .max = 100,
+     .help = "make one network call this much faster"},
     {"max-ms", 0, "MS", OPTION_DOUBLE, &o.max_ms, .min = 0, .max = 1e12, .help = "... or as fast as this"},
     {"remove", 0, "PATTERN", OPTION_LIST, &o.remove, .help = "... or remove the branches whose names match"},
-    {"profile", 0, "FILE", OPTION_TEXT, &o.profile, .help = "milliseconds of the parts (default: measured here)"},
-    {"score", 0, "NAME", OPTION_CHOICE, &o.score, .choices = "latent magnitude random", .help = "latent (default), magnitude or random"},
-    {"seeds", 0, "N", OPTION_INT, &o.seeds, .min = 2, .max = 10000, .help = "seeds of the latent score (default 16)"},
-    {"calls", 0, "N", OPTION_INT, &o.calls, .min = 1, .max = 1000, .help = "sampling steps of the latent score (default 10)"},
-    {"validate", 0, "N", OPTION_INT, &o.validate, .min = 0, .max = 10000, .help = "validation images (default 4)"},
-    {"min-psnr", 0, "DB", OPTION_DOUBLE, &o.min_psnr, .min = 0, .max = 998, .help = "fail (exit 3) below this PSNR of final latents"},
+    {"profile", 0, "FILE", OPTION_TEXT, &o.profile,
+     .help = "milliseconds of the parts (default: measured here)"},
+    {"score", 0, "NAME", OPTION_CHOICE, &o.score, .choices = "latent magnitude random",
+     .help = "latent (default), magnitude or random"},
+    {"seeds", 0, "N", OPTION_INT, &o.seeds, .min = 2, .max = 10000,
+     .help = "seeds of the latent score (default 16)"},
+    {"calls", 0, "N", OPTION_INT, &o.calls, .min = 1, .max = 1000,
+     .help = "sampling steps of the latent score (default 10)"},
+    {"validate", 0, "N", OPTION_INT, &o.validate, .min = 0, .max = 10000,
+     .help = "validation images (default 4)"},
+    {"min-psnr", 0, "DB", OPTION_DOUBLE, &o.min_psnr, .min = 0, .max = 998,
+     .help = "fail (exit 3) below this PSNR of final latents"},
     {0}};
 
-static const struct tool tool = {"prune", "MODEL", "Leave out the parts that matter least for the time they take.", options,
-                                 TOOL_OUTPUT | TOOL_COMPUTES | TOOL_SEED | TOOL_FORCE, "prune model.zst --speedup 1.15 -o pruned.zst"};
+static const struct tool tool = {"prune",
+                                 "MODEL",
+                                 "Leave out the parts that matter least for the time they take.",
+                                 options,
+                                 TOOL_OUTPUT | TOOL_COMPUTES | TOOL_SEED | TOOL_FORCE,
+                                 "prune model.zst --speedup 1.15 -o pruned.zst"};
 
 struct unit {
     char name[128];
@@ -91,7 +102,8 @@ static struct graph *without(const struct work *w, const unsigned char *adds, st
 static int mark_gone(const struct work *w, struct unit *u, struct error *e)
 {
     struct graph *g = without(w, u->adds, e);
-    unsigned char *live = mem_array((size_t)w->g->count + 1, 1, e), *before = mem_array((size_t)w->g->count + 1, 1, e);
+    unsigned char *live = mem_array((size_t)w->g->count + 1, 1, e),
+                  *before = mem_array((size_t)w->g->count + 1, 1, e);
     int want[GRAPH_MAX_OUTPUTS], status = g && live && before ? 0 : -1;
     for (int i = 0; status == 0 && i < g->outputs; i++)
         want[i] = w->g->output[i].node;
@@ -132,7 +144,8 @@ static int find_units(struct work *w, struct error *e)
             break;
         }
         parent[block] = w->units - 1;
-        snprintf(u->name, sizeof u->name, "block %d (%.80s ...)", block, w->g->node[b->branch[first].value].name);
+        snprintf(u->name, sizeof u->name, "block %d (%.80s ...)", block,
+                 w->g->node[b->branch[first].value].name);
         for (int i = 0; i < b->count; i++)
             if (b->branch[i].block == block)
                 u->adds[b->branch[i].add] = 1;
@@ -159,9 +172,16 @@ static int find_units(struct work *w, struct error *e)
 
 /* ---- scores and milliseconds ---- */
 
-static int latents_of(struct work *w, const struct graph *g, int count, int steps, uint64_t seed, float **out, struct error *e)
+static int latents_of(struct work *w, const struct graph *g, int count, int steps, uint64_t seed, float **out,
+                      struct error *e)
 {
-    struct measure x = {.model = &w->m, .graph = g, .kernels = w->t->kernels, .team = w->t->team, .count = count, .steps = steps, .seed = seed};
+    struct measure x = {.model = &w->m,
+                        .graph = g,
+                        .kernels = w->t->kernels,
+                        .team = w->t->team,
+                        .count = count,
+                        .steps = steps,
+                        .seed = seed};
     return measure_latents(&x, out, NULL, &w->size, e);
 }
 
@@ -183,12 +203,15 @@ static int latent_scores(struct work *w, struct error *e)
     double start = clock_ms();
     status = latents_of(w, w->g, count, (int)o.calls, CALIBRATION_SEED, &reference, e);
     if (status == 0) {
-        tool_warn(w->t, "scoring %d parts takes about %.0f s", w->units, w->units * (clock_ms() - start) / 1000);
+        tool_warn(w->t, "scoring %d parts takes about %.0f s", w->units,
+                  w->units * (clock_ms() - start) / 1000);
         status = stats_of(reference, count, w->size, &whole, e);
     }
     for (int i = 0; status == 0 && i < w->units; i++) {
         struct graph *g = without(w, w->unit[i].adds, e);
-        status = g && graph_infer(g, 0, 0, model_find, &w->m, e) == 0 ? latents_of(w, g, count, (int)o.calls, CALIBRATION_SEED, &got, e) : -1;
+        status = g && graph_infer(g, 0, 0, model_find, &w->m, e) == 0
+                     ? latents_of(w, g, count, (int)o.calls, CALIBRATION_SEED, &got, e)
+                     : -1;
         if (status == 0)
             status = stats_of(got, count, w->size, &part, e);
         if (status == 0)
@@ -235,7 +258,12 @@ static void random_scores(struct work *w)
 static int time_graph(struct work *w, const struct graph *g, double *ms, struct error *e)
 {
     struct weights *weights = weights_open(g, w->t->kernels, w->t->team, NULL, e);
-    struct timing t = {.graph = g, .weights = weights, .kernels = w->t->kernels, .team = w->t->team, .batch = 1, .repeats = 9};
+    struct timing t = {.graph = g,
+                       .weights = weights,
+                       .kernels = w->t->kernels,
+                       .team = w->t->team,
+                       .batch = 1,
+                       .repeats = 9};
     struct timed *x = weights ? timed_open(&t, 0, NULL, e) : NULL;
     int status = x ? timed_run(x, 0, ms, NULL, NULL, NULL, e) : -1;
     timed_close(x);
@@ -255,7 +283,12 @@ static int price_units(struct work *w, struct error *e)
         status = profile_savings(o.profile, model_id(&w->m), w->g, gone, w->units, ms, &w->full_ms, e);
     } else if (status == 0) {
         struct weights *weights = weights_open(w->g, w->t->kernels, w->t->team, NULL, e);
-        struct timing t = {.graph = w->g, .weights = weights, .kernels = w->t->kernels, .team = w->t->team, .batch = 1, .repeats = 15};
+        struct timing t = {.graph = w->g,
+                           .weights = weights,
+                           .kernels = w->t->kernels,
+                           .team = w->t->team,
+                           .batch = 1,
+                           .repeats = 15};
         struct timed *x = weights ? timed_open(&t, 0, NULL, e) : NULL;
         struct plan *p = x ? engine_plan(timed_engine(x), 0, 0, 1, e) : NULL;
         double *kernel = p ? mem_array((size_t)p->calls + 1, sizeof *kernel, e) : NULL;
@@ -289,7 +322,8 @@ static int choose_by_name(struct work *w, struct error *e)
             if (fnmatch(o.remove.item[p], w->unit[i].name, 0) == 0)
                 w->unit[i].removed = 1, hits++;
         if (!hits)
-            return error_set(e, HASTEN_EUSAGE, "--remove '%s' matches no branch; the first is '%s'", o.remove.item[p], w->unit[0].name);
+            return error_set(e, HASTEN_EUSAGE, "--remove '%s' matches no branch; the first is '%s'",
+                             o.remove.item[p], w->unit[0].name);
         found += hits;
     }
     return found ? 0 : -1;
@@ -303,7 +337,9 @@ static int choose_by_time(struct work *w, struct error *e)
     struct prune_choice choice;
     int status = units && removed ? 0 : -1;
     if (status == 0 && cut > 0.3 && !w->t->force)
-        status = error_set(e, HASTEN_EGATE, "leaving out %.0f %% of the time ruins most models; give --force to go on", 100 * cut);
+        status =
+            error_set(e, HASTEN_EGATE,
+                      "leaving out %.0f %% of the time ruins most models; give --force to go on", 100 * cut);
     else if (cut > 0.2)
         tool_warn(w->t, "leaving out %.0f %% of the time costs much quality", 100 * cut);
     for (int i = 0; status == 0 && i < w->units; i++)
@@ -351,14 +387,22 @@ static int report(struct work *w, struct error *e)
             continue;
         cJSON *k = json_push_object(list, e);
         buf_printf(&b, e, "removed %-56s score %.4g, %.3f ms\n", u->name, u->score, u->ms);
-        status = !k || json_add_string(k, "name", u->name, e) < 0 || json_add_double(k, "score", u->score, e) < 0 || json_add_double(k, "ms", u->ms, e) < 0 ? -1 : 0;
+        status = !k || json_add_string(k, "name", u->name, e) < 0 ||
+                         json_add_double(k, "score", u->score, e) < 0 ||
+                         json_add_double(k, "ms", u->ms, e) < 0
+                     ? -1
+                     : 0;
     }
-    buf_printf(&b, e, "one call: %.3f ms before, %.3f predicted, %.3f measured (%.2fx)\n", w->full_ms, w->predicted_ms, w->after_ms, w->full_ms / w->after_ms);
+    buf_printf(&b, e, "one call: %.3f ms before, %.3f predicted, %.3f measured (%.2fx)\n", w->full_ms,
+               w->predicted_ms, w->after_ms, w->full_ms / w->after_ms);
     if (w->reference)
-        buf_printf(&b, e, "final latents on %lld validation seeds: relative L2 %.4f, PSNR %.2f dB\n", (long long)o.validate, w->quality.rel_l2, w->quality.psnr);
-    if (status == 0 && (json_add_double(j, "ms_before", w->full_ms, e) < 0 || json_add_double(j, "ms_predicted", w->predicted_ms, e) < 0 ||
+        buf_printf(&b, e, "final latents on %lld validation seeds: relative L2 %.4f, PSNR %.2f dB\n",
+                   (long long)o.validate, w->quality.rel_l2, w->quality.psnr);
+    if (status == 0 && (json_add_double(j, "ms_before", w->full_ms, e) < 0 ||
+                        json_add_double(j, "ms_predicted", w->predicted_ms, e) < 0 ||
                         json_add_double(j, "ms_after", w->after_ms, e) < 0 ||
-                        (w->reference && (json_add_double(j, "rel_l2", w->quality.rel_l2, e) < 0 || json_add_double(j, "psnr_db", w->quality.psnr, e) < 0))))
+                        (w->reference && (json_add_double(j, "rel_l2", w->quality.rel_l2, e) < 0 ||
+                                          json_add_double(j, "psnr_db", w->quality.psnr, e) < 0))))
         status = -1;
     if (status == 0)
         status = tool_report(w->t, b.data, j, !w->t->output || !strcmp(w->t->output, "-"), e);
@@ -379,7 +423,9 @@ static cJSON *removed_names(const struct work *w, struct error *e)
 static int validate(struct work *w, float **out, struct error *e)
 {
     int steps = w->m.sampler.steps < 20 ? w->m.sampler.steps : 20;
-    return o.validate && w->m.sampler.present ? latents_of(w, w->g, (int)o.validate, steps, VALIDATION_SEED, out, e) : 0;
+    return o.validate && w->m.sampler.present
+               ? latents_of(w, w->g, (int)o.validate, steps, VALIDATION_SEED, out, e)
+               : 0;
 }
 
 static int run(struct work *w, struct error *e)
@@ -388,7 +434,8 @@ static int run(struct work *w, struct error *e)
     float *got = NULL;
     int status = -1;
     if (w->t->json && !w->t->output)
-        return error_set(e, HASTEN_EUSAGE, "--json and the model both want standard output: name a file with -o");
+        return error_set(e, HASTEN_EUSAGE,
+                         "--json and the model both want standard output: name a file with -o");
     if ((o.speedup > 0) + (o.max_ms > 0) + (o.remove.count > 0) != 1)
         return error_set(e, HASTEN_EUSAGE, "give one of --speedup, --max-ms and --remove");
     if (!path || model_open(&w->m, path, w->t->memory, w->t->team, e) < 0)
@@ -415,7 +462,8 @@ static int run(struct work *w, struct error *e)
         measure_quality(w->reference, got, (int)o.validate, w->size, &w->quality);
     if (o.min_psnr > 0 && got && w->quality.psnr < o.min_psnr && !w->t->force) {
         cJSON_Delete(names);
-        error_set(e, HASTEN_EGATE, "PSNR of the final latents is %.2f dB, --min-psnr asks for %.2f", w->quality.psnr, o.min_psnr);
+        error_set(e, HASTEN_EGATE, "PSNR of the final latents is %.2f dB, --min-psnr asks for %.2f",
+                  w->quality.psnr, o.min_psnr);
         goto out;
     }
     if (model_provenance(&w->m, "prune", HASTEN_VERSION, names, e) < 0)

@@ -7,10 +7,12 @@
  *
  *     // inside a library function:
  *     if (rank > MAX_RANK)
- *         return error_set(e, HASTEN_EFILE, "tensor '%s' has rank %d, at most %d is supported", name, rank, MAX_RANK);
+ *         return error_set(e, HASTEN_EFILE, "tensor '%s' has rank %d, at most %d is supported", name, rank,
+ * MAX_RANK);
  *
  * The first error wins: a second error_set on the same object keeps the first text. Texts start in lower case
- * and have no full stop. Control bytes in the text are replaced when it is set, since names come from files. */
+ * and have no full stop. Control bytes in the text are replaced when it is set, since names come from files.
+ */
 #ifndef HASTEN_BASE_ERROR_H
 #define HASTEN_BASE_ERROR_H
 

@@ -28,7 +28,8 @@ static int charge(size_t bytes, struct error *e)
     size_t now = atomic_fetch_add(&live_bytes, bytes) + bytes, limit = atomic_load(&limit_bytes);
     if (limit && now > limit) {
         atomic_fetch_sub(&live_bytes, bytes);
-        return error_set(e, HASTEN_ENOMEM, "%zu bytes more would pass the memory limit of %zu bytes", bytes, limit);
+        return error_set(e, HASTEN_ENOMEM, "%zu bytes more would pass the memory limit of %zu bytes", bytes,
+                         limit);
     }
     size_t peak = atomic_load(&peak_bytes);
     while (now > peak && !atomic_compare_exchange_weak(&peak_bytes, &peak, now))
@@ -118,8 +119,8 @@ char *mem_strdup(const char *s, struct error *e)
 }
 
 HASTEN_PRINTF(4, 0)
-static char *format_with(void *(*alloc)(void *, size_t, struct error *), void *where, struct error *e, const char *format,
-                         va_list args)
+static char *format_with(void *(*alloc)(void *, size_t, struct error *), void *where, struct error *e,
+                         const char *format, va_list args)
 {
     va_list again;
     va_copy(again, args);
@@ -194,7 +195,10 @@ char *arena_strndup(struct arena *a, const char *s, size_t n, struct error *e)
     return copy;
 }
 
-char *arena_strdup(struct arena *a, const char *s, struct error *e) { return arena_strndup(a, s, strlen(s), e); }
+char *arena_strdup(struct arena *a, const char *s, struct error *e)
+{
+    return arena_strndup(a, s, strlen(s), e);
+}
 
 static void *from_arena(void *arena, size_t n, struct error *e) { return arena_alloc(arena, n, 1, e); }
 

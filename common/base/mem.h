@@ -1,7 +1,7 @@
 /* Memory: checked, zeroed, counted, and able to fail on purpose.
  *
- *     float *x = mem_array(rows, cols * sizeof *x, e);     // rows * cols checked for overflow, zeroed, 64-aligned
- *     if (!x) return -1;                                   // e says how much was wanted
+ *     float *x = mem_array(rows, cols * sizeof *x, e);     // rows * cols checked for overflow, zeroed,
+ * 64-aligned if (!x) return -1;                                   // e says how much was wanted
  *     ...
  *     mem_free(x);
  *
@@ -25,8 +25,9 @@ void mem_free(void *block); /* NULL is fine */
 char *mem_strdup(const char *s, struct error *e) HASTEN_CHECKED;
 char *mem_printf(struct error *e, const char *format, ...) HASTEN_PRINTF(2, 3) HASTEN_CHECKED;
 
-/* For libraries that take allocation functions and make many small blocks (cJSON, zstd): not zeroed, aligned to
- * 16, NULL without an error; counted, limited and able to fail like the others. Free with mem_small_free only. */
+/* For libraries that take allocation functions and make many small blocks (cJSON, zstd): not zeroed, aligned
+ * to 16, NULL without an error; counted, limited and able to fail like the others. Free with mem_small_free
+ * only. */
 void *mem_small(size_t bytes) HASTEN_CHECKED;
 void mem_small_free(void *block); /* NULL is fine */
 
@@ -39,8 +40,8 @@ size_t mem_live_blocks(void);
 void mem_limit(size_t bytes);
 
 /* Fault points. kind: "alloc", "read", "write", "fsync", "rename", "close", "open", "thread".
- * fault_hit returns 1 when this call of that kind must fail (the caller acts as if it had), with errno set for
- * system calls. HASTEN_FAULT=KIND:K[+][:ERRNO-NAME], several separated by commas. Thread safe. */
+ * fault_hit returns 1 when this call of that kind must fail (the caller acts as if it had), with errno set
+ * for system calls. HASTEN_FAULT=KIND:K[+][:ERRNO-NAME], several separated by commas. Thread safe. */
 int fault_hit(const char *kind);
 /* Replace the setting by that text (tests); NULL: none. Counters restart. */
 void fault_set(const char *setting);
@@ -52,7 +53,8 @@ struct arena {
 void *arena_alloc(struct arena *a, size_t count, size_t size, struct error *e) HASTEN_CHECKED;
 char *arena_strndup(struct arena *a, const char *s, size_t n, struct error *e) HASTEN_CHECKED;
 char *arena_strdup(struct arena *a, const char *s, struct error *e) HASTEN_CHECKED;
-char *arena_printf(struct arena *a, struct error *e, const char *format, ...) HASTEN_PRINTF(3, 4) HASTEN_CHECKED;
+char *arena_printf(struct arena *a, struct error *e, const char *format, ...)
+    HASTEN_PRINTF(3, 4) HASTEN_CHECKED;
 void arena_free(struct arena *a);
 
 #endif

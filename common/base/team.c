@@ -101,7 +101,8 @@ static int quota_cores(void)
     return n == 2 && quota > 0 && period > 0 ? (int)((quota + period - 1) / period) : 0;
 }
 
-/* The CPUs of the process, asked for once: later the answer would be the one CPU that the caller was pinned to. */
+/* The CPUs of the process, asked for once: later the answer would be the one CPU that the caller was pinned
+ * to. */
 static cpu_set_t allowed;
 static int allowed_known;
 static pthread_once_t allowed_once = PTHREAD_ONCE_INIT;
@@ -150,7 +151,8 @@ struct team *team_open(int threads, struct error *e)
         int why = fault_hit("thread") ? EAGAIN : pthread_create(&t->threads[i], NULL, work, &t->workers[i]);
         if (why) {
             errno = why;
-            error_errno(e, HASTEN_EFAIL, "cannot start thread %d of %d (use fewer with --threads)", i + 1, t->size);
+            error_errno(e, HASTEN_EFAIL, "cannot start thread %d of %d (use fewer with --threads)", i + 1,
+                        t->size);
             goto fail;
         }
         t->started++;

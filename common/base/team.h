@@ -1,8 +1,8 @@
 /* The thread team: one pinned set of threads that runs one function at a time.
  *
  *     struct team *t = team_open(0, e);                  // 0: as many as this process may use
- *     team_run(t, work, &job);                           // work(&job, part, parts) on every thread, then returns
- *     team_close(t);
+ *     team_run(t, work, &job);                           // work(&job, part, parts) on every thread, then
+ * returns team_close(t);
  *
  *     static void work(void *job, int part, int parts)   // part 0 is the calling thread
  *     {
@@ -22,7 +22,8 @@ typedef void team_fn(void *job, int part, int parts);
 /* Cores that affinity mask and cgroup quota leave to this process, at least 1. */
 int team_cores(void);
 
-/* A team of `threads` (0: team_cores()), the caller included. NULL and an error when a thread cannot start. */
+/* A team of `threads` (0: team_cores()), the caller included. NULL and an error when a thread cannot start.
+ */
 struct team *team_open(int threads, struct error *e) HASTEN_CHECKED;
 void team_close(struct team *t); /* NULL is fine */
 int team_size(const struct team *t);

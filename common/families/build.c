@@ -148,8 +148,8 @@ int b_scale(struct builder *b, const char *name, int in, double factor)
     return n;
 }
 
-int b_time_embedding(struct builder *b, const char *sinusoid, const char *name, int time, int dim, int flip, double shift,
-                     const char *act)
+int b_time_embedding(struct builder *b, const char *sinusoid, const char *name, int time, int dim, int flip,
+                     double shift, const char *act)
 {
     int h = b_node(b, "timestep_embedding", sinusoid, time, -1, -1);
     b_attr(b, h, "dim", dim);
@@ -202,11 +202,13 @@ int b_resnet(struct builder *b, const char *name, int in, const struct resnet *r
     return b_scale(b, b_name(b, "%s.rescale", name), h, 1 / r->scale);
 }
 
-int b_pixel_attention(struct builder *b, const char *name, int in, int groups, double eps, int head_dim, double scale)
+int b_pixel_attention(struct builder *b, const char *name, int in, int groups, double eps, int head_dim,
+                      double scale)
 {
     int h = b_group_norm(b, b_name(b, "%s.group_norm", name), in, groups, eps);
     int q = b_linear(b, b_name(b, "%s.to_q", name), h), k = b_linear(b, b_name(b, "%s.to_k", name), h);
-    int v = b_linear(b, b_name(b, "%s.to_v", name), h), width = channels_of(b, b_name(b, "%s.to_q.weight", name), 0);
+    int v = b_linear(b, b_name(b, "%s.to_v", name), h),
+        width = channels_of(b, b_name(b, "%s.to_q.weight", name), 0);
     int a = b_node(b, "attention", b_name(b, "%s.attention", name), q, k, v);
     if (head_dim > 0 && width % head_dim)
         return b_fail(b, "attention_head_dim %d does not divide %d channels", head_dim, width);

@@ -1,6 +1,7 @@
-/* DiT (Peebles and Xie 2023) as diffusers has it: DiTTransformer2DModel, and Transformer2DModel with ada_norm_zero. The
- * trunk stays an image of patches, so nothing is moved but at the end. The timestep and label embedders are stored once
- * for every block; where all copies are equal, one is used and import stores one. */
+/* DiT (Peebles and Xie 2023) as diffusers has it: DiTTransformer2DModel, and Transformer2DModel with
+ * ada_norm_zero. The trunk stays an image of patches, so nothing is moved but at the end. The timestep and
+ * label embedders are stored once for every block; where all copies are equal, one is used and import stores
+ * one. */
 #include "common/families/family.h"
 #include "common/base/json.h"
 
@@ -16,14 +17,17 @@ static int same_tensor(struct builder *b, const char *x, const char *y)
 {
     const struct tensor *s = b->find(b->context, b_name(b, "%s%s", b->prefix, x));
     const struct tensor *t = b->find(b->context, b_name(b, "%s%s", b->prefix, y));
-    return s && t && (s == t || (s->dtype == t->dtype && s->size == t->size && s->data && t->data && !memcmp(s->data, t->data, s->size)));
+    return s && t &&
+           (s == t || (s->dtype == t->dtype && s->size == t->size && s->data && t->data &&
+                       !memcmp(s->data, t->data, s->size)));
 }
 
 static int embedders_are_equal(struct builder *b, const struct dit *d)
 {
-    static const char *const parts[] = {"timestep_embedder.linear_1.weight", "timestep_embedder.linear_1.bias",
-                                        "timestep_embedder.linear_2.weight", "timestep_embedder.linear_2.bias",
-                                        "class_embedder.embedding_table.weight"};
+    static const char *const parts[] = {
+        "timestep_embedder.linear_1.weight", "timestep_embedder.linear_1.bias",
+        "timestep_embedder.linear_2.weight", "timestep_embedder.linear_2.bias",
+        "class_embedder.embedding_table.weight"};
     for (int n = 1; n < d->layers; n++)
         for (size_t p = 0; p < sizeof parts / sizeof *parts; p++)
             if (b_has(b, b_name(b, "transformer_blocks.%d.norm1.emb.%s", n, parts[p])) &&
@@ -37,7 +41,8 @@ static int embedders_are_equal(struct builder *b, const struct dit *d)
 static int condition(struct builder *b, int block, int time, int label)
 {
     const char *p = b_name(b, "transformer_blocks.%d.norm1.emb", block);
-    int t = b_time_embedding(b, b_name(b, "%s.time_proj", p), b_name(b, "%s.timestep_embedder", p), time, 256, 1, 1, "silu");
+    int t = b_time_embedding(b, b_name(b, "%s.time_proj", p), b_name(b, "%s.timestep_embedder", p), time, 256,
+                             1, 1, "silu");
     int c = b_node(b, "embedding", b_name(b, "%s.class_embedder", p), label, -1, -1);
     b_weight(b, c, "weight", b_name(b, "%s.class_embedder.embedding_table.weight", p));
     int sum = b_node(b, "add", b_name(b, "%s.sum", p), t, c, -1);
@@ -46,7 +51,8 @@ static int condition(struct builder *b, int block, int time, int label)
 
 static int build_block(struct builder *b, const struct dit *d, int block, int x, int cond, const char *act)
 {
-    static const char *const names[] = {"shift_msa", "scale_msa", "gate_msa", "shift_mlp", "scale_mlp", "gate_mlp"};
+    static const char *const names[] = {"shift_msa", "scale_msa", "gate_msa",
+                                        "shift_mlp", "scale_mlp", "gate_mlp"};
     const char *p = b_name(b, "transformer_blocks.%d", block);
     int m = b_linear(b, b_name(b, "%s.norm1.linear", p), cond), part[6];
     for (int i = 0; i < 6; i++)
@@ -54,7 +60,8 @@ static int build_block(struct builder *b, const struct dit *d, int block, int x,
     int h = b_layer_norm(b, b_name(b, "%s.norm1.norm", p), x, 1e-6);
     h = b_node(b, "modulate", b_name(b, "%s.norm1.modulate", p), h, part[0], part[1]);
     int q = b_linear(b, b_name(b, "%s.attn1.to_q", p), h), k = b_linear(b, b_name(b, "%s.attn1.to_k", p), h);
-    int v = b_linear(b, b_name(b, "%s.attn1.to_v", p), h), a = b_node(b, "attention", b_name(b, "%s.attn1.attention", p), q, k, v);
+    int v = b_linear(b, b_name(b, "%s.attn1.to_v", p), h),
+        a = b_node(b, "attention", b_name(b, "%s.attn1.attention", p), q, k, v);
     b_attr(b, a, "heads", d->heads);
     a = b_linear(b, b_name(b, "%s.attn1.to_out.0", p), a);
     a = b_node(b, "mul", b_name(b, "%s.attn1.gate", p), a, part[2], -1);
@@ -72,8 +79,10 @@ static int build_block(struct builder *b, const struct dit *d, int block, int x,
 
 static int build_dit(struct builder *b, const cJSON *config)
 {
-    struct dit d = {.heads = c_int(b, config, "num_attention_heads", 16), .layers = c_int(b, config, "num_layers", 28),
-                    .patch = c_int(b, config, "patch_size", 2), .eps = c_double(b, config, "norm_eps", 1e-5)};
+    struct dit d = {.heads = c_int(b, config, "num_attention_heads", 16),
+                    .layers = c_int(b, config, "num_layers", 28),
+                    .patch = c_int(b, config, "patch_size", 2),
+                    .eps = c_double(b, config, "norm_eps", 1e-5)};
     int head = c_int(b, config, "attention_head_dim", 72), channels = c_int(b, config, "in_channels", 4);
     int size = c_int(b, config, "sample_size", 32);
     const char *act = c_text(b, config, "activation_fn", "gelu-approximate");
@@ -87,12 +96,17 @@ static int build_dit(struct builder *b, const cJSON *config)
         return -1;
     if (!act || (strcmp(act, "gelu-approximate") && strcmp(act, "gelu")))
         return b_fail(b, "activation_fn '%s' of a DiT is not supported", act ? act : "null") - 1;
-    if (d.heads < 1 || head < 1 || d.layers < 1 || d.layers > 1000 || d.patch < 1 || size < d.patch || channels < 1)
-        return b_fail(b, "the numbers of this DiT (%d heads of %d, %d layers, patch %d, sample %d) make no sense", d.heads, head,
-                      d.layers, d.patch, size) - 1;
+    if (d.heads < 1 || head < 1 || d.layers < 1 || d.layers > 1000 || d.patch < 1 || size < d.patch ||
+        channels < 1)
+        return b_fail(
+                   b,
+                   "the numbers of this DiT (%d heads of %d, %d layers, patch %d, sample %d) make no sense",
+                   d.heads, head, d.layers, d.patch, size) -
+               1;
     d.width = d.heads * head;
     int x = b_input(b, "sample", VALUE_IMAGE, channels, size, size);
-    int time = b_input(b, "timestep", VALUE_VECTOR, 1, 0, 0), label = b_input(b, "class_labels", VALUE_VECTOR, 1, 0, 0);
+    int time = b_input(b, "timestep", VALUE_VECTOR, 1, 0, 0),
+        label = b_input(b, "class_labels", VALUE_VECTOR, 1, 0, 0);
     int h = b_conv(b, "pos_embed.proj", x, d.patch, 0, 0);
     int position = b_node(b, "position_embedding", "pos_embed.table", h, -1, -1);
     b_attr(b, position, "dim", d.width);
@@ -105,7 +119,8 @@ static int build_dit(struct builder *b, const cJSON *config)
         h = build_block(b, &d, n, h, cond, act);
     }
     int m = b_linear(b, "proj_out_1", first);
-    int shift = b_slice(b, "proj_out_1.shift", m, 0, d.width), scale = b_slice(b, "proj_out_1.scale", m, d.width, d.width);
+    int shift = b_slice(b, "proj_out_1.shift", m, 0, d.width),
+        scale = b_slice(b, "proj_out_1.scale", m, d.width, d.width);
     h = b_layer_norm(b, "norm_out", h, 1e-6);
     h = b_node(b, "modulate", "norm_out.modulate", h, shift, scale);
     h = b_linear(b, "proj_out_2", h);
@@ -117,7 +132,8 @@ static int build_dit(struct builder *b, const cJSON *config)
     return b->failed ? -1 : 0;
 }
 
-/* The position table of old files; and the embedders of later blocks, which are copies when the first is used for all. */
+/* The position table of old files; and the embedders of later blocks, which are copies when the first is used
+ * for all. */
 static int ignores_table(const char *name) { return !strcmp(name, "pos_embed.pos_embed"); }
 
 static void dit_classes(const cJSON *config, int *classes, int *null_class)
@@ -127,4 +143,5 @@ static void dit_classes(const cJSON *config, int *classes, int *null_class)
 }
 
 const struct family family_dit = {"DiTTransformer2DModel", "denoiser", build_dit, ignores_table, dit_classes};
-const struct family family_transformer2d = {"Transformer2DModel", "denoiser", build_dit, ignores_table, dit_classes};
+const struct family family_transformer2d = {"Transformer2DModel", "denoiser", build_dit, ignores_table,
+                                            dit_classes};

@@ -1,4 +1,5 @@
-/* UNet2DModel: pixel and latent U-Nets without text (Ho et al. 2020, Dhariwal and Nichol 2021 as diffusers has them). */
+/* UNet2DModel: pixel and latent U-Nets without text (Ho et al. 2020, Dhariwal and Nichol 2021 as diffusers
+ * has them). */
 #include "common/families/family.h"
 
 #include <stdio.h>
@@ -22,30 +23,37 @@ static void push(struct builder *b, struct unet *u, int node)
         u->skip[u->skips++] = node;
 }
 
-static int pop(struct builder *b, struct unet *u) { return u->skips ? u->skip[--u->skips] : b_fail(b, "a skip connection too few"); }
+static int pop(struct builder *b, struct unet *u)
+{
+    return u->skips ? u->skip[--u->skips] : b_fail(b, "a skip connection too few");
+}
 
 static int attends(const char *type) { return !strncmp(type, "Attn", 4); }
 
 static int downsample(struct builder *b, struct unet *u, const char *p, const char *type, int h)
 {
-    if (!strcmp(type, "ResnetDownsampleBlock2D") || (attends(type) && u->downsample_type && !strcmp(u->downsample_type, "resnet"))) {
+    if (!strcmp(type, "ResnetDownsampleBlock2D") ||
+        (attends(type) && u->downsample_type && !strcmp(u->downsample_type, "resnet"))) {
         struct resnet r = u->resnet;
         r.down = 1;
         return b_resnet(b, b_name(b, "%s.downsamplers.0", p), h, &r);
     }
     /* Padding 0 means one column right and one row below. */
-    return b_conv(b, b_name(b, "%s.downsamplers.0.conv", p), h, 2, u->down_pad, u->down_pad ? u->down_pad : 1);
+    return b_conv(b, b_name(b, "%s.downsamplers.0.conv", p), h, 2, u->down_pad,
+                  u->down_pad ? u->down_pad : 1);
 }
 
 static int down_block(struct builder *b, struct unet *u, int level, int h)
 {
     const char *type = u->down[level], *p = b_name(b, "down_blocks.%d", level);
-    if (strcmp(type, "DownBlock2D") && strcmp(type, "AttnDownBlock2D") && strcmp(type, "ResnetDownsampleBlock2D"))
+    if (strcmp(type, "DownBlock2D") && strcmp(type, "AttnDownBlock2D") &&
+        strcmp(type, "ResnetDownsampleBlock2D"))
         return b_fail(b, "down block type '%s' is not supported", type);
     for (int j = 0; j < u->layers; j++) {
         h = b_resnet(b, b_name(b, "%s.resnets.%d", p, j), h, &u->resnet);
         if (attends(type))
-            h = b_pixel_attention(b, b_name(b, "%s.attentions.%d", p, j), h, u->groups, u->resnet.eps, u->head_dim, 1);
+            h = b_pixel_attention(b, b_name(b, "%s.attentions.%d", p, j), h, u->groups, u->resnet.eps,
+                                  u->head_dim, 1);
         push(b, u, h);
     }
     if (level + 1 < u->levels) {
@@ -64,11 +72,13 @@ static int up_block(struct builder *b, struct unet *u, int level, int h)
         h = b_node(b, "concat", b_name(b, "%s.resnets.%d.concat", p, j), h, pop(b, u), -1);
         h = b_resnet(b, b_name(b, "%s.resnets.%d", p, j), h, &u->resnet);
         if (attends(type))
-            h = b_pixel_attention(b, b_name(b, "%s.attentions.%d", p, j), h, u->groups, u->resnet.eps, u->head_dim, 1);
+            h = b_pixel_attention(b, b_name(b, "%s.attentions.%d", p, j), h, u->groups, u->resnet.eps,
+                                  u->head_dim, 1);
     }
     if (level + 1 == u->levels)
         return h;
-    if (!strcmp(type, "ResnetUpsampleBlock2D") || (attends(type) && u->upsample_type && !strcmp(u->upsample_type, "resnet"))) {
+    if (!strcmp(type, "ResnetUpsampleBlock2D") ||
+        (attends(type) && u->upsample_type && !strcmp(u->upsample_type, "resnet"))) {
         struct resnet r = u->resnet;
         r.up = 1;
         return b_resnet(b, b_name(b, "%s.upsamplers.0", p), h, &r);
@@ -88,8 +98,10 @@ static int mid_block(struct builder *b, struct unet *u, const cJSON *config, int
     h = b_resnet(b, "mid_block.resnets.0", h, &r);
     if (c_bool(b, config, "add_attention", 1)) {
         if (!groups && r.scale_shift)
-            return b_fail(b, "a middle attention without norm (scale_shift without attn_norm_num_groups) is not supported");
-        h = b_pixel_attention(b, "mid_block.attentions.0", h, groups ? groups : u->groups, r.eps, u->head_dim, r.scale);
+            return b_fail(b, "a middle attention without norm (scale_shift without attn_norm_num_groups) is "
+                             "not supported");
+        h = b_pixel_attention(b, "mid_block.attentions.0", h, groups ? groups : u->groups, r.eps, u->head_dim,
+                              r.scale);
     }
     return b_resnet(b, "mid_block.resnets.1", h, &r);
 }
@@ -119,10 +131,13 @@ static int read_config(struct builder *b, const cJSON *config, struct unet *u)
     }
     if (!u->levels)
         return b_fail(b, "block_out_channels is missing") - 1;
-    if (read_list(b, config, "down_block_types", u->down, u->levels) < 0 || read_list(b, config, "up_block_types", u->up, u->levels) < 0)
+    if (read_list(b, config, "down_block_types", u->down, u->levels) < 0 ||
+        read_list(b, config, "up_block_types", u->up, u->levels) < 0)
         return -1;
     u->layers = c_int(b, config, "layers_per_block", 2);
-    u->head_dim = cJSON_GetObjectItemCaseSensitive(config, "attention_head_dim") ? c_int(b, config, "attention_head_dim", 0) : 8;
+    u->head_dim = cJSON_GetObjectItemCaseSensitive(config, "attention_head_dim")
+                      ? c_int(b, config, "attention_head_dim", 0)
+                      : 8;
     u->groups = c_int(b, config, "norm_num_groups", 32);
     u->downsample_type = c_text(b, config, "downsample_type", "conv");
     u->upsample_type = c_text(b, config, "upsample_type", "conv");
@@ -131,20 +146,26 @@ static int read_config(struct builder *b, const cJSON *config, struct unet *u)
     if (shift && strcmp(shift, "default") && strcmp(shift, "scale_shift"))
         return b_fail(b, "resnet_time_scale_shift '%s' is not supported", shift) - 1;
     if (u->layers < 1 || u->layers > 64 || u->groups < 1)
-        return b_fail(b, "layers_per_block %d or norm_num_groups %d makes no sense", u->layers, u->groups) - 1;
-    u->resnet = (struct resnet){.groups = u->groups, .eps = c_double(b, config, "norm_eps", 1e-5), .scale = 1,
-                                .act = c_text(b, config, "act_fn", "silu"), .scale_shift = shift && !strcmp(shift, "scale_shift")};
+        return b_fail(b, "layers_per_block %d or norm_num_groups %d makes no sense", u->layers, u->groups) -
+               1;
+    u->resnet = (struct resnet){.groups = u->groups,
+                                .eps = c_double(b, config, "norm_eps", 1e-5),
+                                .scale = 1,
+                                .act = c_text(b, config, "act_fn", "silu"),
+                                .scale_shift = shift && !strcmp(shift, "scale_shift")};
     return b->failed ? -1 : 0;
 }
 
-static int embed_class(struct builder *b, const cJSON *config, int emb, int sinusoid_dim, int flip, double shift)
+static int embed_class(struct builder *b, const cJSON *config, int emb, int sinusoid_dim, int flip,
+                       double shift)
 {
     const char *type = c_text(b, config, "class_embed_type", NULL);
     if (!type && !c_get(config, "num_class_embeds"))
         return emb;
     int c;
     if (!type) {
-        c = b_node(b, "embedding", "class_embedding", b_input(b, "class_labels", VALUE_VECTOR, 1, 0, 0), -1, -1);
+        c = b_node(b, "embedding", "class_embedding", b_input(b, "class_labels", VALUE_VECTOR, 1, 0, 0), -1,
+                   -1);
         b_weight(b, c, "weight", "class_embedding.weight");
     } else if (!strcmp(type, "timestep")) {
         int label = b_input(b, "class_labels", VALUE_VECTOR, 1, 0, 0);
@@ -161,7 +182,8 @@ static int embed_class(struct builder *b, const cJSON *config, int emb, int sinu
 /* sample_size: a number, [height, width], or missing (then 32). */
 static void read_size(const cJSON *config, int *height, int *width)
 {
-    const cJSON *size = c_get(config, "sample_size"), *h = cJSON_GetArrayItem(size, 0), *w = cJSON_GetArrayItem(size, 1);
+    const cJSON *size = c_get(config, "sample_size"), *h = cJSON_GetArrayItem(size, 0),
+                *w = cJSON_GetArrayItem(size, 1);
     *height = *width = cJSON_IsNumber(size) ? size->valueint : 32;
     if (cJSON_IsNumber(h) && cJSON_IsNumber(w)) {
         *height = h->valueint;

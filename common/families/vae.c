@@ -1,4 +1,5 @@
-/* AutoencoderKL's decoder (Rombach et al. 2022): from a latent, already divided by the scaling factor, to a picture. */
+/* AutoencoderKL's decoder (Rombach et al. 2022): from a latent, already divided by the scaling factor, to a
+ * picture. */
 #include "common/families/family.h"
 
 #include <string.h>
@@ -7,15 +8,21 @@ enum { MOST_LEVELS = 16 };
 
 static int build_vae(struct builder *b, const cJSON *config)
 {
-    const cJSON *widths = c_get(config, "block_out_channels"), *item, *types = c_get(config, "up_block_types");
+    const cJSON *widths = c_get(config, "block_out_channels"), *item,
+                *types = c_get(config, "up_block_types");
     int levels = widths ? cJSON_GetArraySize(widths) : 1, layers = c_int(b, config, "layers_per_block", 1);
-    int latent = c_int(b, config, "latent_channels", 4), size = c_int(b, config, "sample_size", 32) >> (levels - 1);
-    struct resnet r = {.groups = c_int(b, config, "norm_num_groups", 32), .eps = 1e-6, .scale = 1,
-                       .act = c_text(b, config, "act_fn", "silu"), .temb = -1};
+    int latent = c_int(b, config, "latent_channels", 4),
+        size = c_int(b, config, "sample_size", 32) >> (levels - 1);
+    struct resnet r = {.groups = c_int(b, config, "norm_num_groups", 32),
+                       .eps = 1e-6,
+                       .scale = 1,
+                       .act = c_text(b, config, "act_fn", "silu"),
+                       .temb = -1};
     cJSON_ArrayForEach(item, types)
     {
         if (!cJSON_IsString(item) || strcmp(item->valuestring, "UpDecoderBlock2D"))
-            b_fail(b, "up block type '%s' of a decoder is not supported", cJSON_IsString(item) ? item->valuestring : "?");
+            b_fail(b, "up block type '%s' of a decoder is not supported",
+                   cJSON_IsString(item) ? item->valuestring : "?");
     }
     if (levels < 1 || levels > MOST_LEVELS || layers < 1 || layers > 64)
         return b_fail(b, "%d levels of %d layers make no sense", levels, layers) - 1;
@@ -41,6 +48,9 @@ static int build_vae(struct builder *b, const cJSON *config)
     return b->failed ? -1 : 0;
 }
 
-static int is_encoder(const char *name) { return !strncmp(name, "encoder.", 8) || !strncmp(name, "quant_conv.", 11); }
+static int is_encoder(const char *name)
+{
+    return !strncmp(name, "encoder.", 8) || !strncmp(name, "quant_conv.", 11);
+}
 
 const struct family family_vae = {"AutoencoderKL", "decoder", build_vae, is_encoder, NULL};

@@ -37,7 +37,8 @@ cJSON *json_read_file(const char *path, struct error *e)
 /* Names of attention weights before diffusers 0.13, and what they are called now. */
 static const char *modern_name(const char *name, char out[1200])
 {
-    static const char *const old[][2] = {{".query.", ".to_q."}, {".key.", ".to_k."}, {".value.", ".to_v."}, {".proj_attn.", ".to_out.0."}};
+    static const char *const old[][2] = {
+        {".query.", ".to_q."}, {".key.", ".to_k."}, {".value.", ".to_v."}, {".proj_attn.", ".to_out.0."}};
     for (size_t i = 0; i < 4; i++) {
         const char *at = strstr(name, old[i][0]);
         if (at && strstr(name, "attentions.")) {
@@ -67,7 +68,8 @@ static int convert(struct tensor *t, enum import_dtype dtype, struct error *e)
     return fresh.data ? 0 : -1;
 }
 
-static int take_tensors(struct model *m, struct container *c, const char *prefix, enum import_dtype dtype, struct error *e)
+static int take_tensors(struct model *m, struct container *c, const char *prefix, enum import_dtype dtype,
+                        struct error *e)
 {
     for (int i = 0; i < c->count; i++) {
         char name[1200], full[1400];
@@ -87,7 +89,8 @@ static int take_tensors(struct model *m, struct container *c, const char *prefix
     return 0;
 }
 
-static int read_tensors(struct model *m, const char *path, const char *prefix, enum import_dtype dtype, struct error *e)
+static int read_tensors(struct model *m, const char *path, const char *prefix, enum import_dtype dtype,
+                        struct error *e)
 {
     struct container_options any = {.foreign = 1};
     struct container *c = container_open(path, &any, e);
@@ -98,10 +101,11 @@ static int read_tensors(struct model *m, const char *path, const char *prefix, e
 
 static int exists(const char *path) { return access(path, F_OK) == 0; }
 
-static int read_shards(struct model *m, const char *folder, const char *index, const char *prefix, enum import_dtype dtype,
-                       struct error *e)
+static int read_shards(struct model *m, const char *folder, const char *index, const char *prefix,
+                       enum import_dtype dtype, struct error *e)
 {
-    cJSON *json = json_read_file(index, e), *map = json ? json_object(json, "weight_map", e) : NULL, *item, *before;
+    cJSON *json = json_read_file(index, e), *map = json ? json_object(json, "weight_map", e) : NULL, *item,
+          *before;
     int status = map ? 0 : -1;
     cJSON_ArrayForEach(item, map)
     {
@@ -122,12 +126,15 @@ static int read_shards(struct model *m, const char *folder, const char *index, c
 }
 
 /* The weight files of a component, the full ones before the fp16 variant. */
-static int read_weights(struct model *m, const char *folder, const char *prefix, enum import_dtype dtype, struct error *e)
+static int read_weights(struct model *m, const char *folder, const char *prefix, enum import_dtype dtype,
+                        struct error *e)
 {
-    static const char *const names[] = {"diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json",
+    static const char *const names[] = {"diffusion_pytorch_model.safetensors",
+                                        "diffusion_pytorch_model.safetensors.index.json",
                                         "diffusion_pytorch_model.fp16.safetensors",
                                         "diffusion_pytorch_model.safetensors.index.fp16.json",
-                                        "diffusion_pytorch_model.fp16.safetensors.index.json", "model.safetensors"};
+                                        "diffusion_pytorch_model.fp16.safetensors.index.json",
+                                        "model.safetensors"};
     char path[4096];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);
@@ -137,7 +144,8 @@ static int read_weights(struct model *m, const char *folder, const char *prefix,
     }
     snprintf(path, sizeof path, "%s/diffusion_pytorch_model.bin", folder);
     if (exists(path))
-        return error_set(e, HASTEN_EFILE, "%s is a pickle, which is not read; save it with safe_serialization=True", path);
+        return error_set(e, HASTEN_EFILE,
+                         "%s is a pickle, which is not read; save it with safe_serialization=True", path);
     return error_set(e, HASTEN_EFAIL, "%s: there is no diffusion_pytorch_model.safetensors", folder);
 }
 
@@ -154,11 +162,14 @@ static const struct tensor *twin_of(const struct model *m, const struct tensor *
     snprintf(name, sizeof name, "%.*s0%s", (int)(at + 19 - t->name), t->name, rest);
     const struct tensor *first = model_find(m, name);
     int i = first ? (int)(first - m->tensor) : -1;
-    return i >= 0 && named[i] && first->dtype == t->dtype && first->size == t->size && !memcmp(first->data, t->data, t->size) ? first : NULL;
+    return i >= 0 && named[i] && first->dtype == t->dtype && first->size == t->size &&
+                   !memcmp(first->data, t->data, t->size)
+               ? first
+               : NULL;
 }
 
-static int sort_out(struct model *m, const struct graph *g, const struct family *f, const char *prefix, cJSON *aliases,
-                    struct import_report *r, struct error *e)
+static int sort_out(struct model *m, const struct graph *g, const struct family *f, const char *prefix,
+                    cJSON *aliases, struct import_report *r, struct error *e)
 {
     unsigned char *named = mem_array((size_t)m->tensors + 1, 1, e);
     int status = named ? 0 : -1;
@@ -191,8 +202,8 @@ static int sort_out(struct model *m, const struct graph *g, const struct family 
 
 /* ---- components ---- */
 
-static int import_component(struct model *m, const char *folder, const char *name, cJSON *source, enum import_dtype dtype,
-                            struct import_report *r, struct error *e)
+static int import_component(struct model *m, const char *folder, const char *name, cJSON *source,
+                            enum import_dtype dtype, struct import_report *r, struct error *e)
 {
     char path[4096], prefix[32];
     const char *class_name;
@@ -203,12 +214,15 @@ static int import_component(struct model *m, const char *folder, const char *nam
     if (json_string(config, "_class_name", &class_name, e) < 0)
         return error_under(e, "%s", path);
     if (c_get(config, "quantization_config"))
-        return error_set(e, HASTEN_EFILE, "%s: quantization_config: weights that are quantized already are not read", path);
+        return error_set(e, HASTEN_EFILE,
+                         "%s: quantization_config: weights that are quantized already are not read", path);
     const struct family *f = family_find(class_name);
     if (!f)
         return error_set(e, HASTEN_EFILE,
-                         "%s: the class '%s' is not known (known: UNet2DModel, DiTTransformer2DModel, Transformer2DModel with "
-                         "ada_norm_zero, AutoencoderKL)", path, class_name);
+                         "%s: the class '%s' is not known (known: UNet2DModel, DiTTransformer2DModel, "
+                         "Transformer2DModel with "
+                         "ada_norm_zero, AutoencoderKL)",
+                         path, class_name);
     snprintf(prefix, sizeof prefix, "%s.", f->component);
     struct graph *g = graph_open(f->component, e);
     if (!g || model_add_component(m, g, e) < 0) {
@@ -217,8 +231,8 @@ static int import_component(struct model *m, const char *folder, const char *nam
     }
     struct builder b = {.g = g, .prefix = prefix, .find = model_find, .context = m, .e = e};
     cJSON *aliases = json_add_object(entry, "aliases", e);
-    if (!aliases || json_add_string(entry, "component", f->component, e) < 0 || json_add_string(entry, "folder", name, e) < 0 ||
-        read_weights(m, folder, prefix, dtype, e) < 0)
+    if (!aliases || json_add_string(entry, "component", f->component, e) < 0 ||
+        json_add_string(entry, "folder", name, e) < 0 || read_weights(m, folder, prefix, dtype, e) < 0)
         return -1;
     if (f->build(&b, config) < 0 || graph_infer(g, 0, 0, model_find, m, e) < 0)
         return error_under(e, "%s", path);
@@ -233,7 +247,8 @@ static int is_pipeline(const cJSON *index, const char *word)
     return cJSON_IsString(name) && strstr(name->valuestring, word) != NULL;
 }
 
-static int add_sampler(struct model *m, cJSON *config, const cJSON *index, const cJSON *denoiser, struct error *e)
+static int add_sampler(struct model *m, cJSON *config, const cJSON *index, const cJSON *denoiser,
+                       struct error *e)
 {
     int classes = 0, null_class = -1;
     const cJSON *name = cJSON_GetObjectItemCaseSensitive(denoiser, "_class_name");
@@ -243,9 +258,11 @@ static int add_sampler(struct model *m, cJSON *config, const cJSON *index, const
         return -1;
     if (f && f->classes)
         f->classes(denoiser, &classes, &null_class);
-    if (json_add_int(block, "steps", is_pipeline(index, "DDPM") ? 1000 : 50, e) < 0 || json_add_int(block, "classes", classes, e) < 0)
+    if (json_add_int(block, "steps", is_pipeline(index, "DDPM") ? 1000 : 50, e) < 0 ||
+        json_add_int(block, "classes", classes, e) < 0)
         return -1;
-    if (null_class >= 0 && (json_add_int(block, "null_class", null_class, e) < 0 || json_add_double(block, "guidance", 4, e) < 0))
+    if (null_class >= 0 && (json_add_int(block, "null_class", null_class, e) < 0 ||
+                            json_add_double(block, "guidance", 4, e) < 0))
         return -1;
     return 0;
 }
@@ -257,11 +274,13 @@ static int add_image(struct model *m, const cJSON *decoder, struct error *e)
         g = m->graph[0];
     struct shape s = g->node[0].shape;
     cJSON *block = json_add_object(m->meta, "image", e);
-    if (!block || json_add_int(block, "channels", s.channels, e) < 0 || json_add_int(block, "height", s.height, e) < 0 ||
-        json_add_int(block, "width", s.width, e) < 0)
+    if (!block || json_add_int(block, "channels", s.channels, e) < 0 ||
+        json_add_int(block, "height", s.height, e) < 0 || json_add_int(block, "width", s.width, e) < 0)
         return -1;
-    const cJSON *scale = decoder ? c_get(decoder, "scaling_factor") : NULL, *shift = decoder ? c_get(decoder, "shift_factor") : NULL;
-    if (decoder && json_add_double(block, "latent_scale", cJSON_IsNumber(scale) ? scale->valuedouble : 0.18215, e) < 0)
+    const cJSON *scale = decoder ? c_get(decoder, "scaling_factor") : NULL,
+                *shift = decoder ? c_get(decoder, "shift_factor") : NULL;
+    if (decoder &&
+        json_add_double(block, "latent_scale", cJSON_IsNumber(scale) ? scale->valuedouble : 0.18215, e) < 0)
         return -1;
     return cJSON_IsNumber(shift) ? json_add_double(block, "latent_shift", shift->valuedouble, e) : 0;
 }
@@ -302,8 +321,8 @@ static const cJSON *config_of(const cJSON *source, const char *component)
     return NULL;
 }
 
-static int import_all(struct model *m, const char *root, const cJSON *index, cJSON *source, enum import_dtype dtype,
-                      struct import_report *r, struct error *e)
+static int import_all(struct model *m, const char *root, const cJSON *index, cJSON *source,
+                      enum import_dtype dtype, struct import_report *r, struct error *e)
 {
     static const char *const parts[] = {"unet", "transformer", "vae"};
     char folder[4096], path[4608];
@@ -332,7 +351,8 @@ static int import_all(struct model *m, const char *root, const cJSON *index, cJS
     return add_image(m, config_of(source, "decoder"), e) < 0 || add_labels(m, index, e) < 0 ? -1 : 0;
 }
 
-int diffusers_import(struct model *m, const char *root, enum import_dtype dtype, struct import_report *r, struct error *e)
+int diffusers_import(struct model *m, const char *root, enum import_dtype dtype, struct import_report *r,
+                     struct error *e)
 {
     char path[4096];
     snprintf(path, sizeof path, "%s/model_index.json", root);
@@ -351,10 +371,11 @@ int diffusers_import(struct model *m, const char *root, enum import_dtype dtype,
     return status == 0 ? model_verify(m, e) : -1;
 }
 
-int graph_file_import(struct model *m, const char *tensors, const char *graph, enum import_dtype dtype, struct import_report *r,
-                      struct error *e)
+int graph_file_import(struct model *m, const char *tensors, const char *graph, enum import_dtype dtype,
+                      struct import_report *r, struct error *e)
 {
-    cJSON *json = json_read_file(graph, e), *components = json ? json_object(json, "components", e) : NULL, *c;
+    cJSON *json = json_read_file(graph, e), *components = json ? json_object(json, "components", e) : NULL,
+          *c;
     int status = components ? read_tensors(m, tensors, "", dtype, e) : -1;
     if (json) {
         cJSON_Delete(m->meta);

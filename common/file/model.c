@@ -82,7 +82,8 @@ static void free_tensor(struct model *m, int i)
     m->tensor[i].data = NULL;
 }
 
-int model_replace_tensor(struct model *m, const char *name, const struct tensor *t, int owned, struct error *e)
+int model_replace_tensor(struct model *m, const char *name, const struct tensor *t, int owned,
+                         struct error *e)
 {
     int i = find_index(m, name);
     if (i < 0) {
@@ -202,15 +203,17 @@ static int read_image(struct model *m, struct error *e)
     *i = (struct model_image){.low = -1, .high = 1, .latent_scale = 1};
     if (json_object_or(m->meta, "image", &block, e) < 0 || !block)
         return e->code ? -1 : 0;
-    if (json_int(block, "channels", 1, 4096, &channels, e) < 0 || json_int(block, "height", 1, 16384, &height, e) < 0 ||
-        json_int(block, "width", 1, 16384, &width, e) < 0 || json_double_or(block, "low", -1e6, 1e6, -1, &i->low, e) < 0 ||
+    if (json_int(block, "channels", 1, 4096, &channels, e) < 0 ||
+        json_int(block, "height", 1, 16384, &height, e) < 0 ||
+        json_int(block, "width", 1, 16384, &width, e) < 0 ||
+        json_double_or(block, "low", -1e6, 1e6, -1, &i->low, e) < 0 ||
         json_double_or(block, "high", -1e6, 1e6, 1, &i->high, e) < 0 ||
         json_double_or(block, "latent_scale", -1e6, 1e6, 1, &i->latent_scale, e) < 0 ||
         json_double_or(block, "latent_shift", -1e6, 1e6, 0, &i->latent_shift, e) < 0)
         return -1;
     if (!(i->low < i->high) || i->latent_scale == 0)
-        return error_set(e, HASTEN_EFILE, "the value range %g to %g or the latent scale %g makes no sense", i->low, i->high,
-                         i->latent_scale);
+        return error_set(e, HASTEN_EFILE, "the value range %g to %g or the latent scale %g makes no sense",
+                         i->low, i->high, i->latent_scale);
     i->channels = (int)channels;
     i->height = (int)height;
     i->width = (int)width;
@@ -308,7 +311,8 @@ int model_provenance(struct model *m, const char *tool, const char *version, cJS
     if (list)
         record = json_push_object(list, e);
     const char *parent = m->file ? container_id(m->file) : NULL;
-    if (!record || json_add_string(record, "tool", tool, e) < 0 || json_add_string(record, "version", version, e) < 0 ||
+    if (!record || json_add_string(record, "tool", tool, e) < 0 ||
+        json_add_string(record, "version", version, e) < 0 ||
         (parent && json_add_string(record, "parent", parent, e) < 0)) {
         cJSON_Delete(options);
         return -1;

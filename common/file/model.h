@@ -2,9 +2,8 @@
  *
  *     struct model m;
  *     if (model_open(&m, path, memory, team, e) < 0) ...              // everything verified, tensors loaded
- *     struct graph *g = model_component(&m, "denoiser");               // shapes are those of the default size
- *     graph_infer(g, 32, 48, model_find, &m, e);                       // another size
- *     model_close(&m);
+ *     struct graph *g = model_component(&m, "denoiser");               // shapes are those of the default
+ * size graph_infer(g, 32, 48, model_find, &m, e);                       // another size model_close(&m);
  *
  * Metadata of a model (hasten-model(5)):
  *   {"kind":"model","version":1,
@@ -13,8 +12,8 @@
  *               "null_class":10,"classes":10,"time_input":"timestep"|"one_minus_sigma"},
  *    "image":{"channels":4,"height":32,"width":32,"low":-1,"high":1,"latent_scale":0.18215,"latent_shift":0},
  *    "labels":["T-shirt",...],"provenance":[{...}],"source":{...},"claims":{...}}
- * Tensor names begin with their component. A tool that changes a model edits the graph and the tensor list and writes
- * both with model_write. */
+ * Tensor names begin with their component. A tool that changes a model edits the graph and the tensor list
+ * and writes both with model_write. */
 #ifndef HASTEN_FILE_MODEL_H
 #define HASTEN_FILE_MODEL_H
 
@@ -36,8 +35,8 @@ struct model_sampler {
 };
 
 struct model_image {
-    int channels, height, width; /* of the denoiser's latent */
-    double low, high;            /* picture values that become 0 and 255 */
+    int channels, height, width;       /* of the denoiser's latent */
+    double low, high;                  /* picture values that become 0 and 255 */
     double latent_scale, latent_shift; /* the decoder sees latent / scale + shift */
 };
 
@@ -48,16 +47,17 @@ struct model {
     int components;
     struct model_sampler sampler;
     struct model_image image;
-    struct tensor *tensor;  /* all tensors; data owned by the file, or by the model where owned[] says so */
+    struct tensor *tensor; /* all tensors; data owned by the file, or by the model where owned[] says so */
     unsigned char *owned;
     int tensors, capacity;
-    int *order;             /* tensors by name */
+    int *order; /* tensors by name */
     int sorted;
     struct arena names;
 };
 
 /* Read a model; its tensors are loaded (team NULL: with one thread). */
-int model_open(struct model *m, const char *path, size_t memory, struct team *team, struct error *e) HASTEN_CHECKED;
+int model_open(struct model *m, const char *path, size_t memory, struct team *team,
+               struct error *e) HASTEN_CHECKED;
 void model_close(struct model *m);
 
 /* Start an empty one (import). */
@@ -65,9 +65,11 @@ int model_new(struct model *m, struct error *e) HASTEN_CHECKED;
 /* Take a tensor in; owned: data is from mem_array and the model frees it. The name is copied. */
 int model_add_tensor(struct model *m, const struct tensor *t, int owned, struct error *e) HASTEN_CHECKED;
 /* Replace the data and type of a tensor, or drop those that no graph names any more. */
-int model_replace_tensor(struct model *m, const char *name, const struct tensor *t, int owned, struct error *e) HASTEN_CHECKED;
+int model_replace_tensor(struct model *m, const char *name, const struct tensor *t, int owned,
+                         struct error *e) HASTEN_CHECKED;
 void model_drop_unused(struct model *m);
-int model_add_component(struct model *m, struct graph *g, struct error *e) HASTEN_CHECKED; /* owned from then on */
+int model_add_component(struct model *m, struct graph *g,
+                        struct error *e) HASTEN_CHECKED; /* owned from then on */
 
 struct graph *model_component(const struct model *m, const char *name); /* NULL: none */
 /* The one to run when nothing is said: "denoiser", or the only one. */
@@ -82,7 +84,8 @@ int model_verify(struct model *m, struct error *e) HASTEN_CHECKED;
 int model_provenance(struct model *m, const char *tool, const char *version, cJSON *options, struct error *e);
 
 /* Put the graphs into meta and write. id: NULL or gets the content id. */
-int model_write(struct model *m, const char *path, struct team *team, char id[HASH_HEX], struct error *e) HASTEN_CHECKED;
+int model_write(struct model *m, const char *path, struct team *team, char id[HASH_HEX],
+                struct error *e) HASTEN_CHECKED;
 
 /* The content id of an opened model. */
 const char *model_id(const struct model *m);

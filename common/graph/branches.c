@@ -14,12 +14,14 @@ static int same(struct shape a, struct shape b)
 static int before_gate(const struct graph *g, int node)
 {
     const struct node *n = &g->node[node];
-    int gate = node_is(n, "mul") && g->node[n->in[1]].shape.kind == VALUE_VECTOR && n->shape.kind != VALUE_VECTOR;
+    int gate =
+        node_is(n, "mul") && g->node[n->in[1]].shape.kind == VALUE_VECTOR && n->shape.kind != VALUE_VECTOR;
     return gate || node_is(n, "scale") ? before_gate(g, n->in[0]) : node;
 }
 
 /* The length of the module path up to and with the last number that stands alone before a part's name:
- * "transformer_blocks.3.attn1.x" -> "transformer_blocks.3", "down_blocks.0.resnets.1.conv2" -> "...resnets.1". */
+ * "transformer_blocks.3.attn1.x" -> "transformer_blocks.3", "down_blocks.0.resnets.1.conv2" ->
+ * "...resnets.1". */
 static size_t block_path(const char *name)
 {
     size_t best = strlen(name);
@@ -67,12 +69,14 @@ static int reaches(const struct graph *g, int from, int stop, unsigned char *mar
 static int find_branch(const struct graph *g, int add, unsigned char *marks, struct branch *b)
 {
     const struct node *n = &g->node[add];
-    if (!node_is(n, "add") || !same(g->node[n->in[0]].shape, g->node[n->in[1]].shape) || n->shape.kind == VALUE_VECTOR)
+    if (!node_is(n, "add") || !same(g->node[n->in[0]].shape, g->node[n->in[1]].shape) ||
+        n->shape.kind == VALUE_VECTOR)
         return 0;
     for (int side = 0; side < 2; side++) {
         int skip = n->in[side], end = n->in[1 - side], attention;
         if (skip < end && reaches(g, end, skip, marks, &attention)) {
-            *b = (struct branch){.add = add, .skip = skip, .value = before_gate(g, end), .attention = attention};
+            *b = (struct branch){
+                .add = add, .skip = skip, .value = before_gate(g, end), .attention = attention};
             return b->value > skip;
         }
     }

@@ -55,7 +55,8 @@ int node_is(const struct node *n, const char *op) { return !strcmp(n->op->name, 
 
 int node_reads(const struct node *n, int i)
 {
-    return !(i == 0 && node_is(n, "position_embedding")) && !(i == 1 && (node_is(n, "upsample") || node_is(n, "grid")));
+    return !(i == 0 && node_is(n, "position_embedding")) &&
+           !(i == 1 && (node_is(n, "upsample") || node_is(n, "grid")));
 }
 
 double node_attr(const struct node *n, const char *name)
@@ -91,7 +92,8 @@ static int add_node(struct graph *g, const struct op *op, const char *name, stru
     if (!*name)
         return error_set(e, HASTEN_EFILE, "a node of component '%s' has an empty name", g->component);
     if (g->count == GRAPH_MAX_NODES)
-        return error_set(e, HASTEN_EFILE, "more than %d nodes in component '%s'", GRAPH_MAX_NODES, g->component);
+        return error_set(e, HASTEN_EFILE, "more than %d nodes in component '%s'", GRAPH_MAX_NODES,
+                         g->component);
     if (g->count == g->capacity) {
         int capacity = g->capacity ? 2 * g->capacity : 64;
         struct node *bigger = mem_resize(g->node, (size_t)capacity, sizeof *bigger, e);
@@ -118,14 +120,15 @@ int graph_input(struct graph *g, const char *name, enum value_kind kind, int cha
     return n;
 }
 
-int graph_node(struct graph *g, const char *op_name, const char *name, const int *in, int inputs, struct error *e)
+int graph_node(struct graph *g, const char *op_name, const char *name, const int *in, int inputs,
+               struct error *e)
 {
     const struct op *op = op_find(op_name);
     if (!op || node_is(&(struct node){.op = op}, "input"))
         return error_set(e, HASTEN_EFILE, "node '%s': unknown operation '%s'", name, op_name);
     if (inputs < op->min_inputs || inputs > op->max_inputs)
-        return error_set(e, HASTEN_EFILE, "node '%s': %s takes %d to %d inputs, %d are given", name, op_name, op->min_inputs,
-                         op->max_inputs, inputs);
+        return error_set(e, HASTEN_EFILE, "node '%s': %s takes %d to %d inputs, %d are given", name, op_name,
+                         op->min_inputs, op->max_inputs, inputs);
     for (int i = 0; i < inputs; i++)
         if (in[i] < 0 || in[i] >= g->count)
             return error_set(e, HASTEN_EFILE, "node '%s': input %d does not exist", name, i);
@@ -146,8 +149,9 @@ int graph_attr(struct graph *g, int node, const char *name, double value, struct
         return error_set(e, HASTEN_EFILE, "node '%s': %s has no attribute '%s'", n->name, n->op->name, name);
     const struct op_attr *a = &n->op->attr[i];
     if (!(value >= a->min && value <= a->max) || (a->integer && value != floor(value)))
-        return error_set(e, HASTEN_EFILE, "node '%s': attribute '%s' of %s is %.9g, expected %s from %.9g to %.9g", n->name,
-                         name, n->op->name, value, a->integer ? "a whole number" : "a number", a->min, a->max);
+        return error_set(
+            e, HASTEN_EFILE, "node '%s': attribute '%s' of %s is %.9g, expected %s from %.9g to %.9g",
+            n->name, name, n->op->name, value, a->integer ? "a whole number" : "a number", a->min, a->max);
     n->attr[i] = value;
     return 0;
 }
@@ -157,7 +161,8 @@ int graph_choice(struct graph *g, int node, const char *name, const char *choice
     struct node *n = &g->node[node];
     int i = op_attr_index(n->op, name);
     if (i < 0 || !n->op->attr[i].choices)
-        return error_set(e, HASTEN_EFILE, "node '%s': %s has no attribute '%s' that takes a word", n->name, n->op->name, name);
+        return error_set(e, HASTEN_EFILE, "node '%s': %s has no attribute '%s' that takes a word", n->name,
+                         n->op->name, name);
     size_t length = strlen(choice);
     int index = 0;
     for (const char *c = n->op->attr[i].choices; c; index++) {
@@ -168,8 +173,8 @@ int graph_choice(struct graph *g, int node, const char *name, const char *choice
         }
         c = c[word] ? c + word + 1 : NULL;
     }
-    return error_set(e, HASTEN_EFILE, "node '%s': attribute '%s' is '%s', expected one of: %s", n->name, name, choice,
-                     n->op->attr[i].choices);
+    return error_set(e, HASTEN_EFILE, "node '%s': attribute '%s' is '%s', expected one of: %s", n->name, name,
+                     choice, n->op->attr[i].choices);
 }
 
 int graph_weight(struct graph *g, int node, const char *slot, const char *tensor, struct error *e)
@@ -205,7 +210,8 @@ static int bind_weights(struct node *n, tensor_find *find, const void *context, 
         n->tensor[i] = NULL;
         if (!n->weight[i]) {
             if (n->op->weight[i].required)
-                return error_set(e, HASTEN_EFILE, "%s needs the weight '%s'", n->op->name, n->op->weight[i].name);
+                return error_set(e, HASTEN_EFILE, "%s needs the weight '%s'", n->op->name,
+                                 n->op->weight[i].name);
             continue;
         }
         n->tensor[i] = find(context, n->weight[i]);
@@ -217,14 +223,16 @@ static int bind_weights(struct node *n, tensor_find *find, const void *context, 
 
 static int check_size(struct shape s, struct error *e)
 {
-    if (s.height < 1 || s.width < 1 || s.channels < 1 || s.height > GRAPH_MAX_SIZE || s.width > GRAPH_MAX_SIZE ||
-        s.channels > GRAPH_MAX_SIZE || shape_rows(s) > INT32_MAX / 4 || shape_size(s) > INT64_C(1) << 40)
-        return error_set(e, HASTEN_EFILE, "a value of height %d, width %d and %d channels is out of range", s.height, s.width,
-                         s.channels);
+    if (s.height < 1 || s.width < 1 || s.channels < 1 || s.height > GRAPH_MAX_SIZE ||
+        s.width > GRAPH_MAX_SIZE || s.channels > GRAPH_MAX_SIZE || shape_rows(s) > INT32_MAX / 4 ||
+        shape_size(s) > INT64_C(1) << 40)
+        return error_set(e, HASTEN_EFILE, "a value of height %d, width %d and %d channels is out of range",
+                         s.height, s.width, s.channels);
     return 0;
 }
 
-static int infer_node(struct graph *g, struct node *n, tensor_find *find, const void *context, struct error *e)
+static int infer_node(struct graph *g, struct node *n, tensor_find *find, const void *context,
+                      struct error *e)
 {
     struct shape in[GRAPH_MAX_INPUTS];
     for (int i = 0; i < n->inputs; i++)
@@ -236,7 +244,8 @@ static int infer_node(struct graph *g, struct node *n, tensor_find *find, const 
     return check_size(n->shape, e);
 }
 
-int graph_infer(struct graph *g, int height, int width, tensor_find *find, const void *context, struct error *e)
+int graph_infer(struct graph *g, int height, int width, tensor_find *find, const void *context,
+                struct error *e)
 {
     int sized = 0;
     for (int i = 0; i < g->count; i++) {
@@ -254,7 +263,8 @@ int graph_infer(struct graph *g, int height, int width, tensor_find *find, const
 
 /* ---- analysis ---- */
 
-void graph_live(const struct graph *g, const int *want, int wants, const unsigned char *served, unsigned char *live)
+void graph_live(const struct graph *g, const int *want, int wants, const unsigned char *served,
+                unsigned char *live)
 {
     memset(live, 0, (size_t)g->count);
     for (int i = 0; i < wants; i++)
@@ -290,14 +300,14 @@ int graph_redirect(struct graph *g, int from, int to, struct error *e)
 {
     struct shape a = g->node[from].shape, b = g->node[to].shape;
     if (a.kind != b.kind || a.height != b.height || a.width != b.width || a.channels != b.channels)
-        return error_set(e, HASTEN_EFAIL, "'%s' and '%s' differ in shape, one cannot stand for the other", g->node[from].name,
-                         g->node[to].name);
+        return error_set(e, HASTEN_EFAIL, "'%s' and '%s' differ in shape, one cannot stand for the other",
+                         g->node[from].name, g->node[to].name);
     for (int i = 0; i < g->count; i++)
         for (int j = 0; j < g->node[i].inputs; j++)
             if (g->node[i].in[j] == from) {
                 if (to >= i)
-                    return error_set(e, HASTEN_EFAIL, "'%s' reads '%s' and cannot read the later '%s'", g->node[i].name,
-                                     g->node[from].name, g->node[to].name);
+                    return error_set(e, HASTEN_EFAIL, "'%s' reads '%s' and cannot read the later '%s'",
+                                     g->node[i].name, g->node[from].name, g->node[to].name);
                 g->node[i].in[j] = to;
             }
     for (int i = 0; i < g->outputs; i++)

@@ -1,5 +1,5 @@
-/* Graphs from and to JSON: see graph_json.h. The JSON is strict already (depth, keys, UTF-8); here its meaning is
- * checked, and every message names the node. */
+/* Graphs from and to JSON: see graph_json.h. The JSON is strict already (depth, keys, UTF-8); here its
+ * meaning is checked, and every message names the node. */
 #include "common/graph/graph_json.h"
 
 #include <math.h>
@@ -60,20 +60,24 @@ static const char *text_of(const cJSON *object, const char *key, const char *of,
 {
     const cJSON *v = cJSON_GetObjectItemCaseSensitive(object, key);
     if (!cJSON_IsString(v)) {
-        error_set(e, HASTEN_EFILE, "%s: '%s' is %s, a string is expected", of, key, v ? "not a string" : "missing");
+        error_set(e, HASTEN_EFILE, "%s: '%s' is %s, a string is expected", of, key,
+                  v ? "not a string" : "missing");
         return NULL;
     }
     return v->valuestring;
 }
 
-static int number_of(const cJSON *object, const char *key, const char *of, int fallback, int *value, struct error *e)
+static int number_of(const cJSON *object, const char *key, const char *of, int fallback, int *value,
+                     struct error *e)
 {
     const cJSON *v = cJSON_GetObjectItemCaseSensitive(object, key);
     *value = fallback;
     if (!v)
         return 0;
-    if (!cJSON_IsNumber(v) || v->valuedouble != floor(v->valuedouble) || v->valuedouble < 1 || v->valuedouble > GRAPH_MAX_SIZE)
-        return error_set(e, HASTEN_EFILE, "%s: '%s' must be a whole number from 1 to %d", of, key, GRAPH_MAX_SIZE);
+    if (!cJSON_IsNumber(v) || v->valuedouble != floor(v->valuedouble) || v->valuedouble < 1 ||
+        v->valuedouble > GRAPH_MAX_SIZE)
+        return error_set(e, HASTEN_EFILE, "%s: '%s' must be a whole number from 1 to %d", of, key,
+                         GRAPH_MAX_SIZE);
     *value = (int)v->valuedouble;
     return 0;
 }
@@ -88,9 +92,10 @@ static int read_input(struct graph *g, const cJSON *j, struct name_index *names,
         if (!strcmp(kind, kinds[i]))
             which = i;
     if (which < 0)
-        return error_set(e, HASTEN_EFILE, "input '%s': kind '%s' is none of vector, tokens, image", name, kind);
-    if (number_of(j, "channels", name, 1, &channels, e) < 0 || number_of(j, "height", name, 1, &height, e) < 0 ||
-        number_of(j, "width", name, 1, &width, e) < 0)
+        return error_set(e, HASTEN_EFILE, "input '%s': kind '%s' is none of vector, tokens, image", name,
+                         kind);
+    if (number_of(j, "channels", name, 1, &channels, e) < 0 ||
+        number_of(j, "height", name, 1, &height, e) < 0 || number_of(j, "width", name, 1, &width, e) < 0)
         return -1;
     int n = graph_input(g, name, (enum value_kind)which, channels, height, width, e);
     return n < 0 ? -1 : index_add(names, g->node[n].name, n, e);
@@ -109,15 +114,16 @@ static int read_attributes(struct graph *g, int n, const cJSON *attr, struct err
         else if (cJSON_IsNumber(a) || cJSON_IsBool(a))
             status = graph_attr(g, n, a->string, cJSON_IsNumber(a) ? a->valuedouble : cJSON_IsTrue(a), e);
         else
-            status = error_set(e, HASTEN_EFILE, "node '%s': attribute '%s' must be a number or a word", g->node[n].name,
-                               a->string);
+            status = error_set(e, HASTEN_EFILE, "node '%s': attribute '%s' must be a number or a word",
+                               g->node[n].name, a->string);
         if (status < 0)
             return -1;
     }
     return 0;
 }
 
-static int read_node_inputs(const cJSON *j, const char *name, const struct name_index *names, int *in, struct error *e)
+static int read_node_inputs(const cJSON *j, const char *name, const struct name_index *names, int *in,
+                            struct error *e)
 {
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(j, "in"), *item;
     int inputs = 0;
@@ -131,9 +137,10 @@ static int read_node_inputs(const cJSON *j, const char *name, const struct name_
             return error_set(e, HASTEN_EFILE, "node '%s': input %d is not a name", name, inputs);
         in[inputs] = index_find(names, item->valuestring);
         if (in[inputs] < 0)
-            return error_set(e, HASTEN_EFILE,
-                             "node '%s' reads '%s', which no earlier node is named (missing, misplaced, or a cycle)", name,
-                             item->valuestring);
+            return error_set(
+                e, HASTEN_EFILE,
+                "node '%s' reads '%s', which no earlier node is named (missing, misplaced, or a cycle)", name,
+                item->valuestring);
         inputs++;
     }
     return inputs;
@@ -150,7 +157,8 @@ static int read_node(struct graph *g, const cJSON *j, struct name_index *names, 
         return -1;
     const cJSON *version = cJSON_GetObjectItemCaseSensitive(j, "version"), *w;
     if (version && (!cJSON_IsNumber(version) || version->valuedouble != g->node[n].op->version))
-        return error_set(e, HASTEN_EFILE, "node '%s': this build knows version %d of %s, the file wants another", name,
+        return error_set(e, HASTEN_EFILE,
+                         "node '%s': this build knows version %d of %s, the file wants another", name,
                          g->node[n].op->version, op);
     if (read_attributes(g, n, cJSON_GetObjectItemCaseSensitive(j, "attr"), e) < 0)
         return -1;
@@ -242,7 +250,8 @@ static int write_attributes(cJSON *j, const struct node *n)
         char word[32];
         if (a->choices)
             word_at(a->choices, (int)n->attr[i], word, sizeof word);
-        if (!(a->choices ? cJSON_AddStringToObject(attr, a->name, word) : cJSON_AddNumberToObject(attr, a->name, n->attr[i])))
+        if (!(a->choices ? cJSON_AddStringToObject(attr, a->name, word)
+                         : cJSON_AddNumberToObject(attr, a->name, n->attr[i])))
             return -1;
     }
     return 0;
@@ -291,7 +300,8 @@ cJSON *graph_to_json(const struct graph *g, struct error *e)
     cJSON *outputs = cJSON_AddObjectToObject(json, "outputs");
     int bad = !inputs || !nodes || !outputs;
     for (int i = 0; i < g->count && !bad; i++)
-        bad = (node_is(&g->node[i], "input") ? write_input(inputs, &g->node[i]) : write_node(nodes, g, &g->node[i])) < 0;
+        bad = (node_is(&g->node[i], "input") ? write_input(inputs, &g->node[i])
+                                             : write_node(nodes, g, &g->node[i])) < 0;
     for (int i = 0; i < g->outputs && !bad; i++)
         bad = !cJSON_AddStringToObject(outputs, g->output[i].name, g->node[g->output[i].node].name);
     if (!bad)

@@ -1,30 +1,66 @@
-/* The closed set of operations: names, attributes, weights. What each one means is said here, in one or two lines,
- * and frozen by its reference (ops_reference.c) and by golden vectors; hasten-ops(7) says the same to users. A
- * change of meaning needs a new version. Shapes are inferred in ops_infer.c. */
+/* The closed set of operations: names, attributes, weights. What each one means is said here, in one or two
+ * lines, and frozen by its reference (ops_reference.c) and by golden vectors; hasten-ops(7) says the same to
+ * users. A change of meaning needs a new version. Shapes are inferred in ops_infer.c. */
 #include "common/graph/ops.h"
 
-#define SIZE(name_, fallback_) {.name = name_, .fallback = fallback_, .min = 1, .max = GRAPH_MAX_SIZE, .integer = 1}
-#define COUNT(name_, fallback_) {.name = name_, .fallback = fallback_, .min = 0, .max = GRAPH_MAX_SIZE, .integer = 1}
-#define FLAG(name_) {.name = name_, .max = 1, .integer = 1}
-#define NUMBER(name_, fallback_) {.name = name_, .fallback = fallback_, .min = -1e30, .max = 1e30}
-#define EPS {.name = "eps", .fallback = 1e-5, .min = 0, .max = 1}
-#define CHOICE(name_, words_, last_) {.name = name_, .choices = words_, .max = last_, .integer = 1}
+#define SIZE(name_, fallback_)                                                              \
+    {                                                                                       \
+        .name = name_, .fallback = fallback_, .min = 1, .max = GRAPH_MAX_SIZE, .integer = 1 \
+    }
+#define COUNT(name_, fallback_)                                                             \
+    {                                                                                       \
+        .name = name_, .fallback = fallback_, .min = 0, .max = GRAPH_MAX_SIZE, .integer = 1 \
+    }
+#define FLAG(name_)                           \
+    {                                         \
+        .name = name_, .max = 1, .integer = 1 \
+    }
+#define NUMBER(name_, fallback_)                                        \
+    {                                                                   \
+        .name = name_, .fallback = fallback_, .min = -1e30, .max = 1e30 \
+    }
+#define EPS                                                 \
+    {                                                       \
+        .name = "eps", .fallback = 1e-5, .min = 0, .max = 1 \
+    }
+#define CHOICE(name_, words_, last_)                                 \
+    {                                                                \
+        .name = name_, .choices = words_, .max = last_, .integer = 1 \
+    }
 #define FORMAT CHOICE("format", "plain w8a8", 1)
 #define AXIS CHOICE("axis", "channels tokens", 1)
-#define AFFINE {"weight", 0}, {"bias", 0}
+#define AFFINE \
+    {"weight", 0}, { "bias", 0 }
 
 static const struct op ops[] = {
     /* A value from outside. */
     {"input", 1, 0, 0, {{0}}, {{0}}, NULL, NULL},
-    /* y = x weight' + bias on every row. weight [N,K] or [N,K,1,1]. w8a8: weight int8 with weight_scale [N,1];
-     * each row of x is rounded to int8 with the scale max|x|/127, half to even, and the sum is exact. */
-    {"linear", 1, 1, 1, {FORMAT}, {{"weight", 1}, {"bias", 0}, {"weight_scale", 0}}, infer_linear, ref_linear},
-    /* Cross-correlation as in PyTorch; pad: zeros above and left, pad_end below and right (-1: the same). w8a8:
-     * one activation scale for each image, and one for each side of `split` (channels before it and from it). */
-    {"conv2d", 1, 1, 1,
-     {SIZE("stride", 1), COUNT("pad", 0),
-      {.name = "pad_end", .fallback = -1, .min = -1, .max = GRAPH_MAX_SIZE, .integer = 1}, FORMAT, COUNT("split", 0)},
-     {{"weight", 1}, {"bias", 0}, {"weight_scale", 0}}, infer_conv2d, ref_conv2d},
+    /* y = x weight' + bias on every row. weight [N,K] or [N,K,1,1]. w8a8: weight int8 with weight_scale
+     * [N,1]; each row of x is rounded to int8 with the scale max|x|/127, half to even, and the sum is exact.
+     */
+    {"linear",
+     1,
+     1,
+     1,
+     {FORMAT},
+     {{"weight", 1}, {"bias", 0}, {"weight_scale", 0}},
+     infer_linear,
+     ref_linear},
+    /* Cross-correlation as in PyTorch; pad: zeros above and left, pad_end below and right (-1: the same).
+     * w8a8: one activation scale for each image, and one for each side of `split` (channels before it and
+     * from it). */
+    {"conv2d",
+     1,
+     1,
+     1,
+     {SIZE("stride", 1),
+      COUNT("pad", 0),
+      {.name = "pad_end", .fallback = -1, .min = -1, .max = GRAPH_MAX_SIZE, .integer = 1},
+      FORMAT,
+      COUNT("split", 0)},
+     {{"weight", 1}, {"bias", 0}, {"weight_scale", 0}},
+     infer_conv2d,
+     ref_conv2d},
     {"group_norm", 1, 1, 1, {SIZE("groups", 32), EPS}, {AFFINE}, infer_norm, ref_group_norm},
     {"layer_norm", 1, 1, 1, {EPS}, {AFFINE}, infer_norm, ref_layer_norm},
     /* x, shift, scale: x * (1 + scale) + shift, with vectors of x's channels. */
@@ -41,8 +77,13 @@ static const struct op ops[] = {
     {"sigmoid", 1, 1, 1, {{0}}, {{0}}, infer_same, ref_unary},
     {"gelu", 1, 1, 1, {CHOICE("approximate", "none tanh", 1)}, {{0}}, infer_same, ref_unary},
     /* q, k, v: softmax(q k' scale) v in each head; rows are tokens; scale 0 means 1/sqrt(head size). */
-    {"attention", 1, 3, 3,
-     {SIZE("heads", 1), FLAG("causal"), {.name = "scale", .fallback = 0, .min = 0, .max = 1e6}}, {{0}}, infer_attention,
+    {"attention",
+     1,
+     3,
+     3,
+     {SIZE("heads", 1), FLAG("causal"), {.name = "scale", .fallback = 0, .min = 0, .max = 1e6}},
+     {{0}},
+     infer_attention,
      ref_attention},
     {"concat", 1, 2, GRAPH_MAX_INPUTS, {AXIS}, {{0}}, infer_concat, ref_concat},
     {"slice", 1, 1, 1, {AXIS, COUNT("begin", 0), SIZE("length", 1)}, {{0}}, infer_slice, ref_slice},
@@ -60,17 +101,33 @@ static const struct op ops[] = {
     {"space_to_depth", 1, 1, 1, {SIZE("block", 2)}, {{0}}, infer_space_to_depth, ref_space_to_depth},
     /* Sinusoids of t * scale (or of ln(t) * scale): sines first, cosines first with flip. Frequencies are
      * exp(-ln(max_period) i / (half - shift)), or the given ones. An odd dim ends with a zero. */
-    {"timestep_embedding", 1, 1, 1,
-     {SIZE("dim", 256), FLAG("flip"), NUMBER("shift", 0), {.name = "max_period", .fallback = 10000, .min = 1, .max = 1e30},
-      NUMBER("scale", 1), FLAG("log")},
-     {{"frequencies", 0}}, infer_timestep_embedding, ref_timestep_embedding},
+    {"timestep_embedding",
+     1,
+     1,
+     1,
+     {SIZE("dim", 256),
+      FLAG("flip"),
+      NUMBER("shift", 0),
+      {.name = "max_period", .fallback = 10000, .min = 1, .max = 1e30},
+      NUMBER("scale", 1),
+      FLAG("log")},
+     {{"frequencies", 0}},
+     infer_timestep_embedding,
+     ref_timestep_embedding},
     /* The weight's row of that number. */
     {"embedding", 1, 1, 1, {{0}}, {{"weight", 1}}, infer_embedding, ref_embedding},
-    /* The 2-D sine-cosine table of diffusers for the input's height and width: first half of the channels from the
-     * column, second from the row; position = index / (size / base_size) / interpolation. */
-    {"position_embedding", 1, 1, 1,
-     {SIZE("dim", 4), SIZE("base_size", 16), {.name = "interpolation", .fallback = 1, .min = 1e-6, .max = 1e6}}, {{0}},
-     infer_position_embedding, ref_position_embedding},
+    /* The 2-D sine-cosine table of diffusers for the input's height and width: first half of the channels
+     * from the column, second from the row; position = index / (size / base_size) / interpolation. */
+    {"position_embedding",
+     1,
+     1,
+     1,
+     {SIZE("dim", 4),
+      SIZE("base_size", 16),
+      {.name = "interpolation", .fallback = 1, .min = 1e-6, .max = 1e6}},
+     {{0}},
+     infer_position_embedding,
+     ref_position_embedding},
     /* A stored value: [C] a vector, [T,C] tokens, [H,W,C] an image. */
     {"parameter", 1, 0, 0, {{0}}, {{"value", 1}}, infer_parameter, ref_parameter},
 };

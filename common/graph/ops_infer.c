@@ -1,5 +1,5 @@
-/* Shape rules of the operations, and the checks of their weights' shapes. Messages leave out the node's name, which
- * graph_infer puts in front. */
+/* Shape rules of the operations, and the checks of their weights' shapes. Messages leave out the node's name,
+ * which graph_infer puts in front. */
 #include "common/graph/ops.h"
 
 #include <stdio.h>
@@ -21,7 +21,10 @@ static int same_shape(struct shape a, struct shape b)
     return a.kind == b.kind && a.height == b.height && a.width == b.width && a.channels == b.channels;
 }
 
-static int is_vector_of(struct shape s, int channels) { return s.kind == VALUE_VECTOR && s.channels == channels; }
+static int is_vector_of(struct shape s, int channels)
+{
+    return s.kind == VALUE_VECTOR && s.channels == channels;
+}
 
 static int bad_weight(const struct tensor *t, const char *expected, struct error *e)
 {
@@ -32,7 +35,10 @@ static int bad_weight(const struct tensor *t, const char *expected, struct error
     return error_set(e, HASTEN_EFILE, "tensor '%s' has shape %s], %s is expected", t->name, text, expected);
 }
 
-static int is_float(enum dtype d) { return d == DTYPE_F32 || d == DTYPE_F16 || d == DTYPE_BF16 || d == DTYPE_F64; }
+static int is_float(enum dtype d)
+{
+    return d == DTYPE_F32 || d == DTYPE_F16 || d == DTYPE_BF16 || d == DTYPE_F64;
+}
 
 /* A float tensor of n numbers in one dimension, when present. */
 static int check_row(const struct node *n, const char *slot, int64_t count, struct error *e)
@@ -51,8 +57,8 @@ static int check_format(const struct node *n, int64_t rows, struct error *e)
     const struct tensor *w = node_weight(n, "weight"), *s = node_weight(n, "weight_scale");
     int quantized = (int)node_attr(n, "format") == FORMAT_W8A8;
     if (quantized ? w->dtype != DTYPE_I8 : !is_float(w->dtype))
-        return error_set(e, HASTEN_EFILE, "format %s does not fit tensor '%s' of type %s", quantized ? "w8a8" : "plain", w->name,
-                         dtype_name(w->dtype));
+        return error_set(e, HASTEN_EFILE, "format %s does not fit tensor '%s' of type %s",
+                         quantized ? "w8a8" : "plain", w->name, dtype_name(w->dtype));
     if (quantized != (s != NULL))
         return error_set(e, HASTEN_EFILE, "weight_scale is %s, format is %s", s ? "present" : "missing",
                          quantized ? "w8a8" : "plain");
@@ -82,7 +88,9 @@ int infer_linear(const struct node *n, const struct shape *in, struct shape *out
 static int need_image(struct shape s, struct error *e)
 {
     char text[64];
-    return s.kind == VALUE_IMAGE ? 0 : error_set(e, HASTEN_EFILE, "an image is needed, the input is a %s", describe(s, text));
+    return s.kind == VALUE_IMAGE
+               ? 0
+               : error_set(e, HASTEN_EFILE, "an image is needed, the input is a %s", describe(s, text));
 }
 
 int infer_conv2d(const struct node *n, const struct shape *in, struct shape *out, struct error *e)
@@ -92,18 +100,22 @@ int infer_conv2d(const struct node *n, const struct shape *in, struct shape *out
     if (need_image(in[0], e) < 0)
         return -1;
     snprintf(expected, sizeof expected, "[N,%d,h,w]", in[0].channels);
-    if (w->rank != 4 || w->shape[1] != in[0].channels || w->shape[0] < 1 || w->shape[0] > GRAPH_MAX_SIZE || w->shape[2] < 1 ||
-        w->shape[3] < 1 || w->shape[2] > 64 || w->shape[3] > 64)
+    if (w->rank != 4 || w->shape[1] != in[0].channels || w->shape[0] < 1 || w->shape[0] > GRAPH_MAX_SIZE ||
+        w->shape[2] < 1 || w->shape[3] < 1 || w->shape[2] > 64 || w->shape[3] > 64)
         return bad_weight(w, expected, e);
-    int stride = (int)node_attr(n, "stride"), pad = (int)node_attr(n, "pad"), end = (int)node_attr(n, "pad_end");
+    int stride = (int)node_attr(n, "stride"), pad = (int)node_attr(n, "pad"),
+        end = (int)node_attr(n, "pad_end");
     end = end < 0 ? pad : end;
-    int64_t height = (int64_t)in[0].height + pad + end - w->shape[2], width = (int64_t)in[0].width + pad + end - w->shape[3];
+    int64_t height = (int64_t)in[0].height + pad + end - w->shape[2],
+            width = (int64_t)in[0].width + pad + end - w->shape[3];
     if (height < 0 || width < 0)
-        return error_set(e, HASTEN_EFILE, "the %dx%d kernel is larger than the padded %dx%d image", (int)w->shape[2],
-                         (int)w->shape[3], in[0].height, in[0].width);
+        return error_set(e, HASTEN_EFILE, "the %dx%d kernel is larger than the padded %dx%d image",
+                         (int)w->shape[2], (int)w->shape[3], in[0].height, in[0].width);
     if ((int)node_attr(n, "split") >= in[0].channels)
-        return error_set(e, HASTEN_EFILE, "split %d is not inside %d channels", (int)node_attr(n, "split"), in[0].channels);
-    *out = (struct shape){VALUE_IMAGE, (int)(height / stride) + 1, (int)(width / stride) + 1, (int)w->shape[0]};
+        return error_set(e, HASTEN_EFILE, "split %d is not inside %d channels", (int)node_attr(n, "split"),
+                         in[0].channels);
+    *out =
+        (struct shape){VALUE_IMAGE, (int)(height / stride) + 1, (int)(width / stride) + 1, (int)w->shape[0]};
     return check_row(n, "bias", w->shape[0], e) < 0 || check_format(n, w->shape[0], e) < 0 ? -1 : 0;
 }
 
@@ -112,7 +124,8 @@ int infer_norm(const struct node *n, const struct shape *in, struct shape *out, 
     *out = in[0];
     double groups = op_attr_index(n->op, "groups") >= 0 ? node_attr(n, "groups") : 1;
     if (in[0].channels % (int)groups)
-        return error_set(e, HASTEN_EFILE, "%d channels do not divide into %d groups", in[0].channels, (int)groups);
+        return error_set(e, HASTEN_EFILE, "%d channels do not divide into %d groups", in[0].channels,
+                         (int)groups);
     if (check_row(n, "weight", in[0].channels, e) < 0 || check_row(n, "bias", in[0].channels, e) < 0)
         return -1;
     if (node_weight(n, "bias") && !node_weight(n, "weight"))
@@ -145,7 +158,8 @@ int infer_binary(const struct node *n, const struct shape *in, struct shape *out
     char a[64], b[64];
     *out = in[0];
     if (!same_shape(in[0], in[1]) && !is_vector_of(in[1], in[0].channels))
-        return error_set(e, HASTEN_EFILE, "%s and %s do not go together", describe(in[0], a), describe(in[1], b));
+        return error_set(e, HASTEN_EFILE, "%s and %s do not go together", describe(in[0], a),
+                         describe(in[1], b));
     return 0;
 }
 
@@ -153,10 +167,10 @@ int infer_attention(const struct node *n, const struct shape *in, struct shape *
 {
     int heads = (int)node_attr(n, "heads");
     char a[64], b[64], c[64];
-    if (in[0].channels != in[1].channels || in[1].channels != in[2].channels || shape_rows(in[1]) != shape_rows(in[2]) ||
-        in[0].channels % heads)
-        return error_set(e, HASTEN_EFILE, "query %s, key %s and value %s do not fit %d heads", describe(in[0], a),
-                         describe(in[1], b), describe(in[2], c), heads);
+    if (in[0].channels != in[1].channels || in[1].channels != in[2].channels ||
+        shape_rows(in[1]) != shape_rows(in[2]) || in[0].channels % heads)
+        return error_set(e, HASTEN_EFILE, "query %s, key %s and value %s do not fit %d heads",
+                         describe(in[0], a), describe(in[1], b), describe(in[2], c), heads);
     if (node_attr(n, "causal") && shape_rows(in[0]) != shape_rows(in[1]))
         return error_set(e, HASTEN_EFILE, "causal attention needs as many queries as keys");
     *out = in[0];
@@ -169,10 +183,12 @@ int infer_concat(const struct node *n, const struct shape *in, struct shape *out
     char a[64], b[64];
     int64_t total = 0;
     for (int i = 0; i < n->inputs; i++) {
-        int fits = tokens ? in[i].kind == VALUE_TOKENS && in[i].channels == in[0].channels
-                          : in[i].kind == in[0].kind && in[i].height == in[0].height && in[i].width == in[0].width;
+        int fits =
+            tokens ? in[i].kind == VALUE_TOKENS && in[i].channels == in[0].channels
+                   : in[i].kind == in[0].kind && in[i].height == in[0].height && in[i].width == in[0].width;
         if (!fits)
-            return error_set(e, HASTEN_EFILE, "%s and %s do not go side by side", describe(in[0], a), describe(in[i], b));
+            return error_set(e, HASTEN_EFILE, "%s and %s do not go side by side", describe(in[0], a),
+                             describe(in[i], b));
         total += tokens ? in[i].width : in[i].channels;
     }
     *out = in[0];
@@ -229,7 +245,8 @@ int infer_tokens(const struct node *n, const struct shape *in, struct shape *out
     int channels = (int)node_attr(n, "channels");
     channels = channels ? channels : in[0].channels;
     if (shape_size(in[0]) % channels || shape_size(in[0]) / channels > GRAPH_MAX_SIZE)
-        return error_set(e, HASTEN_EFILE, "%lld numbers do not make rows of %d", (long long)shape_size(in[0]), channels);
+        return error_set(e, HASTEN_EFILE, "%lld numbers do not make rows of %d", (long long)shape_size(in[0]),
+                         channels);
     *out = (struct shape){VALUE_TOKENS, 1, (int)(shape_size(in[0]) / channels), channels};
     return 0;
 }
@@ -239,7 +256,8 @@ int infer_grid(const struct node *n, const struct shape *in, struct shape *out, 
     int height = n->inputs > 1 ? in[1].height : (int)node_attr(n, "height");
     int width = n->inputs > 1 ? in[1].width : (int)node_attr(n, "width");
     if ((int64_t)height * width != shape_rows(in[0]))
-        return error_set(e, HASTEN_EFILE, "%lld rows do not make an image of %dx%d", (long long)shape_rows(in[0]), height, width);
+        return error_set(e, HASTEN_EFILE, "%lld rows do not make an image of %dx%d",
+                         (long long)shape_rows(in[0]), height, width);
     *out = (struct shape){VALUE_IMAGE, height, width, in[0].channels};
     return 0;
 }
@@ -250,10 +268,12 @@ int infer_depth_to_space(const struct node *n, const struct shape *in, struct sh
     if (need_image(in[0], e) < 0)
         return -1;
     if (block > 1024 || in[0].channels % (block * block))
-        return error_set(e, HASTEN_EFILE, "%d channels do not make blocks of %dx%d", in[0].channels, block, block);
+        return error_set(e, HASTEN_EFILE, "%d channels do not make blocks of %dx%d", in[0].channels, block,
+                         block);
     if ((int64_t)in[0].height * block > GRAPH_MAX_SIZE || (int64_t)in[0].width * block > GRAPH_MAX_SIZE)
         return error_set(e, HASTEN_EFILE, "the image would be too large");
-    *out = (struct shape){VALUE_IMAGE, in[0].height * block, in[0].width * block, in[0].channels / (block * block)};
+    *out = (struct shape){VALUE_IMAGE, in[0].height * block, in[0].width * block,
+                          in[0].channels / (block * block)};
     return 0;
 }
 
@@ -262,16 +282,21 @@ int infer_space_to_depth(const struct node *n, const struct shape *in, struct sh
     int block = (int)node_attr(n, "block");
     if (need_image(in[0], e) < 0)
         return -1;
-    if (block > 1024 || in[0].height % block || in[0].width % block || in[0].channels > GRAPH_MAX_SIZE / (block * block))
-        return error_set(e, HASTEN_EFILE, "an image of %dx%d does not divide into blocks of %d", in[0].height, in[0].width, block);
-    *out = (struct shape){VALUE_IMAGE, in[0].height / block, in[0].width / block, in[0].channels * block * block};
+    if (block > 1024 || in[0].height % block || in[0].width % block ||
+        in[0].channels > GRAPH_MAX_SIZE / (block * block))
+        return error_set(e, HASTEN_EFILE, "an image of %dx%d does not divide into blocks of %d", in[0].height,
+                         in[0].width, block);
+    *out = (struct shape){VALUE_IMAGE, in[0].height / block, in[0].width / block,
+                          in[0].channels * block * block};
     return 0;
 }
 
 static int need_number(struct shape s, struct error *e)
 {
     char text[64];
-    return is_vector_of(s, 1) ? 0 : error_set(e, HASTEN_EFILE, "a vector of 1 is needed, the input is a %s", describe(s, text));
+    return is_vector_of(s, 1)
+               ? 0
+               : error_set(e, HASTEN_EFILE, "a vector of 1 is needed, the input is a %s", describe(s, text));
 }
 
 int infer_timestep_embedding(const struct node *n, const struct shape *in, struct shape *out, struct error *e)
@@ -288,8 +313,8 @@ int infer_embedding(const struct node *n, const struct shape *in, struct shape *
     const struct tensor *w = node_weight(n, "weight");
     if (need_number(in[0], e) < 0)
         return -1;
-    if (w->rank != 2 || w->shape[0] < 1 || w->shape[0] > 1 << 24 || w->shape[1] < 1 || w->shape[1] > GRAPH_MAX_SIZE ||
-        !is_float(w->dtype))
+    if (w->rank != 2 || w->shape[0] < 1 || w->shape[0] > 1 << 24 || w->shape[1] < 1 ||
+        w->shape[1] > GRAPH_MAX_SIZE || !is_float(w->dtype))
         return bad_weight(w, "[rows,channels] of floats", e);
     *out = (struct shape){VALUE_VECTOR, 1, 1, (int)w->shape[1]};
     return 0;

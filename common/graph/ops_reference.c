@@ -1,5 +1,5 @@
-/* The meaning of every operation in scalar C: loops as in the definition, sums in double. The oracle of the fast
- * kernels, and fast enough for tests only. */
+/* The meaning of every operation in scalar C: loops as in the definition, sums in double. The oracle of the
+ * fast kernels, and fast enough for tests only. */
 #include "common/graph/ops.h"
 
 #include <math.h>
@@ -7,7 +7,10 @@
 
 static const struct node *node_of(const struct op_call *c) { return c->node; }
 
-static int64_t rows_of(const struct op_call *c, int input) { return c->images * shape_rows(c->in_shape[input]); }
+static int64_t rows_of(const struct op_call *c, int input)
+{
+    return c->images * shape_rows(c->in_shape[input]);
+}
 
 static float activate(const struct op_call *c, double x)
 {
@@ -70,7 +73,10 @@ static double scale_of(const float *x, int64_t n)
     return (float)most / 127.0f;
 }
 
-static double round_to(double x, double scale) { return scale > 0 ? nearbyint((float)x * (1.0f / (float)scale)) : 0; }
+static double round_to(double x, double scale)
+{
+    return scale > 0 ? nearbyint((float)x * (1.0f / (float)scale)) : 0;
+}
 
 void ref_linear(const struct op_call *c)
 {
@@ -108,7 +114,8 @@ void ref_conv2d(const struct op_call *c)
 {
     struct shape in = c->in_shape[0], out = c->out_shape;
     int stride = (int)node_attr(c->node, "stride"), pad = (int)node_attr(c->node, "pad");
-    int kh = (int)c->weight_shape[0][2], kw = (int)c->weight_shape[0][3], split = (int)node_attr(c->node, "split");
+    int kh = (int)c->weight_shape[0][2], kw = (int)c->weight_shape[0][3],
+        split = (int)node_attr(c->node, "split");
     int quantized = (int)node_attr(c->node, "format") == FORMAT_W8A8;
     for (int image = 0; image < c->images; image++) {
         const float *x = c->in[0] + image * shape_size(in);
@@ -128,10 +135,12 @@ void ref_conv2d(const struct op_call *c)
                     double v = x[((int64_t)h * in.width + w) * in.channels + k];
                     if (quantized)
                         v = round_to(v, scale[k >= split]);
-                    sum[k >= split] += v * c->weight[0][(((int64_t)n * in.channels + k) * kh + tap / kw) * kw + tap % kw];
+                    sum[k >= split] +=
+                        v * c->weight[0][(((int64_t)n * in.channels + k) * kh + tap / kw) * kw + tap % kw];
                 }
             }
-            double all = quantized ? (sum[0] * scale[0] + sum[1] * scale[1]) * c->weight[2][n] : sum[0] + sum[1];
+            double all =
+                quantized ? (sum[0] * scale[0] + sum[1] * scale[1]) * c->weight[2][n] : sum[0] + sum[1];
             y[at] = (float)(all + (c->weight[1] ? c->weight[1][n] : 0));
         }
     }
@@ -140,8 +149,8 @@ void ref_conv2d(const struct op_call *c)
 /* ---- norms ---- */
 
 /* Normalise `rows` x `width` numbers at distance `stride`, starting with channel `first`. */
-static void normalise(const struct op_call *c, const float *x, float *y, int64_t rows, int64_t stride, int width, int first,
-                      double eps)
+static void normalise(const struct op_call *c, const float *x, float *y, int64_t rows, int64_t stride,
+                      int width, int first, double eps)
 {
     double mean = 0, square = 0, count = (double)rows * width;
     for (int64_t r = 0; r < rows; r++)
@@ -163,7 +172,8 @@ void ref_layer_norm(const struct op_call *c)
 {
     int channels = c->in_shape[0].channels;
     for (int64_t row = 0; row < rows_of(c, 0); row++)
-        normalise(c, c->in[0] + row * channels, c->out + row * channels, 1, channels, channels, 0, node_attr(c->node, "eps"));
+        normalise(c, c->in[0] + row * channels, c->out + row * channels, 1, channels, channels, 0,
+                  node_attr(c->node, "eps"));
 }
 
 void ref_group_norm(const struct op_call *c)
@@ -173,14 +183,15 @@ void ref_group_norm(const struct op_call *c)
     for (int image = 0; image < c->images; image++)
         for (int g = 0; g < groups; g++) {
             int64_t at = image * shape_size(s) + g * width;
-            normalise(c, c->in[0] + at, c->out + at, shape_rows(s), s.channels, width, g * width, node_attr(c->node, "eps"));
+            normalise(c, c->in[0] + at, c->out + at, shape_rows(s), s.channels, width, g * width,
+                      node_attr(c->node, "eps"));
         }
 }
 
 /* ---- attention ---- */
 
-static void attend(const struct op_call *c, const float *q, const float *k, const float *v, float *out, int64_t keys, int dim,
-                   double scale)
+static void attend(const struct op_call *c, const float *q, const float *k, const float *v, float *out,
+                   int64_t keys, int dim, double scale)
 {
     int channels = c->in_shape[0].channels;
     double most = -INFINITY, total = 0;
@@ -215,7 +226,8 @@ void ref_attention(const struct op_call *c)
     for (int image = 0; image < c->images; image++)
         for (int64_t i = 0; i < queries; i++)
             for (int h = 0; h < heads; h++) {
-                int64_t at = (image * queries + i) * channels + h * dim, from = image * keys * channels + h * dim;
+                int64_t at = (image * queries + i) * channels + h * dim,
+                        from = image * keys * channels + h * dim;
                 attend(c, c->in[0] + at, c->in[1] + from, c->in[2] + from, c->out + at,
                        node_attr(c->node, "causal") ? i + 1 : keys, dim, scale);
             }
@@ -262,11 +274,14 @@ void ref_avg_pool(const struct op_call *c)
     struct shape in = c->in_shape[0], out = c->out_shape;
     int size = (int)node_attr(c->node, "size");
     for (int64_t at = 0; at < c->images * shape_size(out); at++) {
-        int64_t k = at % out.channels, w = at / out.channels % out.width, h = at / out.channels / out.width % out.height;
+        int64_t k = at % out.channels, w = at / out.channels % out.width,
+                h = at / out.channels / out.width % out.height;
         int64_t image = at / shape_size(out);
         double sum = 0;
         for (int tap = 0; tap < size * size; tap++)
-            sum += c->in[0][((image * in.height + h * size + tap / size) * in.width + w * size + tap % size) * in.channels + k];
+            sum += c->in[0][((image * in.height + h * size + tap / size) * in.width + w * size + tap % size) *
+                                in.channels +
+                            k];
         c->out[at] = (float)(sum / (size * size));
     }
 }

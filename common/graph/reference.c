@@ -24,7 +24,8 @@ static int load_weights(const struct node *n, struct op_call *call, float **owne
     return 0;
 }
 
-static int run_node(const struct graph *g, const struct node *n, int images, float *const *value, float *out, struct error *e)
+static int run_node(const struct graph *g, const struct node *n, int images, float *const *value, float *out,
+                    struct error *e)
 {
     struct op_call call = {.node = n, .images = images, .out = out, .out_shape = n->shape};
     float *owned[GRAPH_MAX_WEIGHTS] = {0};
@@ -40,8 +41,8 @@ static int run_node(const struct graph *g, const struct node *n, int images, flo
     return status;
 }
 
-int graph_reference(const struct graph *g, int images, const float *const *input, float *const *output, graph_tap *tap,
-                    void *context, struct error *e)
+int graph_reference(const struct graph *g, int images, const float *const *input, float *const *output,
+                    graph_tap *tap, void *context, struct error *e)
 {
     float **value = mem_array((size_t)g->count + 1, sizeof *value, e);
     int status = value ? 0 : -1, inputs = 0;

@@ -39,14 +39,15 @@ static int add_joints(const struct graph *g, struct candidate *list, int *count,
 }
 
 /* Branches of the blocks [first, last); attention only or all. */
-static int add_mask(const struct graph *g, const struct branch_list *b, int first, int last, int attention, struct candidate *list,
-                    int *count, struct error *e)
+static int add_mask(const struct graph *g, const struct branch_list *b, int first, int last, int attention,
+                    struct candidate *list, int *count, struct error *e)
 {
     struct candidate *c = start(g, list, count, e);
     if (!c)
         return -1;
     for (int i = 0; i < b->count; i++)
-        if (b->branch[i].block >= first && b->branch[i].block < last && (!attention || b->branch[i].attention))
+        if (b->branch[i].block >= first && b->branch[i].block < last &&
+            (!attention || b->branch[i].attention))
             serve(c, b->branch[i].value);
     snprintf(c->name, sizeof c->name, "%s:%d-%d", attention ? "attention" : "blocks", first, last - 1);
     if (c->serves)

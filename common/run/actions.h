@@ -1,14 +1,14 @@
-/* The short list of what a cached call may leave out: found by structure (graph/branches.h). The same list serves
- * profile, which prices it, and cache-schedule, which chooses from it.
+/* The short list of what a cached call may leave out: found by structure (graph/branches.h). The same list
+ * serves profile, which prices it, and cache-schedule, which chooses from it.
  *
  *     struct candidate list[CANDIDATES];
  *     int n = candidate_actions(g, list, e);
  *     ... list[i].name, list[i].served[node] ...
  *     candidates_free(list, n);
  *
- * A U-Net: the deeper input of each joint ("up_blocks.2.resnets.1.concat": DeepCache's branches), outermost first, and
- * the output. A transformer: nested sets of residual branches, from the innermost blocks outwards (attention alone, and
- * all branches), and the output. */
+ * A U-Net: the deeper input of each joint ("up_blocks.2.resnets.1.concat": DeepCache's branches), outermost
+ * first, and the output. A transformer: nested sets of residual branches, from the innermost blocks outwards
+ * (attention alone, and all branches), and the output. */
 #ifndef HASTEN_RUN_ACTIONS_H
 #define HASTEN_RUN_ACTIONS_H
 

@@ -1,5 +1,5 @@
-/* Inside common/run: what the parts of the planner share. plan_build.c visits the nodes, plan_chain.c decides what
- * an epilogue takes in, plan_emit.c makes the kernel calls, plan_memory.c keeps buffers and patches. */
+/* Inside common/run: what the parts of the planner share. plan_build.c visits the nodes, plan_chain.c decides
+ * what an epilogue takes in, plan_emit.c makes the kernel calls, plan_memory.c keeps buffers and patches. */
 #ifndef HASTEN_RUN_BUILDER_H
 #define HASTEN_RUN_BUILDER_H
 
@@ -25,7 +25,7 @@ struct builder {
     struct codes *row_codes, *image_codes; /* per node */
     unsigned char *lazy;                   /* per node: enum lazy */
     unsigned char *done;                   /* per node: covered by a call already */
-    int *readers, *reader;                 /* per node: how many computed nodes read it, and the last of them */
+    int *readers, *reader; /* per node: how many computed nodes read it, and the last of them */
 };
 
 /* plan_memory.c */
@@ -38,8 +38,8 @@ int assign_arena(struct plan *p, struct error *e);
 /* plan_chain.c: the epilogue that starts with the value of `node`. */
 enum stage { STAGE_START, STAGE_IMAGE_BIAS, STAGE_ACT, STAGE_GATE, STAGE_RESIDUAL, STAGE_SCALE };
 struct chain {
-    int last;                /* the node whose value comes out */
-    int node[8], nodes;      /* covered after the first */
+    int last;                            /* the node whose value comes out */
+    int node[8], nodes;                  /* covered after the first */
     int image_bias, gate, residual, tap; /* nodes, -1: none */
     enum activation act;
     float scale;
@@ -50,17 +50,18 @@ int is_ready(const struct builder *b, int node);
 
 /* plan_emit.c: places of values */
 int is_vector(const struct builder *b, int node);
-int place_value(struct builder *b, int node);                      /* where a computed value goes */
-int float_place(struct builder *b, int node, struct place *at);    /* as float, any strides */
-int row_place(struct builder *b, int node, struct place *at);      /* images directly behind one another */
-int packed_place(struct builder *b, int node, struct place *at);   /* without any gap */
+int place_value(struct builder *b, int node);                    /* where a computed value goes */
+int float_place(struct builder *b, int node, struct place *at);  /* as float, any strides */
+int row_place(struct builder *b, int node, struct place *at);    /* images directly behind one another */
+int packed_place(struct builder *b, int node, struct place *at); /* without any gap */
 int need_row_codes(struct builder *b, int node);
 int need_image_codes(struct builder *b, int node, int split);
 int new_row_codes(struct builder *b, int node);
 int new_image_codes(struct builder *b, int node, int split);
-int fill_epilogue(struct builder *b, struct kernel_call *c, struct mm_epilogue *ep, const struct chain *chain);
-int emit_copy(struct builder *b, const struct place *from, const struct place *to, int node, int height, int width,
-              int channels);
+int fill_epilogue(struct builder *b, struct kernel_call *c, struct mm_epilogue *ep,
+                  const struct chain *chain);
+int emit_copy(struct builder *b, const struct place *from, const struct place *to, int node, int height,
+              int width, int channels);
 
 /* plan_build.c, plan_product.c, plan_norm.c: one node each */
 int emit_product(struct builder *b, int node);

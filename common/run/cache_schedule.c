@@ -15,7 +15,8 @@ int cache_schedule_new(struct cache_schedule *s, int calls, struct error *e)
     return cache_schedule_add(s, "full", NULL, 0, e) == 0 ? 0 : -1;
 }
 
-int cache_schedule_add(struct cache_schedule *s, const char *name, const char *const *serve, int serves, struct error *e)
+int cache_schedule_add(struct cache_schedule *s, const char *name, const char *const *serve, int serves,
+                       struct error *e)
 {
     if (s->actions == SCHEDULE_MAX_ACTIONS)
         return error_set(e, HASTEN_EFILE, "more than %d actions", SCHEDULE_MAX_ACTIONS - 1);
@@ -67,10 +68,11 @@ int cache_schedule_bind(struct cache_schedule *s, const struct graph *g, struct 
         for (int i = 0; i < x->serves; i++) {
             int n = graph_find(g, x->serve[i]);
             if (n < 0)
-                return error_set(e, HASTEN_EFILE, "the schedule serves '%s', which the model does not have", x->serve[i]);
+                return error_set(e, HASTEN_EFILE, "the schedule serves '%s', which the model does not have",
+                                 x->serve[i]);
             if (x->correct[i] && x->channels[i] != g->node[n].shape.channels)
-                return error_set(e, HASTEN_EFILE, "the correction of '%s' has %d channels, the model has %d", x->serve[i],
-                                 x->channels[i], g->node[n].shape.channels);
+                return error_set(e, HASTEN_EFILE, "the correction of '%s' has %d channels, the model has %d",
+                                 x->serve[i], x->channels[i], g->node[n].shape.channels);
             x->served[n] = 1;
             x->correct_of[n] = x->correct[i];
         }
@@ -80,7 +82,10 @@ int cache_schedule_bind(struct cache_schedule *s, const struct graph *g, struct 
 
 /* ---- writing ---- */
 
-static void correction_name(char out[64], int action, int serve) { snprintf(out, 64, "correct.%d.%d", action, serve); }
+static void correction_name(char out[64], int action, int serve)
+{
+    snprintf(out, 64, "correct.%d.%d", action, serve);
+}
 
 static int write_actions(const struct cache_schedule *s, cJSON *meta, struct error *e)
 {
@@ -104,15 +109,18 @@ static int write_actions(const struct cache_schedule *s, cJSON *meta, struct err
     return e->code || !streams ? -1 : 0;
 }
 
-int cache_schedule_write(const struct cache_schedule *s, const char *path, const cJSON *provenance, struct error *e)
+int cache_schedule_write(const struct cache_schedule *s, const char *path, const cJSON *provenance,
+                         struct error *e)
 {
     struct tensor *t = mem_array(SCHEDULE_MAX_ACTIONS * 1024, sizeof *t, e);
-    char (*names)[64] = mem_array(SCHEDULE_MAX_ACTIONS * 1024, 64, e);
+    char(*names)[64] = mem_array(SCHEDULE_MAX_ACTIONS * 1024, 64, e);
     cJSON *meta = json_new_object(e);
     int count = 0, status = -1;
-    if (!t || !names || !meta || json_add_int(meta, "calls", s->calls, e) < 0 || json_add_int(meta, "steps", s->steps, e) < 0 ||
-        json_add_int(meta, "height", s->height, e) < 0 || json_add_int(meta, "width", s->width, e) < 0 ||
-        json_add_double(meta, "guidance", s->guidance, e) < 0 || json_add_string(meta, "model", s->model, e) < 0 ||
+    if (!t || !names || !meta || json_add_int(meta, "calls", s->calls, e) < 0 ||
+        json_add_int(meta, "steps", s->steps, e) < 0 || json_add_int(meta, "height", s->height, e) < 0 ||
+        json_add_int(meta, "width", s->width, e) < 0 ||
+        json_add_double(meta, "guidance", s->guidance, e) < 0 ||
+        json_add_string(meta, "model", s->model, e) < 0 ||
         json_add_string(meta, "sampler", s->sampler, e) < 0 || write_actions(s, meta, e) < 0)
         goto out;
     if (s->claims && json_add(meta, "claims", json_copy(s->claims, e), e) < 0)
@@ -124,8 +132,11 @@ int cache_schedule_write(const struct cache_schedule *s, const char *path, const
             if (!s->action[a].correct[i])
                 continue;
             correction_name(names[count], a, i);
-            t[count] = (struct tensor){.name = names[count], .dtype = DTYPE_F32, .rank = 3,
-                                       .shape = {s->calls, 2, s->action[a].channels[i]}, .data = s->action[a].correct[i]};
+            t[count] = (struct tensor){.name = names[count],
+                                       .dtype = DTYPE_F32,
+                                       .rank = 3,
+                                       .shape = {s->calls, 2, s->action[a].channels[i]},
+                                       .data = s->action[a].correct[i]};
             if (tensor_measure(&t[count], e) < 0)
                 goto out;
             count++;
@@ -154,7 +165,8 @@ static int read_actions(struct cache_schedule *s, const cJSON *meta, struct erro
         cJSON_ArrayForEach(v, list)
         {
             if (!cJSON_IsString(v) || serves == 1024)
-                return error_set(e, HASTEN_EFILE, "action '%s' serves something that is no name, or too much", name);
+                return error_set(e, HASTEN_EFILE, "action '%s' serves something that is no name, or too much",
+                                 name);
             serve[serves++] = v->valuestring;
         }
         if (index == 0 && serves)
@@ -176,12 +188,14 @@ static int read_streams(struct cache_schedule *s, const cJSON *meta, struct erro
             return error_set(e, HASTEN_EFILE, "stream %d must have %d entries", i, s->calls);
         cJSON_ArrayForEach(v, list)
         {
-            if (!cJSON_IsNumber(v) || v->valuedouble < 0 || v->valuedouble >= s->actions || v->valuedouble != (int)v->valuedouble)
+            if (!cJSON_IsNumber(v) || v->valuedouble < 0 || v->valuedouble >= s->actions ||
+                v->valuedouble != (int)v->valuedouble)
                 return error_set(e, HASTEN_EFILE, "call %d of stream %d names no action", c, i);
             s->choice[i][c++] = (int)v->valuedouble;
         }
         if (s->choice[i][0] != 0)
-            return error_set(e, HASTEN_EFILE, "the first call must compute everything, nothing is stored before it");
+            return error_set(e, HASTEN_EFILE,
+                             "the first call must compute everything, nothing is stored before it");
     }
     return streams ? 0 : -1;
 }
@@ -196,8 +210,10 @@ static int read_corrections(struct cache_schedule *s, struct container *c, struc
             if (at < 0)
                 continue;
             const struct tensor *t = &c->tensor[at];
-            if (t->dtype != DTYPE_F32 || t->rank != 3 || t->shape[0] != s->calls || t->shape[1] != 2 || t->shape[2] > GRAPH_MAX_SIZE)
-                return error_set(e, HASTEN_EFILE, "tensor '%s' must be float32 [%d,2,channels]", name, s->calls);
+            if (t->dtype != DTYPE_F32 || t->rank != 3 || t->shape[0] != s->calls || t->shape[1] != 2 ||
+                t->shape[2] > GRAPH_MAX_SIZE)
+                return error_set(e, HASTEN_EFILE, "tensor '%s' must be float32 [%d,2,channels]", name,
+                                 s->calls);
             if (tensor_first_nonfinite(t->dtype, t->data, t->count) >= 0)
                 return error_set(e, HASTEN_EFILE, "tensor '%s' has values that are not finite", name);
             s->action[a].channels[i] = (int)t->shape[2];
@@ -211,8 +227,10 @@ static int read_schedule(struct cache_schedule *s, struct container *c, struct e
     int64_t calls, steps, height, width;
     const char *model, *sampler;
     cJSON *claims;
-    if (json_int(c->meta, "calls", 1, 1000000, &calls, e) < 0 || json_int(c->meta, "steps", 1, 1000000, &steps, e) < 0 ||
-        json_int_or(c->meta, "height", 0, 1 << 20, 0, &height, e) < 0 || json_int_or(c->meta, "width", 0, 1 << 20, 0, &width, e) < 0 ||
+    if (json_int(c->meta, "calls", 1, 1000000, &calls, e) < 0 ||
+        json_int(c->meta, "steps", 1, 1000000, &steps, e) < 0 ||
+        json_int_or(c->meta, "height", 0, 1 << 20, 0, &height, e) < 0 ||
+        json_int_or(c->meta, "width", 0, 1 << 20, 0, &width, e) < 0 ||
         json_string(c->meta, "model", &model, e) < 0 || json_string(c->meta, "sampler", &sampler, e) < 0 ||
         json_object_or(c->meta, "claims", &claims, e) < 0 || cache_schedule_new(s, (int)calls, e) < 0 ||
         json_double_or(c->meta, "guidance", -1e6, 1e6, 1, &s->guidance, e) < 0)
@@ -224,7 +242,9 @@ static int read_schedule(struct cache_schedule *s, struct container *c, struct e
     snprintf(s->sampler, sizeof s->sampler, "%s", sampler);
     if (claims && !(s->claims = json_copy(claims, e)))
         return -1;
-    return read_actions(s, c->meta, e) < 0 || read_streams(s, c->meta, e) < 0 || read_corrections(s, c, e) < 0 ? -1 : 0;
+    return read_actions(s, c->meta, e) < 0 || read_streams(s, c->meta, e) < 0 || read_corrections(s, c, e) < 0
+               ? -1
+               : 0;
 }
 
 int cache_schedule_read(struct cache_schedule *s, const char *path, struct error *e)

@@ -5,9 +5,9 @@
  *     if (cache_schedule_bind(&s, graph, e) < 0) ...        // names become nodes
  *     cache_schedule_free(&s);
  *
- * Action 0 computes everything. Another action serves nodes from what the last call that computed them stored; each
- * served node may be corrected per channel: value = scale[call] * stored + bias[call]. Streams: with guidance the
- * conditional pass (0) and the unconditional one (1) have actions of their own. */
+ * Action 0 computes everything. Another action serves nodes from what the last call that computed them
+ * stored; each served node may be corrected per channel: value = scale[call] * stored + bias[call]. Streams:
+ * with guidance the conditional pass (0) and the unconditional one (1) have actions of their own. */
 #ifndef HASTEN_RUN_CACHE_SCHEDULE_H
 #define HASTEN_RUN_CACHE_SCHEDULE_H
 
@@ -19,11 +19,11 @@ enum { SCHEDULE_MAX_ACTIONS = 33, SCHEDULE_STREAMS = 2 };
 struct cache_action {
     char *name;
     int serves;
-    char **serve;              /* node names */
-    float **correct;           /* [serves] -> [calls][2][channels], or NULL */
-    int *channels;             /* of each correction */
-    unsigned char *served;     /* per node, after cache_schedule_bind */
-    const float **correct_of;  /* per node, after cache_schedule_bind */
+    char **serve;             /* node names */
+    float **correct;          /* [serves] -> [calls][2][channels], or NULL */
+    int *channels;            /* of each correction */
+    unsigned char *served;    /* per node, after cache_schedule_bind */
+    const float **correct_of; /* per node, after cache_schedule_bind */
 };
 
 struct cache_schedule {
@@ -39,9 +39,11 @@ struct cache_schedule {
 /* An empty one with action 0 ("full") and all calls on it. */
 int cache_schedule_new(struct cache_schedule *s, int calls, struct error *e) HASTEN_CHECKED;
 /* Add an action that serves these nodes; gives its index. */
-int cache_schedule_add(struct cache_schedule *s, const char *name, const char *const *serve, int serves, struct error *e) HASTEN_CHECKED;
+int cache_schedule_add(struct cache_schedule *s, const char *name, const char *const *serve, int serves,
+                       struct error *e) HASTEN_CHECKED;
 int cache_schedule_read(struct cache_schedule *s, const char *path, struct error *e) HASTEN_CHECKED;
-int cache_schedule_write(const struct cache_schedule *s, const char *path, const cJSON *provenance, struct error *e) HASTEN_CHECKED;
+int cache_schedule_write(const struct cache_schedule *s, const char *path, const cJSON *provenance,
+                         struct error *e) HASTEN_CHECKED;
 int cache_schedule_bind(struct cache_schedule *s, const struct graph *g, struct error *e) HASTEN_CHECKED;
 void cache_schedule_free(struct cache_schedule *s);
 

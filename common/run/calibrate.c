@@ -61,8 +61,8 @@ static int count_calls(const struct measure *m, int *calls, struct error *e)
     return s ? 0 : -1;
 }
 
-int calibration_run(struct calibration *c, const struct measure *m, const struct candidate *list, int count, size_t budget,
-                    struct error *e)
+int calibration_run(struct calibration *c, const struct measure *m, const struct candidate *list, int count,
+                    size_t budget, struct error *e)
 {
     struct collector k = {.c = c, .images = m->count};
     unsigned char *want = mem_array((size_t)m->graph->count + 1, 1, e);
@@ -76,7 +76,8 @@ int calibration_run(struct calibration *c, const struct measure *m, const struct
     for (int i = 0; i < c->nodes; i++) {
         int channels = m->graph->node[c->node[i]].shape.channels;
         want[c->node[i]] = 1;
-        k.features[i] = mem_array((size_t)c->calls * (size_t)m->count * (size_t)node_size(m->graph, c->node[i]), sizeof(float), e);
+        k.features[i] = mem_array(
+            (size_t)c->calls * (size_t)m->count * (size_t)node_size(m->graph, c->node[i]), sizeof(float), e);
         if (!k.features[i] || gram_open(c->calls, channels, GRAM_GROUPS, &c->gram[i], e) < 0)
             goto out;
     }
@@ -113,7 +114,8 @@ void calibration_free(struct calibration *c)
 }
 
 /* Mean over the action's measured edges of their relative errors. */
-static int plain_errors(const struct calibration *c, int action, enum gram_predictor predictor, double *error, struct error *e)
+static int plain_errors(const struct calibration *c, int action, enum gram_predictor predictor, double *error,
+                        struct error *e)
 {
     size_t n = (size_t)c->calls * (size_t)c->calls;
     double *one = mem_array(n, sizeof *one, e);
@@ -127,7 +129,9 @@ static int plain_errors(const struct calibration *c, int action, enum gram_predi
         for (int t = 0; status == 0 && t < c->calls; t++) {
             double power = gram_power(&c->gram[i], t);
             for (int s = 0; s < c->calls; s++)
-                error[t * c->calls + s] += power > 0 ? one[t * c->calls + s] / power : s < t ? 0 : one[t * c->calls + s];
+                error[t * c->calls + s] += power > 0 ? one[t * c->calls + s] / power
+                                           : s < t   ? 0
+                                                     : one[t * c->calls + s];
         }
     }
     for (size_t i = 0; used && i < n; i++)
@@ -138,7 +142,8 @@ static int plain_errors(const struct calibration *c, int action, enum gram_predi
     return status;
 }
 
-int calibration_errors(const struct calibration *c, int action, enum gram_predictor predictor, double *error, struct error *e)
+int calibration_errors(const struct calibration *c, int action, enum gram_predictor predictor, double *error,
+                       struct error *e)
 {
     if (plain_errors(c, action, predictor, error, e) < 0)
         return -1;
@@ -150,8 +155,8 @@ int calibration_errors(const struct calibration *c, int action, enum gram_predic
 
 /* ---- schedules ---- */
 
-int schedule_of_action(struct cache_schedule *s, const struct graph *g, const struct candidate *a, int calls, const int *action,
-                       struct error *e)
+int schedule_of_action(struct cache_schedule *s, const struct graph *g, const struct candidate *a, int calls,
+                       const int *action, struct error *e)
 {
     const char *names[1024];
     int n = 0;
@@ -167,8 +172,8 @@ int schedule_of_action(struct cache_schedule *s, const struct graph *g, const st
     return 0;
 }
 
-int calibration_correct(const struct calibration *c, int action, const int *refresh, struct cache_schedule *s, int at,
-                        struct error *e)
+int calibration_correct(const struct calibration *c, int action, const int *refresh, struct cache_schedule *s,
+                        int at, struct error *e)
 {
     struct cache_action *x = &s->action[at];
     (void)action;
@@ -179,7 +184,8 @@ int calibration_correct(const struct calibration *c, int action, const int *refr
         if (k == c->nodes)
             continue;
         int channels = c->g->node[node].shape.channels;
-        float *table = mem_array((size_t)c->calls * 2 * (size_t)channels, sizeof *table, e), a[GRAM_GROUPS], b[GRAM_GROUPS];
+        float *table = mem_array((size_t)c->calls * 2 * (size_t)channels, sizeof *table, e), a[GRAM_GROUPS],
+              b[GRAM_GROUPS];
         if (!table)
             return -1;
         for (int t = 0; t < c->calls; t++) {
@@ -201,7 +207,8 @@ int calibration_correct(const struct calibration *c, int action, const int *refr
 /* ---- gain ---- */
 
 /* Mean square of the final difference when call t alone is served, over that of its edges (relative). */
-static int gain_at(struct calibration *c, const struct measure *m, int action, int t, const double *error, double *gain, struct error *e)
+static int gain_at(struct calibration *c, const struct measure *m, int action, int t, const double *error,
+                   double *gain, struct error *e)
 {
     struct cache_schedule s = {0};
     struct measure run = *m;
@@ -210,7 +217,8 @@ static int gain_at(struct calibration *c, const struct measure *m, int action, i
     if (!choice)
         return -1;
     choice[t] = 1;
-    if (schedule_of_action(&s, c->g, &c->list[action], c->calls, choice, e) == 0 && cache_schedule_bind(&s, c->g, e) == 0) {
+    if (schedule_of_action(&s, c->g, &c->list[action], c->calls, choice, e) == 0 &&
+        cache_schedule_bind(&s, c->g, e) == 0) {
         s.steps = m->steps ? m->steps : m->model->sampler.steps;
         run.schedule = &s;
         status = measure_latents(&run, &got, NULL, NULL, e);
@@ -231,7 +239,8 @@ static int gain_at(struct calibration *c, const struct measure *m, int action, i
 int calibration_gain(struct calibration *c, const struct measure *m, int action, int points, struct error *e)
 {
     size_t n = (size_t)c->calls;
-    double *error = mem_array(n * n, sizeof *error, e), *gain = mem_array(n, sizeof *gain, e), before_gain = 0;
+    double *error = mem_array(n * n, sizeof *error, e), *gain = mem_array(n, sizeof *gain, e),
+           before_gain = 0;
     int status = error && gain ? plain_errors(c, action, GRAM_REUSE, error, e) : -1, before = 0;
     points = points < 2 ? 2 : points > c->calls - 1 ? c->calls - 1 : points;
     for (int p = 0; status == 0 && c->calls > 1 && p < points; p++) {

@@ -1,5 +1,6 @@
-/* See engine.h. Nodes fall into three classes: constant (no input at all), hoisted (inputs other than the latent)
- * and step. Constants are computed once, hoisted values in chunks of calls as far as the memory for them goes. */
+/* See engine.h. Nodes fall into three classes: constant (no input at all), hoisted (inputs other than the
+ * latent) and step. Constants are computed once, hoisted values in chunks of calls as far as the memory for
+ * them goes. */
 #include "common/run/engine.h"
 
 #include <string.h>
@@ -32,17 +33,17 @@ struct engine {
     struct engine_options o;
     int sample; /* the latent input's node, -1: none */
     unsigned char *class_of;
-    unsigned char *hoist_keep;    /* constant or hoisted, and read by a step or an output */
-    unsigned char *cached;        /* served by some action */
-    unsigned char *output;        /* outputs that steps compute */
+    unsigned char *hoist_keep; /* constant or hoisted, and read by a step or an output */
+    unsigned char *cached;     /* served by some action */
+    unsigned char *output;     /* outputs that steps compute */
     struct bound input[MAX_INPUTS];
     int inputs;
     struct action action[ENGINE_MAX_ACTIONS];
-    struct buffer *given;         /* buffers outside the arena, for all plans */
+    struct buffer *given; /* buffers outside the arena, for all plans */
     int given_count, given_capacity;
-    struct place *given_place;    /* of hoisted, constant, cached and input nodes; image 0 */
-    int rows;                     /* hoisted rows of one call: images, or 1 */
-    int chunk, chunk_first;       /* calls in memory; -1: none */
+    struct place *given_place; /* of hoisted, constant, cached and input nodes; image 0 */
+    int rows;                  /* hoisted rows of one call: images, or 1 */
+    int chunk, chunk_first;    /* calls in memory; -1: none */
     struct plan *hoist, *constant;
     struct compiled plan[MAX_PLANS];
     int plans;
@@ -100,11 +101,13 @@ static void find_kept(struct engine *x)
     for (int i = 0; i < x->inputs; i++)
         per_image |= strcmp(g->node[x->input[i].node].name, "timestep") != 0;
     for (int i = 0; i < g->count; i++)
-        per_image |= x->hoist_keep[i] && x->class_of[i] == CLASS_HOISTED && g->node[i].shape.kind != VALUE_VECTOR;
+        per_image |=
+            x->hoist_keep[i] && x->class_of[i] == CLASS_HOISTED && g->node[i].shape.kind != VALUE_VECTOR;
     x->rows = per_image ? x->o.images : 1;
 }
 
-struct engine *engine_open(const struct graph *g, const struct weights *w, const struct engine_options *o, struct error *e)
+struct engine *engine_open(const struct graph *g, const struct weights *w, const struct engine_options *o,
+                           struct error *e)
 {
     size_t n = (size_t)g->count + 1;
     struct engine *x = mem_array(1, sizeof *x, e);
@@ -121,8 +124,8 @@ struct engine *engine_open(const struct graph *g, const struct weights *w, const
     x->given_place = mem_array(n, sizeof *x->given_place, e);
     x->action[0].served = mem_array(n, 1, e);
     x->action[0].declared = 1;
-    if (!x->class_of || !x->hoist_keep || !x->cached || !x->output || !x->given_place || !x->action[0].served ||
-        classify(x, e) < 0) {
+    if (!x->class_of || !x->hoist_keep || !x->cached || !x->output || !x->given_place ||
+        !x->action[0].served || classify(x, e) < 0) {
         engine_close(x);
         return NULL;
     }
@@ -165,8 +168,8 @@ static struct bound *find_input(const struct engine *x, const char *name)
 
 int engine_has_input(const struct engine *x, const char *name) { return find_input(x, name) != NULL; }
 
-int engine_bind(struct engine *x, const char *name, const float *data, int64_t call_stride, int64_t image_stride,
-                struct error *e)
+int engine_bind(struct engine *x, const char *name, const float *data, int64_t call_stride,
+                int64_t image_stride, struct error *e)
 {
     struct bound *b = find_input(x, name);
     if (!b)
@@ -192,15 +195,19 @@ static int give(struct engine *x, enum space space, size_t size, size_t call_str
         x->given_capacity = capacity;
     }
     size = (size + 63) / 64 * 64;
-    x->given[x->given_count] =
-        (struct buffer){.space = space, .size = size, .offset = x->space_size[space], .call_stride = call_stride};
+    x->given[x->given_count] = (struct buffer){
+        .space = space, .size = size, .offset = x->space_size[space], .call_stride = call_stride};
     x->space_size[space] += size;
     return x->given_count++;
 }
 
-static size_t value_bytes(const struct engine *x, int node) { return (size_t)shape_size(x->g->node[node].shape) * sizeof(float); }
+static size_t value_bytes(const struct engine *x, int node)
+{
+    return (size_t)shape_size(x->g->node[node].shape) * sizeof(float);
+}
 
-static int give_node(struct engine *x, int node, enum space space, size_t rows, size_t call_stride, int shared, struct error *e)
+static int give_node(struct engine *x, int node, enum space space, size_t rows, size_t call_stride,
+                     int shared, struct error *e)
 {
     struct shape s = x->g->node[node].shape;
     int buffer = give(x, space, rows * value_bytes(x, node), call_stride, e);
@@ -231,7 +238,8 @@ static int lay_out(struct engine *x, struct error *e)
         if (i == x->sample)
             status = give_node(x, i, SPACE_INPUT, images, 0, 0, e);
         else if (x->class_of[i] == CLASS_HOISTED && (x->hoist_keep[i] || input))
-            status = give_node(x, i, SPACE_HOISTED, rows * (size_t)x->chunk, rows * value_bytes(x, i), x->rows == 1, e);
+            status = give_node(x, i, SPACE_HOISTED, rows * (size_t)x->chunk, rows * value_bytes(x, i),
+                               x->rows == 1, e);
         else if (x->class_of[i] == CLASS_CONSTANT && x->hoist_keep[i])
             status = give_node(x, i, SPACE_CONSTANT, images, 0, 0, e);
         else if (x->cached[i])
@@ -251,7 +259,8 @@ static int allocate(struct engine *x, enum space space, struct error *e)
 
 /* ---- actions and plans ---- */
 
-int engine_action(struct engine *x, int index, const unsigned char *served, const float *const *correct, struct error *e)
+int engine_action(struct engine *x, int index, const unsigned char *served, const float *const *correct,
+                  struct error *e)
 {
     size_t n = (size_t)x->g->count;
     if (index < 1 || index >= ENGINE_MAX_ACTIONS || x->ready)
@@ -268,12 +277,14 @@ int engine_action(struct engine *x, int index, const unsigned char *served, cons
         if (!served[i])
             continue;
         if (!engine_is_step(x, i) || i == x->sample)
-            return error_set(e, HASTEN_EFILE, "'%s' does not depend on the latent and cannot be cached", x->g->node[i].name);
+            return error_set(e, HASTEN_EFILE, "'%s' does not depend on the latent and cannot be cached",
+                             x->g->node[i].name);
         x->cached[i] = 1;
         if (!correct || !correct[i])
             continue;
         /* The caller's table stays where it is: an absolute address, one row a call. */
-        a->correct[i].buffer = give(x, SPACE_ABSOLUTE, 0, 2 * sizeof(float) * (size_t)x->g->node[i].shape.channels, e);
+        a->correct[i].buffer =
+            give(x, SPACE_ABSOLUTE, 0, 2 * sizeof(float) * (size_t)x->g->node[i].shape.channels, e);
         if (a->correct[i].buffer < 0)
             return -1;
         x->given[a->correct[i].buffer].offset = (size_t)(uintptr_t)correct[i];
@@ -298,9 +309,17 @@ static int new_request(const struct engine *x, int images, struct plan_request *
     }
     for (int i = 0; i < x->g->count; i++)
         places[i] = x->given_place[i];
-    *r = (struct plan_request){.graph = x->g, .weights = x->w, .kernels = x->o.kernels, .images = images,
-                               .parts = team_size(x->o.team), .run = flags, .is_given = flags + n, .keep = flags + 2 * n,
-                               .output = flags + 3 * n, .given = places, .given_buffer = x->given,
+    *r = (struct plan_request){.graph = x->g,
+                               .weights = x->w,
+                               .kernels = x->o.kernels,
+                               .images = images,
+                               .parts = team_size(x->o.team),
+                               .run = flags,
+                               .is_given = flags + n,
+                               .keep = flags + 2 * n,
+                               .output = flags + 3 * n,
+                               .given = places,
+                               .given_buffer = x->given,
                                .given_buffers = x->given_count};
     return 0;
 }
@@ -319,7 +338,8 @@ static struct plan *build_before(struct engine *x, int class_of, int images, str
     int any = 0;
     if (new_request(x, images, &r, e) < 0)
         return NULL;
-    unsigned char *run = (unsigned char *)r.run, *given = (unsigned char *)r.is_given, *keep = (unsigned char *)r.keep;
+    unsigned char *run = (unsigned char *)r.run, *given = (unsigned char *)r.is_given,
+                  *keep = (unsigned char *)r.keep;
     for (int i = x->g->count - 1; i >= 0; i--) {
         const struct node *n = &x->g->node[i];
         if (x->hoist_keep[i] && x->class_of[i] == class_of && !node_is(n, "input"))
@@ -349,7 +369,8 @@ static struct plan *build_step(struct engine *x, int action, int first, int coun
     struct plan_request r;
     if (new_request(x, count, &r, e) < 0)
         return NULL;
-    unsigned char *run = (unsigned char *)r.run, *given = (unsigned char *)r.is_given, *keep = (unsigned char *)r.keep;
+    unsigned char *run = (unsigned char *)r.run, *given = (unsigned char *)r.is_given,
+                  *keep = (unsigned char *)r.keep;
     unsigned char *output = (unsigned char *)r.output;
     int *wanted = mem_array((size_t)x->g->count + 1, sizeof *wanted, e), wants = 0;
     struct plan *p = NULL;
@@ -383,8 +404,10 @@ struct plan *engine_plan(struct engine *x, int action, int first, int count, str
             x->last = x->plan[i].plan;
             return x->plan[i].plan;
         }
-    if (!action_is_declared(x, action) || first < 0 || count < 1 || first + count > x->o.images || x->plans == MAX_PLANS) {
-        error_set(e, HASTEN_EFAIL, "internal: no plan for action %d and images %d to %d", action, first, first + count - 1);
+    if (!action_is_declared(x, action) || first < 0 || count < 1 || first + count > x->o.images ||
+        x->plans == MAX_PLANS) {
+        error_set(e, HASTEN_EFAIL, "internal: no plan for action %d and images %d to %d", action, first,
+                  first + count - 1);
         return NULL;
     }
     struct plan *p = build_step(x, action, first, count, e);
@@ -439,13 +462,13 @@ static int fill_inputs(struct engine *x, int first_call, struct error *e)
         int64_t size = shape_size(x->g->node[in->node].shape);
         float *to = (float *)(x->memory.base[SPACE_HOISTED] + x->given[at->buffer].offset);
         if (!in->data)
-            return error_set(e, HASTEN_EFILE, "input '%s' of component '%s' is not given", x->g->node[in->node].name,
-                             x->g->component);
+            return error_set(e, HASTEN_EFILE, "input '%s' of component '%s' is not given",
+                             x->g->node[in->node].name, x->g->component);
         for (int c = 0; c < x->chunk; c++) {
             int call = first_call + c < x->o.calls ? first_call + c : x->o.calls - 1;
             for (int r = 0; r < x->rows; r++)
-                memcpy(to + ((int64_t)c * x->rows + r) * size, in->data + call * in->call_stride + r * in->image_stride,
-                       (size_t)size * sizeof *to);
+                memcpy(to + ((int64_t)c * x->rows + r) * size,
+                       in->data + call * in->call_stride + r * in->image_stride, (size_t)size * sizeof *to);
         }
     }
     return 0;
@@ -476,11 +499,13 @@ static int hoist(struct engine *x, int call, struct error *e)
 
 float *engine_sample(struct engine *x)
 {
-    return x->sample < 0 ? NULL
-                         : (float *)(x->memory.base[SPACE_INPUT] + x->given[x->given_place[x->sample].buffer].offset);
+    return x->sample < 0
+               ? NULL
+               : (float *)(x->memory.base[SPACE_INPUT] + x->given[x->given_place[x->sample].buffer].offset);
 }
 
-int engine_run(struct engine *x, int call, int action, int first, int count, double *milliseconds, struct error *e)
+int engine_run(struct engine *x, int call, int action, int first, int count, double *milliseconds,
+               struct error *e)
 {
     struct plan *p = engine_plan(x, action, first, count, e);
     if (!p || hoist(x, call, e) < 0)
@@ -507,7 +532,8 @@ const float *engine_value(const struct engine *x, int node)
 {
     if (x->class_of[node] != CLASS_STEP && x->given_place[node].buffer >= 0) {
         const struct buffer *b = &x->given[x->given_place[node].buffer];
-        return (const float *)(x->memory.base[b->space] + b->offset + (size_t)x->memory.hoisted_call * b->call_stride);
+        return (const float *)(x->memory.base[b->space] + b->offset +
+                               (size_t)x->memory.hoisted_call * b->call_stride);
     }
     return x->last ? plan_value(x->last, node, &x->memory) : NULL;
 }

@@ -1,22 +1,20 @@
-/* The engine runs one component for a whole trajectory of network calls: it hoists what does not depend on the
- * latent, compiles one plan for each distinct action, and keeps the caches between calls.
+/* The engine runs one component for a whole trajectory of network calls: it hoists what does not depend on
+ * the latent, compiles one plan for each distinct action, and keeps the caches between calls.
  *
  *     struct engine_options o = {.kernels = cpu_kernels(level), .team = team, .images = 4, .calls = 50};
- *     struct engine *g = engine_open(graph, weights, &o, e);            // after graph_infer at the wanted size
- *     engine_bind(g, "timestep", times, 1, 0, e);                       // one a call, the same for all images
- *     engine_bind(g, "class_labels", labels, 0, 1, e);                  // one an image
- *     engine_action(g, 1, served, e);                                   // action 0 is: compute everything
- *     engine_ready(g, e);                                               // memory is allocated here, and never later
- *     for (call ...) {
- *         fill engine_sample(g);                                        // [images][height][width][channels]
- *         engine_run(g, call, action[call], 0, 4, e);
- *         const float *out = engine_value(g, output_node);              // same layout, until the next run
+ *     struct engine *g = engine_open(graph, weights, &o, e);            // after graph_infer at the wanted
+ * size engine_bind(g, "timestep", times, 1, 0, e);                       // one a call, the same for all
+ * images engine_bind(g, "class_labels", labels, 0, 1, e);                  // one an image engine_action(g,
+ * 1, served, e);                                   // action 0 is: compute everything engine_ready(g, e); //
+ * memory is allocated here, and never later for (call ...) { fill engine_sample(g); //
+ * [images][height][width][channels] engine_run(g, call, action[call], 0, 4, e); const float *out =
+ * engine_value(g, output_node);              // same layout, until the next run
  *     }
  *     engine_close(g);
  *
- * An action is the set of nodes whose values are served from what an earlier call of this engine stored. A call
- * stores every value that some action serves and that it computes, so the caller must start with action 0.
- * Images may be run in groups (first, count) with different actions: each image has its own cache. */
+ * An action is the set of nodes whose values are served from what an earlier call of this engine stored. A
+ * call stores every value that some action serves and that it computes, so the caller must start with action
+ * 0. Images may be run in groups (first, count) with different actions: each image has its own cache. */
 #ifndef HASTEN_RUN_ENGINE_H
 #define HASTEN_RUN_ENGINE_H
 
@@ -27,10 +25,10 @@ enum { ENGINE_MAX_ACTIONS = 64 };
 struct engine_options {
     const struct cpu_kernels *kernels;
     struct team *team;
-    int images;          /* most images in one run */
-    int calls;           /* network calls of a trajectory */
-    size_t hoist_bytes;  /* for hoisted values; 0: 256 MiB */
-    int per_image_time;  /* 1: images of one call may differ in timestep */
+    int images;                /* most images in one run */
+    int calls;                 /* network calls of a trajectory */
+    size_t hoist_bytes;        /* for hoisted values; 0: 256 MiB */
+    int per_image_time;        /* 1: images of one call may differ in timestep */
     const unsigned char *want; /* nodes whose values engine_value must give, beside the outputs; or NULL */
 };
 
@@ -40,14 +38,15 @@ struct engine *engine_open(const struct graph *g, const struct weights *w, const
                            struct error *e) HASTEN_CHECKED;
 void engine_close(struct engine *g); /* NULL is fine */
 
-/* Values of an input other than the latent: data[call * call_stride + image * image_stride + channel...] (strides in
- * elements; 0: the same). The data must stay; the input must exist. */
-int engine_bind(struct engine *g, const char *input, const float *data, int64_t call_stride, int64_t image_stride,
-                struct error *e) HASTEN_CHECKED;
+/* Values of an input other than the latent: data[call * call_stride + image * image_stride + channel...]
+ * (strides in elements; 0: the same). The data must stay; the input must exist. */
+int engine_bind(struct engine *g, const char *input, const float *data, int64_t call_stride,
+                int64_t image_stride, struct error *e) HASTEN_CHECKED;
 int engine_has_input(const struct engine *g, const char *input);
 
-/* Declare action `index` (1 ..): served has one entry per node. correct, if not NULL: [node] -> [calls][2][channels],
- * scale then bias of each call; NULL entries: plain. Served nodes must be steps of the graph. */
+/* Declare action `index` (1 ..): served has one entry per node. correct, if not NULL: [node] ->
+ * [calls][2][channels], scale then bias of each call; NULL entries: plain. Served nodes must be steps of the
+ * graph. */
 int engine_action(struct engine *g, int index, const unsigned char *served, const float *const *correct,
                   struct error *e) HASTEN_CHECKED;
 
@@ -57,15 +56,16 @@ size_t engine_bytes(const struct engine *g);
 
 float *engine_sample(struct engine *g); /* the latent input of all images */
 
-/* Compile the plan for these images (done by engine_run as well, the first time). Call it for everything before the
- * first timed run. */
+/* Compile the plan for these images (done by engine_run as well, the first time). Call it for everything
+ * before the first timed run. */
 struct plan *engine_plan(struct engine *g, int action, int first, int count, struct error *e) HASTEN_CHECKED;
 
 /* One network call for images [first, first + count). milliseconds: NULL or room for plan->calls numbers. */
-int engine_run(struct engine *g, int call, int action, int first, int count, double *milliseconds, struct error *e)
-    HASTEN_CHECKED;
+int engine_run(struct engine *g, int call, int action, int first, int count, double *milliseconds,
+               struct error *e) HASTEN_CHECKED;
 
-/* An output's (or wanted node's) value after engine_run, image `first` first; NULL when that run did not make it. */
+/* An output's (or wanted node's) value after engine_run, image `first` first; NULL when that run did not make
+ * it. */
 const float *engine_value(const struct engine *g, int node);
 
 /* Run the call again kernel by kernel and name the first node whose result is not finite; NULL: none. */

@@ -35,7 +35,8 @@ static int run_all(const struct measure *m, struct trajectory *t, int batch, flo
     for (int done = 0; status == 0 && done < m->count;) {
         int count = m->count - done < batch ? m->count - done : batch;
         for (int i = 0; i < count; i++)
-            images[i] = (struct trajectory_image){.seed = (m->seed ? m->seed : VALIDATION_SEED) + (uint64_t)(done + i),
+            images[i] = (struct trajectory_image){.seed = (m->seed ? m->seed : VALIDATION_SEED) +
+                                                          (uint64_t)(done + i),
                                                   .label = classes ? (done + i) % classes : 0};
         status = trajectory_run(t, images, count, latents + done * trajectory_size(t), e);
         done += count;
@@ -58,11 +59,21 @@ int measure_latents(const struct measure *m, float **latents, int *calls, int64_
         return -1;
     if (!m->weights && !(packed = weights_open(m->graph, m->kernels, m->team, NULL, e)))
         goto out;
-    struct trajectory_options o = {.graph = m->graph, .weights = m->weights ? m->weights : packed, .kernels = m->kernels,
-                                   .team = m->team, .sampler = m->sampler ? m->sampler : &own, .model = s,
-                                   .run = {.steps = m->steps ? m->steps : s->steps, .seq_len = m->model->image.height * m->model->image.width},
-                                   .batch = batch, .guidance = m->guidance != 0 ? m->guidance : s->null_class >= 0 ? s->guidance : 1,
-                                   .schedule = m->schedule, .want = m->want, .watch = m->watch};
+    struct trajectory_options o = {.graph = m->graph,
+                                   .weights = m->weights ? m->weights : packed,
+                                   .kernels = m->kernels,
+                                   .team = m->team,
+                                   .sampler = m->sampler ? m->sampler : &own,
+                                   .model = s,
+                                   .run = {.steps = m->steps ? m->steps : s->steps,
+                                           .seq_len = m->model->image.height * m->model->image.width},
+                                   .batch = batch,
+                                   .guidance = m->guidance != 0     ? m->guidance
+                                               : s->null_class >= 0 ? s->guidance
+                                                                    : 1,
+                                   .schedule = m->schedule,
+                                   .want = m->want,
+                                   .watch = m->watch};
     t = trajectory_open(&o, e);
     *latents = t ? mem_array((size_t)m->count * (size_t)trajectory_size(t), sizeof **latents, e) : NULL;
     if (!*latents)
@@ -155,7 +166,8 @@ void timed_close(struct timed *t)
 
 struct engine *timed_engine(const struct timed *t) { return t->engine; }
 
-int timed_run(struct timed *t, int action, double *ms, double *times, double *kernel_ms, struct plan **plan, struct error *e)
+int timed_run(struct timed *t, int action, double *ms, double *times, double *kernel_ms, struct plan **plan,
+              struct error *e)
 {
     struct plan *p = engine_plan(t->engine, action, 0, t->o.batch, e);
     int n = t->o.repeats;
@@ -164,11 +176,13 @@ int timed_run(struct timed *t, int action, double *ms, double *times, double *ke
     double *column = mem_array((size_t)n, sizeof *column, e);
     int status = p && own && column && (!kernel_ms || each) ? 0 : -1;
     /* Action 0 first, so that every cache holds something; and one round to warm up. */
-    if (status == 0 && (engine_run(t->engine, 0, 0, 0, t->o.batch, NULL, e) < 0 || engine_run(t->engine, 0, action, 0, t->o.batch, NULL, e) < 0))
+    if (status == 0 && (engine_run(t->engine, 0, 0, 0, t->o.batch, NULL, e) < 0 ||
+                        engine_run(t->engine, 0, action, 0, t->o.batch, NULL, e) < 0))
         status = -1;
     for (int i = 0; status == 0 && i < n; i++) {
         double start = clock_ms();
-        status = engine_run(t->engine, 0, action, 0, t->o.batch, each ? each + (size_t)i * (size_t)p->calls : NULL, e);
+        status = engine_run(t->engine, 0, action, 0, t->o.batch,
+                            each ? each + (size_t)i * (size_t)p->calls : NULL, e);
         own[i] = clock_ms() - start;
     }
     for (int c = 0; status == 0 && each && c < p->calls; c++) {

@@ -1,4 +1,5 @@
-/* Measuring a model: final latents over seeds, their quality against a reference, and milliseconds of network calls.
+/* Measuring a model: final latents over seeds, their quality against a reference, and milliseconds of network
+ * calls.
  *
  *     struct measure m = {.model = &model, .graph = g, .kernels = k, .team = t, .steps = 20, .count = 4};
  *     float *reference, *got;
@@ -16,22 +17,23 @@
 
 struct measure {
     const struct model *model;
-    const struct graph *graph;      /* inferred; of the model or an edited copy */
-    const struct weights *weights;  /* NULL: packed here */
+    const struct graph *graph;     /* inferred; of the model or an edited copy */
+    const struct weights *weights; /* NULL: packed here */
     const struct cpu_kernels *kernels;
     struct team *team;
     const struct sampler_config *sampler; /* NULL: the model's */
-    int steps;                      /* 0: the model's */
-    double guidance;                /* 0: the model's */
-    int count, batch;               /* images; batch 0: chosen */
-    uint64_t seed;                  /* 0: VALIDATION_SEED */
+    int steps;                            /* 0: the model's */
+    double guidance;                      /* 0: the model's */
+    int count, batch;                     /* images; batch 0: chosen */
+    uint64_t seed;                        /* 0: VALIDATION_SEED */
     const struct cache_schedule *schedule;
     const unsigned char *want;
     const struct trajectory_watch *watch;
 };
 
 /* *latents: count * size floats from mem_array; *calls, *size: may be NULL. */
-int measure_latents(const struct measure *m, float **latents, int *calls, int64_t *size, struct error *e) HASTEN_CHECKED;
+int measure_latents(const struct measure *m, float **latents, int *calls, int64_t *size,
+                    struct error *e) HASTEN_CHECKED;
 
 struct quality {
     double rel_l2, psnr;
@@ -39,8 +41,9 @@ struct quality {
 };
 void measure_quality(const float *reference, const float *got, int count, int64_t size, struct quality *q);
 
-/* Milliseconds of one network call of `batch` images, as every repeat took it, sorted: times[repeats]. kernel_ms, if not
- * NULL, gets the median of each kernel call of the plan (room for plan->calls; see *plan). Actions as in engine.h. */
+/* Milliseconds of one network call of `batch` images, as every repeat took it, sorted: times[repeats].
+ * kernel_ms, if not NULL, gets the median of each kernel call of the plan (room for plan->calls; see *plan).
+ * Actions as in engine.h. */
 struct timing {
     const struct graph *graph;
     const struct weights *weights;
@@ -49,11 +52,12 @@ struct timing {
     int batch, repeats;
 };
 struct timed;
-struct timed *timed_open(const struct timing *t, int actions, unsigned char *const *served, struct error *e) HASTEN_CHECKED;
+struct timed *timed_open(const struct timing *t, int actions, unsigned char *const *served,
+                         struct error *e) HASTEN_CHECKED;
 void timed_close(struct timed *t);
 /* action 0: everything. Median in *ms; times may be NULL. */
-int timed_run(struct timed *t, int action, double *ms, double *times, double *kernel_ms, struct plan **plan, struct error *e)
-    HASTEN_CHECKED;
+int timed_run(struct timed *t, int action, double *ms, double *times, double *kernel_ms, struct plan **plan,
+              struct error *e) HASTEN_CHECKED;
 struct engine *timed_engine(const struct timed *t);
 
 /* Median of n numbers, which it sorts. */

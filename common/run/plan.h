@@ -1,6 +1,6 @@
-/* The plan: one straight list of fused kernel calls for a part of a graph, at one batch and one size, over memory
- * that is laid out beforehand. engine.h makes plans and runs them; this header is for the engine, the profiler and
- * the tests.
+/* The plan: one straight list of fused kernel calls for a part of a graph, at one batch and one size, over
+ * memory that is laid out beforehand. engine.h makes plans and runs them; this header is for the engine, the
+ * profiler and the tests.
  *
  * Memory is in spaces. A buffer lies in one space at a fixed offset; kernel arguments are patched with
  * base + offset before a run, so plans share memory and a hoisted value moves on from call to call.
@@ -12,9 +12,10 @@
  *   SPACE_INPUT     the component's latent input, channels last
  *   SPACE_ABSOLUTE  tables of the caller: the offset is an address, the base 0
  *
- * Fusion: a matrix product takes what follows it into its epilogue as long as each value has one reader; a norm
- * takes the modulation, the activation and the quantization for int8 readers; concatenations and nearest
- * upsampling are read in place. A value that a schedule keeps is stored by the same kernel (one extra store). */
+ * Fusion: a matrix product takes what follows it into its epilogue as long as each value has one reader; a
+ * norm takes the modulation, the activation and the quantization for int8 readers; concatenations and nearest
+ * upsampling are read in place. A value that a schedule keeps is stored by the same kernel (one extra store).
+ */
 #ifndef HASTEN_RUN_PLAN_H
 #define HASTEN_RUN_PLAN_H
 
@@ -27,8 +28,15 @@
 enum space { SPACE_ABSOLUTE, SPACE_ARENA, SPACE_CONSTANT, SPACE_HOISTED, SPACE_CACHE, SPACE_INPUT, SPACES };
 
 enum kernel_kind {
-    KERNEL_MATMUL, KERNEL_ROW_NORM, KERNEL_GROUP_NORM, KERNEL_IMAGE_QUANTIZE, KERNEL_ATTENTION, KERNEL_ELEMENTWISE,
-    KERNEL_CACHE_READ, KERNEL_MOVE, KERNEL_REFERENCE,
+    KERNEL_MATMUL,
+    KERNEL_ROW_NORM,
+    KERNEL_GROUP_NORM,
+    KERNEL_IMAGE_QUANTIZE,
+    KERNEL_ATTENTION,
+    KERNEL_ELEMENTWISE,
+    KERNEL_CACHE_READ,
+    KERNEL_MOVE,
+    KERNEL_REFERENCE,
 };
 
 struct kernel_call {
@@ -45,9 +53,9 @@ struct kernel_call {
         struct move move;
         struct op_call reference;
     };
-    int node;               /* the first node covered; its name stands for the call */
-    int covers, covered;    /* nodes covered: plan->cover[covers .. covers + covered) */
-    double flops, bytes;    /* of one run: 2 per multiply-add; weights and activations read and written once */
+    int node;            /* the first node covered; its name stands for the call */
+    int covers, covered; /* nodes covered: plan->cover[covers .. covers + covered) */
+    double flops, bytes; /* of one run: 2 per multiply-add; weights and activations read and written once */
     enum { PRECISION_F32, PRECISION_INT8 } precision;
 };
 
@@ -66,8 +74,8 @@ struct patch {
     size_t offset;
 };
 
-/* Where a node's value is. Rows of one image are ld apart, images image_ld (in elements). For a vector ld is not
- * used. image_ld = 0: all images share it. */
+/* Where a node's value is. Rows of one image are ld apart, images image_ld (in elements). For a vector ld is
+ * not used. image_ld = 0: all images share it. */
 struct place {
     int buffer; /* -1: not stored as float */
     size_t offset;
@@ -95,22 +103,22 @@ struct plan_request {
     const struct weights *weights;
     const struct cpu_kernels *kernels;
     int images, parts;
-    const unsigned char *run;           /* compute this node */
-    const struct place *given;          /* where values from outside the plan are (buffer: index into given_buffer) */
-    const unsigned char *is_given;      /* the node's value comes from there */
+    const unsigned char *run;  /* compute this node */
+    const struct place *given; /* where values from outside the plan are (buffer: index into given_buffer) */
+    const unsigned char *is_given; /* the node's value comes from there */
     const struct buffer *given_buffer;
     int given_buffers;
-    const unsigned char *keep;          /* store the node's value into given[] (hoisted results, caches) */
-    const unsigned char *output;        /* the value must be there at the end */
-    const struct place *correct;        /* of a given node: [channels] scale, then [channels] bias; buffer -1: none.
-                                         * NULL: no node is corrected */
+    const unsigned char *keep;   /* store the node's value into given[] (hoisted results, caches) */
+    const unsigned char *output; /* the value must be there at the end */
+    const struct place *correct; /* of a given node: [channels] scale, then [channels] bias; buffer -1: none.
+                                  * NULL: no node is corrected */
 };
 
 struct plan *plan_build(const struct plan_request *r, struct error *e) HASTEN_CHECKED;
 void plan_free(struct plan *p);
 
-/* Where a run finds its memory: one base a space, the number of the network call, and its number among those whose
- * hoisted values are in memory. */
+/* Where a run finds its memory: one base a space, the number of the network call, and its number among those
+ * whose hoisted values are in memory. */
 struct plan_memory {
     char *base[SPACES];
     int call, hoisted_call;
@@ -120,8 +128,10 @@ struct plan_memory {
 void plan_run(struct plan *p, const struct cpu_kernels *k, struct team *team, const struct plan_memory *m,
               double *milliseconds);
 
-/* The same, looking at each result: the index of the first kernel call that gives a value that is not finite, -1: none. */
-int plan_find_nonfinite(struct plan *p, const struct cpu_kernels *k, struct team *team, const struct plan_memory *m);
+/* The same, looking at each result: the index of the first kernel call that gives a value that is not finite,
+ * -1: none. */
+int plan_find_nonfinite(struct plan *p, const struct cpu_kernels *k, struct team *team,
+                        const struct plan_memory *m);
 
 /* A node's value in memory, as after plan_run. */
 const float *plan_value(const struct plan *p, int node, const struct plan_memory *m);

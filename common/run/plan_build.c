@@ -21,9 +21,13 @@ static int emit_elementwise(struct builder *b, int node)
     if (!c)
         return -1;
     struct elementwise *el = &c->elementwise;
-    *el = (struct elementwise){.a_ld = x.ld, .images = b->r->images, .rows_per_image = (int)shape_rows(n->shape),
-                               .channels = n->shape.channels, .b_ld = broadcast ? y.image_ld : y.ld,
-                               .b_kind = broadcast ? PER_IMAGE : PER_ROW, .act = activation_of(n),
+    *el = (struct elementwise){.a_ld = x.ld,
+                               .images = b->r->images,
+                               .rows_per_image = (int)shape_rows(n->shape),
+                               .channels = n->shape.channels,
+                               .b_ld = broadcast ? y.image_ld : y.ld,
+                               .b_kind = broadcast ? PER_IMAGE : PER_ROW,
+                               .act = activation_of(n),
                                .out_ld = is_vector(b, node) ? out.image_ld : out.ld};
     el->op = node_is(n, "mul") ? BIN_MUL : node_is(n, "sub") ? BIN_SUB : BIN_ADD;
     c->bytes = (binary && !broadcast ? 12.0 : 8.0) * b->r->images * (double)shape_size(n->shape);
@@ -45,11 +49,20 @@ static int emit_attention(struct builder *b, int node)
     struct place out = b->p->place[node];
     double scale = node_attr(n, "scale");
     int heads = (int)node_attr(n, "heads"), dim = n->shape.channels / heads;
-    struct attention a = {.q_ld = at[0].ld, .k_ld = at[1].ld, .v_ld = at[2].ld, .q_image_ld = at[0].image_ld,
-                          .k_image_ld = at[1].image_ld, .v_image_ld = at[2].image_ld, .images = b->r->images,
-                          .heads = heads, .head_dim = dim, .queries = (int)shape_rows(n->shape),
-                          .keys = (int)shape_rows(b->g->node[n->in[1]].shape), .causal = (int)node_attr(n, "causal"),
-                          .scale = (float)(scale > 0 ? scale : 1 / __builtin_sqrt(dim)), .out_ld = out.ld,
+    struct attention a = {.q_ld = at[0].ld,
+                          .k_ld = at[1].ld,
+                          .v_ld = at[2].ld,
+                          .q_image_ld = at[0].image_ld,
+                          .k_image_ld = at[1].image_ld,
+                          .v_image_ld = at[2].image_ld,
+                          .images = b->r->images,
+                          .heads = heads,
+                          .head_dim = dim,
+                          .queries = (int)shape_rows(n->shape),
+                          .keys = (int)shape_rows(b->g->node[n->in[1]].shape),
+                          .causal = (int)node_attr(n, "causal"),
+                          .scale = (float)(scale > 0 ? scale : 1 / __builtin_sqrt(dim)),
+                          .out_ld = out.ld,
                           .out_image_ld = out.image_ld};
     a.scratch_ld = attention_scratch(&a);
     int scratch = add_buffer(b, SPACE_ARENA, (size_t)b->r->parts * a.scratch_ld * sizeof(float));
@@ -81,10 +94,18 @@ static int emit_move(struct builder *b, int node, enum move_kind kind)
     int block = op_attr_index(n->op, "block") >= 0 ? (int)node_attr(n, "block")
                 : kind == MOVE_AVG_POOL            ? (int)node_attr(n, "size")
                                                    : 0;
-    c->move = (struct move){.kind = kind, .in_ld = from.ld, .in_image_ld = from.image_ld, .out_ld = to.ld,
-                            .out_image_ld = to.image_ld, .images = b->r->images, .in_height = in.height,
-                            .in_width = in.width, .out_height = out.height, .out_width = out.width,
-                            .channels = kind == MOVE_DEPTH_TO_SPACE ? in.channels : out.channels, .block = block};
+    c->move = (struct move){.kind = kind,
+                            .in_ld = from.ld,
+                            .in_image_ld = from.image_ld,
+                            .out_ld = to.ld,
+                            .out_image_ld = to.image_ld,
+                            .images = b->r->images,
+                            .in_height = in.height,
+                            .in_width = in.width,
+                            .out_height = out.height,
+                            .out_width = out.width,
+                            .channels = kind == MOVE_DEPTH_TO_SPACE ? in.channels : out.channels,
+                            .block = block};
     c->bytes = 4.0 * b->r->images * (double)(shape_size(in) + shape_size(out));
     return cover(b, c, node) < 0 || point(b, c, &c->move.in, from.buffer, from.offset) < 0
                ? -1
@@ -101,7 +122,8 @@ static int emit_token_concat(struct builder *b, int node)
     for (int i = 0; i < n->inputs; i++) {
         struct shape s = b->g->node[n->in[i]].shape;
         int tokens = (int)node_attr(n, "axis") == AXIS_TOKENS;
-        if (float_place(b, n->in[i], &from) < 0 || emit_copy(b, &from, &to, node, s.height, s.width, s.channels) < 0)
+        if (float_place(b, n->in[i], &from) < 0 ||
+            emit_copy(b, &from, &to, node, s.height, s.width, s.channels) < 0)
             return -1;
         to.offset += (size_t)(tokens ? s.width * to.ld : s.channels) * sizeof(float);
     }
@@ -164,14 +186,16 @@ static int emit_reference(struct builder *b, int node)
 static int emit_cache_read(struct builder *b, int node)
 {
     const struct node *n = &b->g->node[node];
-    const struct place *correct = b->r->correct && b->r->correct[node].buffer >= 0 ? &b->r->correct[node] : NULL;
+    const struct place *correct =
+        b->r->correct && b->r->correct[node].buffer >= 0 ? &b->r->correct[node] : NULL;
     struct place from = b->p->place[node];
     struct chain chain = find_chain(b, node, STAGE_ACT);
     if (!correct && chain.nodes == 0)
         return 0;
     struct place to;
     if (chain.nodes == 0) { /* the corrected value gets a place of its own beside the cache */
-        int buffer = add_buffer(b, SPACE_ARENA, (size_t)b->r->images * (size_t)shape_size(n->shape) * sizeof(float));
+        int buffer =
+            add_buffer(b, SPACE_ARENA, (size_t)b->r->images * (size_t)shape_size(n->shape) * sizeof(float));
         if (buffer < 0)
             return -1;
         b->p->place[node] = (struct place){buffer, 0, n->shape.channels, shape_size(n->shape)};
@@ -183,14 +207,18 @@ static int emit_cache_read(struct builder *b, int node)
     if (!c)
         return -1;
     struct cache_read *r = &c->cache_read;
-    *r = (struct cache_read){.cache_ld = is_vector(b, node) ? from.image_ld : from.ld, .images = b->r->images,
-                             .rows_per_image = (int)shape_rows(n->shape), .channels = n->shape.channels,
+    *r = (struct cache_read){.cache_ld = is_vector(b, node) ? from.image_ld : from.ld,
+                             .images = b->r->images,
+                             .rows_per_image = (int)shape_rows(n->shape),
+                             .channels = n->shape.channels,
                              .out_ld = is_vector(b, node) ? to.image_ld : to.ld};
     c->bytes = 8.0 * b->r->images * (double)shape_size(n->shape) * (chain.residual >= 0 ? 1.5 : 1);
-    if (point(b, c, &r->cache, from.buffer, from.offset) < 0 || point(b, c, &r->out, to.buffer, to.offset) < 0)
+    if (point(b, c, &r->cache, from.buffer, from.offset) < 0 ||
+        point(b, c, &r->out, to.buffer, to.offset) < 0)
         return -1;
     if (correct && (point(b, c, &r->a, correct->buffer, correct->offset) < 0 ||
-                    point(b, c, &r->b, correct->buffer, correct->offset + (size_t)n->shape.channels * sizeof(float)) < 0))
+                    point(b, c, &r->b, correct->buffer,
+                          correct->offset + (size_t)n->shape.channels * sizeof(float)) < 0))
         return -1;
     return fill_epilogue(b, c, &r->epilogue, &chain);
 }
@@ -202,7 +230,8 @@ static int can_be_lazy(const struct builder *b, int node)
         return LAZY_NO;
     if (node_is(n, "upsample"))
         return LAZY_UPSAMPLE;
-    return node_is(n, "concat") && n->inputs == 2 && (int)node_attr(n, "axis") == AXIS_CHANNELS ? LAZY_CONCAT : LAZY_NO;
+    return node_is(n, "concat") && n->inputs == 2 && (int)node_attr(n, "axis") == AXIS_CHANNELS ? LAZY_CONCAT
+                                                                                                : LAZY_NO;
 }
 
 static int visit(struct builder *b, int node)

@@ -1,6 +1,6 @@
-/* Which followers of a value its kernel can take into its epilogue: struct mm_epilogue applies, in this order, an
- * image bias, an activation, (a store), a gate, a residual and a factor; the chain of nodes must go through them
- * in the same order, each value having one reader. */
+/* Which followers of a value its kernel can take into its epilogue: struct mm_epilogue applies, in this
+ * order, an image bias, an activation, (a store), a gate, a residual and a factor; the chain of nodes must go
+ * through them in the same order, each value having one reader. */
 #include "common/graph/ops.h"
 #include "common/run/builder.h"
 
@@ -46,7 +46,8 @@ static int take(const struct builder *b, struct chain *c, int at, int next, enum
         *stage = STAGE_ACT;
         return 1;
     }
-    if (node_is(n, "scale") && node_attr(n, "offset") == 0 && node_attr(n, "factor") != 0 && *stage < STAGE_SCALE) {
+    if (node_is(n, "scale") && node_attr(n, "offset") == 0 && node_attr(n, "factor") != 0 &&
+        *stage < STAGE_SCALE) {
         c->scale = (float)node_attr(n, "factor");
         *stage = STAGE_SCALE;
         return 1;
@@ -70,8 +71,7 @@ static int take(const struct builder *b, struct chain *c, int at, int next, enum
         return 1;
     }
     /* The chain's value must not itself be a vector that the residual broadcasts. */
-    if (broadcast || *stage >= STAGE_RESIDUAL || (vector_value && !is_vector(b, other)) ||
-        !is_even(b, other))
+    if (broadcast || *stage >= STAGE_RESIDUAL || (vector_value && !is_vector(b, other)) || !is_even(b, other))
         return 0;
     c->residual = other;
     *stage = STAGE_RESIDUAL;
@@ -84,13 +84,15 @@ struct chain find_chain(const struct builder *b, int node, enum stage from)
     enum stage stage = from;
     while (c.nodes < 8) {
         int at = c.last, kept = b->r->keep[at] || b->r->output[at];
-        if (b->readers[at] != 1 || b->r->is_given[b->reader[at]] || (kept && (stage > STAGE_ACT || b->r->output[at])))
+        if (b->readers[at] != 1 || b->r->is_given[b->reader[at]] ||
+            (kept && (stage > STAGE_ACT || b->r->output[at])))
             break;
         struct chain before = c;
         enum stage stage_before = stage;
         if (!take(b, &c, at, b->reader[at], &stage))
             break;
-        /* A kept value can be stored on the way only where the epilogue stores: between activation and gate. */
+        /* A kept value can be stored on the way only where the epilogue stores: between activation and gate.
+         */
         if (kept && at != node && stage_before > STAGE_ACT)
             return before;
         if (kept) {

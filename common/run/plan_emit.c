@@ -12,7 +12,8 @@ static struct place plain_place(const struct builder *b, int node, int buffer)
 
 static int new_place(struct builder *b, int node, struct place *at)
 {
-    int buffer = add_buffer(b, SPACE_ARENA, (size_t)b->r->images * (size_t)shape_size(b->g->node[node].shape) * sizeof(float));
+    int buffer = add_buffer(
+        b, SPACE_ARENA, (size_t)b->r->images * (size_t)shape_size(b->g->node[node].shape) * sizeof(float));
     *at = plain_place(b, node, buffer);
     return buffer < 0 ? -1 : 0;
 }
@@ -26,15 +27,23 @@ int place_value(struct builder *b, int node)
     return new_place(b, node, &b->p->place[node]);
 }
 
-int emit_copy(struct builder *b, const struct place *from, const struct place *to, int node, int height, int width,
-              int channels)
+int emit_copy(struct builder *b, const struct place *from, const struct place *to, int node, int height,
+              int width, int channels)
 {
     struct kernel_call *c = add_call(b, KERNEL_MOVE, node);
     if (!c)
         return -1;
-    c->move = (struct move){.kind = MOVE_COPY, .in_ld = from->ld, .in_image_ld = from->image_ld, .out_ld = to->ld,
-                            .out_image_ld = to->image_ld, .images = b->r->images, .in_height = height, .in_width = width,
-                            .out_height = height, .out_width = width, .channels = channels};
+    c->move = (struct move){.kind = MOVE_COPY,
+                            .in_ld = from->ld,
+                            .in_image_ld = from->image_ld,
+                            .out_ld = to->ld,
+                            .out_image_ld = to->image_ld,
+                            .images = b->r->images,
+                            .in_height = height,
+                            .in_width = width,
+                            .out_height = height,
+                            .out_width = width,
+                            .channels = channels};
     c->bytes = 8.0 * b->r->images * height * width * channels;
     return point(b, c, &c->move.in, from->buffer, from->offset) < 0 ||
                    point(b, c, &c->move.out, to->buffer, to->offset) < 0
@@ -58,9 +67,16 @@ static int make_lazy(struct builder *b, int node)
         struct kernel_call *c = add_call(b, KERNEL_MOVE, node);
         if (!c)
             return -1;
-        c->move = (struct move){.kind = MOVE_UPSAMPLE, .in_ld = from.ld, .in_image_ld = from.image_ld, .out_ld = to.ld,
-                                .out_image_ld = to.image_ld, .images = b->r->images, .in_height = s.height,
-                                .in_width = s.width, .out_height = n->shape.height, .out_width = n->shape.width,
+        c->move = (struct move){.kind = MOVE_UPSAMPLE,
+                                .in_ld = from.ld,
+                                .in_image_ld = from.image_ld,
+                                .out_ld = to.ld,
+                                .out_image_ld = to.image_ld,
+                                .images = b->r->images,
+                                .in_height = s.height,
+                                .in_width = s.width,
+                                .out_height = n->shape.height,
+                                .out_width = n->shape.width,
                                 .channels = s.channels};
         c->bytes = 4.0 * b->r->images * (double)(shape_size(s) + shape_size(n->shape));
         return point(b, c, &c->move.in, from.buffer, from.offset) < 0 ||
@@ -84,7 +100,8 @@ int float_place(struct builder *b, int node, struct place *at)
         return -1;
     *at = b->p->place[node];
     if (at->buffer < 0)
-        return error_set(b->e, HASTEN_EFAIL, "internal: the value of '%s' was never made", b->g->node[node].name);
+        return error_set(b->e, HASTEN_EFAIL, "internal: the value of '%s' was never made",
+                         b->g->node[node].name);
     return 0;
 }
 
@@ -116,7 +133,8 @@ int packed_place(struct builder *b, int node, struct place *at)
 
 /* ---- int8 codes ---- */
 
-static int add_codes_side(struct builder *b, struct codes *codes, int side, int channels, int64_t rows, int64_t scales)
+static int add_codes_side(struct builder *b, struct codes *codes, int side, int channels, int64_t rows,
+                          int64_t scales)
 {
     codes->channels[side] = channels;
     codes->ld[side] = padded(channels);
@@ -156,8 +174,11 @@ int need_row_codes(struct builder *b, int node)
     if (!c)
         return -1;
     const struct codes *codes = &b->row_codes[node];
-    c->row_norm = (struct row_norm){.x_ld = x.ld, .images = b->r->images, .rows_per_image = (int)shape_rows(s),
-                                    .channels = s.channels, .codes_ld = codes->ld[0]};
+    c->row_norm = (struct row_norm){.x_ld = x.ld,
+                                    .images = b->r->images,
+                                    .rows_per_image = (int)shape_rows(s),
+                                    .channels = s.channels,
+                                    .codes_ld = codes->ld[0]};
     c->bytes = 5.0 * b->r->images * (double)shape_size(s);
     if (point(b, c, &c->row_norm.x, x.buffer, x.offset) < 0 ||
         point(b, c, &c->row_norm.codes, codes->buffer[0], 0) < 0)
@@ -175,8 +196,11 @@ static int quantize_side(struct builder *b, int node, int side, const struct pla
     if (!c)
         return -1;
     c->phases = 2;
-    c->image_quantize = (struct image_quantize){.x_ld = x->ld, .images = b->r->images, .rows_per_image = (int)shape_rows(s),
-                                                .channels = codes->channels[side], .codes_ld = codes->ld[side]};
+    c->image_quantize = (struct image_quantize){.x_ld = x->ld,
+                                                .images = b->r->images,
+                                                .rows_per_image = (int)shape_rows(s),
+                                                .channels = codes->channels[side],
+                                                .codes_ld = codes->ld[side]};
     c->bytes = 9.0 * b->r->images * (double)shape_rows(s) * codes->channels[side];
     if (point(b, c, &c->image_quantize.x, x->buffer, x->offset + (size_t)from * sizeof(float)) < 0 ||
         point(b, c, &c->image_quantize.codes, codes->buffer[side], 0) < 0 ||
@@ -220,7 +244,8 @@ int fill_epilogue(struct builder *b, struct kernel_call *c, struct mm_epilogue *
 {
     ep->act = chain->act;
     ep->scale = chain->scale;
-    if (chain->image_bias >= 0 && point_vector(b, c, &ep->image_bias, &ep->image_bias_ld, chain->image_bias) < 0)
+    if (chain->image_bias >= 0 &&
+        point_vector(b, c, &ep->image_bias, &ep->image_bias_ld, chain->image_bias) < 0)
         return -1;
     if (chain->gate >= 0 && point_vector(b, c, &ep->gate, &ep->gate_ld, chain->gate) < 0)
         return -1;

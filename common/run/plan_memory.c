@@ -25,8 +25,8 @@ int add_buffer(struct builder *b, enum space space, size_t size)
     struct plan *p = b->p;
     if (grow((void **)&p->buffer, p->buffers, &p->buffer_capacity, sizeof *p->buffer, b->e) < 0)
         return -1;
-    p->buffer[p->buffers] =
-        (struct buffer){.space = space, .size = (size + ALIGN - 1) / ALIGN * ALIGN, .first = p->calls, .last = p->calls};
+    p->buffer[p->buffers] = (struct buffer){
+        .space = space, .size = (size + ALIGN - 1) / ALIGN * ALIGN, .first = p->calls, .last = p->calls};
     return p->buffers++;
 }
 
@@ -44,7 +44,8 @@ struct kernel_call *add_call(struct builder *b, enum kernel_kind kind, int node)
     return c;
 }
 
-/* Note that `field` (inside the newest call c) points to offset bytes into the buffer, which thus lives until c. */
+/* Note that `field` (inside the newest call c) points to offset bytes into the buffer, which thus lives until
+ * c. */
 int point(struct builder *b, const struct kernel_call *c, const void *field, int buffer, size_t offset)
 {
     struct plan *p = b->p;
@@ -86,17 +87,22 @@ static int by_size(const void *x, const void *y)
     return (a->buffer > b->buffer) - (a->buffer < b->buffer);
 }
 
-static int overlap(const struct buffer *a, const struct buffer *b) { return a->first <= b->last && b->first <= a->last; }
+static int overlap(const struct buffer *a, const struct buffer *b)
+{
+    return a->first <= b->last && b->first <= a->last;
+}
 
 /* The lowest offset where buffer `it` hits none of the placed[] ones that live at the same time. */
-static size_t lowest_gap(const struct plan *p, const struct buffer *it, const struct interval *placed, int count)
+static size_t lowest_gap(const struct plan *p, const struct buffer *it, const struct interval *placed,
+                         int count)
 {
     size_t offset = 0;
     for (int moved = 1; moved;) {
         moved = 0;
         for (int i = 0; i < count; i++) {
             const struct buffer *other = &p->buffer[placed[i].buffer];
-            if (overlap(it, other) && offset < other->offset + other->size && other->offset < offset + it->size) {
+            if (overlap(it, other) && offset < other->offset + other->size &&
+                other->offset < offset + it->size) {
                 offset = other->offset + other->size;
                 moved = 1;
             }

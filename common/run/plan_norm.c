@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-/* Do readers of this node want int8 codes of that kind (op "linear": by row; "conv2d": by image, cut at split), and
- * does anything else read it as float? */
+/* Do readers of this node want int8 codes of that kind (op "linear": by row; "conv2d": by image, cut at
+ * split), and does anything else read it as float? */
 int wants_codes(const struct builder *b, int node, const char *op, int split, int *wants_float)
 {
     int wants = 0;
@@ -29,10 +29,12 @@ int wants_codes(const struct builder *b, int node, const char *op, int split, in
 static int modulation_of(const struct builder *b, int at)
 {
     int next = b->readers[at] == 1 && !b->r->keep[at] && !b->r->output[at] ? b->reader[at] : -1;
-    if (next < 0 || !node_is(&b->g->node[next], "modulate") || b->g->node[next].in[0] != at || b->r->is_given[next])
+    if (next < 0 || !node_is(&b->g->node[next], "modulate") || b->g->node[next].in[0] != at ||
+        b->r->is_given[next])
         return -1;
     const struct node *m = &b->g->node[next];
-    return is_ready(b, m->in[1]) && is_ready(b, m->in[2]) && !b->lazy[m->in[1]] && !b->lazy[m->in[2]] ? next : -1;
+    return is_ready(b, m->in[1]) && is_ready(b, m->in[2]) && !b->lazy[m->in[1]] && !b->lazy[m->in[2]] ? next
+                                                                                                      : -1;
 }
 
 /* Scale and shift are pointed to by the fields; their common distance goes to *ld. Two vectors at different
@@ -54,7 +56,8 @@ int emit_layer_norm(struct builder *b, int node)
     int modulate = modulation_of(b, node), last = modulate >= 0 ? modulate : node, wants_float;
     int codes = wants_codes(b, last, "linear", 0, &wants_float);
     struct place x, scale = {0}, shift = {0};
-    if (row_place(b, n->in[0], &x) < 0 || (modulate >= 0 && modulation_places(b, modulate, &scale, &shift) < 0))
+    if (row_place(b, n->in[0], &x) < 0 ||
+        (modulate >= 0 && modulation_places(b, modulate, &scale, &shift) < 0))
         return -1;
     if ((wants_float || !codes) && place_value(b, last) < 0)
         return -1;
@@ -66,15 +69,24 @@ int emit_layer_norm(struct builder *b, int node)
     struct row_norm *r = &c->row_norm;
     struct place out = b->p->place[last];
     int64_t out_ld = is_vector(b, node) ? out.image_ld : out.ld;
-    *r = (struct row_norm){.x_ld = x.ld, .images = b->r->images, .rows_per_image = (int)shape_rows(n->shape),
-                           .channels = n->shape.channels, .norm = 1, .eps = (float)node_attr(n, "eps"),
-                           .weight = w->plain[0], .bias = w->plain[1], .mod_ld = scale.image_ld, .out_ld = out_ld,
-                           .tap_ld = out_ld, .codes_ld = codes ? b->row_codes[last].ld[0] : 0};
+    *r = (struct row_norm){.x_ld = x.ld,
+                           .images = b->r->images,
+                           .rows_per_image = (int)shape_rows(n->shape),
+                           .channels = n->shape.channels,
+                           .norm = 1,
+                           .eps = (float)node_attr(n, "eps"),
+                           .weight = w->plain[0],
+                           .bias = w->plain[1],
+                           .mod_ld = scale.image_ld,
+                           .out_ld = out_ld,
+                           .tap_ld = out_ld,
+                           .codes_ld = codes ? b->row_codes[last].ld[0] : 0};
     c->bytes = (4.0 + (codes ? 1 : 4)) * b->r->images * (double)shape_size(n->shape);
     if (cover(b, c, node) < 0 || point(b, c, &r->x, x.buffer, x.offset) < 0)
         return -1;
-    if (modulate >= 0 && (cover(b, c, modulate) < 0 || point(b, c, &r->scale, scale.buffer, scale.offset) < 0 ||
-                          point(b, c, &r->shift, shift.buffer, shift.offset) < 0))
+    if (modulate >= 0 &&
+        (cover(b, c, modulate) < 0 || point(b, c, &r->scale, scale.buffer, scale.offset) < 0 ||
+         point(b, c, &r->shift, shift.buffer, shift.offset) < 0))
         return -1;
     if ((wants_float || !codes) && point(b, c, codes ? &r->tap : &r->out, out.buffer, out.offset) < 0)
         return -1;
@@ -118,8 +130,12 @@ int emit_group_norm(struct builder *b, int node)
     const struct node *n = &b->g->node[node];
     const struct packed *w = &b->r->weights->node[node];
     struct place x[2], scale = {0}, shift = {0};
-    struct group_norm g = {.images = b->r->images, .pixels = (int)shape_rows(n->shape), .groups = (int)node_attr(n, "groups"),
-                           .eps = (float)node_attr(n, "eps"), .weight = w->plain[0], .bias = w->plain[1]};
+    struct group_norm g = {.images = b->r->images,
+                           .pixels = (int)shape_rows(n->shape),
+                           .groups = (int)node_attr(n, "groups"),
+                           .eps = (float)node_attr(n, "eps"),
+                           .weight = w->plain[0],
+                           .bias = w->plain[1]};
     int sides = norm_inputs(b, n->in[0], x, g.channels), modulate = modulation_of(b, node), wants_float;
     if (sides < 0 || (modulate >= 0 && modulation_places(b, modulate, &scale, &shift) < 0))
         return -1;
@@ -145,8 +161,8 @@ int emit_group_norm(struct builder *b, int node)
     c->group_norm = g;
     c->phases = codes ? 4 : 3;
     c->bytes = (8.0 + (codes ? 5 : 4)) * b->r->images * (double)shape_size(n->shape);
-    if (cover(b, c, node) < 0 || (modulate >= 0 && cover(b, c, modulate) < 0) || (act && cover(b, c, next) < 0) ||
-        point(b, c, &c->group_norm.workspace, workspace, 0) < 0)
+    if (cover(b, c, node) < 0 || (modulate >= 0 && cover(b, c, modulate) < 0) ||
+        (act && cover(b, c, next) < 0) || point(b, c, &c->group_norm.workspace, workspace, 0) < 0)
         return -1;
     for (int i = 0; i < sides; i++)
         if (point(b, c, &c->group_norm.x[i], x[i].buffer, x[i].offset) < 0)

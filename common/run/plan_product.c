@@ -65,8 +65,11 @@ static int code_sources(struct builder *b, int node, struct matmul *m, int *sour
     m->int8 = 1;
     m->scale_per_row = rows;
     for (int i = 0; i < m->sources; i++)
-        m->source[i] = (struct mm_source){.channels = codes->channels[i], .ld = codes->ld[i],
-                                          .image_ld = shape_rows(s) * codes->ld[i], .height = s.height, .width = s.width,
+        m->source[i] = (struct mm_source){.channels = codes->channels[i],
+                                          .ld = codes->ld[i],
+                                          .image_ld = shape_rows(s) * codes->ld[i],
+                                          .height = s.height,
+                                          .width = s.width,
                                           .upsample = upsample};
     *source_node = in;
     return 0;
@@ -77,7 +80,8 @@ static int point_sources(struct builder *b, struct kernel_call *c, const struct 
     struct matmul *m = &c->matmul;
     const struct codes *codes = m->scale_per_row ? &b->row_codes[source_node] : &b->image_codes[source_node];
     for (int i = 0; i < m->sources; i++) {
-        if (point(b, c, &m->source[i].data, m->int8 ? codes->buffer[i] : at[i].buffer, m->int8 ? 0 : at[i].offset) < 0)
+        if (point(b, c, &m->source[i].data, m->int8 ? codes->buffer[i] : at[i].buffer,
+                  m->int8 ? 0 : at[i].offset) < 0)
             return -1;
         if (m->int8 && point(b, c, &m->source[i].scale, codes->scale[i], 0) < 0)
             return -1;
@@ -93,7 +97,8 @@ static void count_work(struct kernel_call *c, const struct packed *w, int images
     c->flops = 2 * rows * k * m->n;
     c->bytes = (double)w->product_size + 4 * rows * m->n * (m->epilogue.residual_ld ? 2 : 1);
     for (int i = 0; i < m->sources; i++)
-        c->bytes += element * images * m->source[i].height * m->source[i].width * (double)m->source[i].channels;
+        c->bytes +=
+            element * images * m->source[i].height * m->source[i].width * (double)m->source[i].channels;
     c->precision = m->int8 ? PRECISION_INT8 : PRECISION_F32;
 }
 
@@ -103,9 +108,15 @@ int emit_product(struct builder *b, int node)
     const struct packed *w = &b->r->weights->node[node];
     int conv = node_is(n, "conv2d"), source_node = -1;
     struct place at[2];
-    struct matmul m = {.images = b->r->images, .out_height = n->shape.height, .out_width = n->shape.width,
-                       .n = n->shape.channels, .kernel_h = w->shape.kernel_h, .kernel_w = w->shape.kernel_w, .stride = 1,
-                       .weights = w->product, .column_scale = w->plain[2]};
+    struct matmul m = {.images = b->r->images,
+                       .out_height = n->shape.height,
+                       .out_width = n->shape.width,
+                       .n = n->shape.channels,
+                       .kernel_h = w->shape.kernel_h,
+                       .kernel_w = w->shape.kernel_w,
+                       .stride = 1,
+                       .weights = w->product,
+                       .column_scale = w->plain[2]};
     if (conv) {
         m.stride = (int)node_attr(n, "stride");
         m.pad_top = m.pad_left = (int)node_attr(n, "pad");

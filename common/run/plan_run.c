@@ -19,7 +19,8 @@ static double now_ms(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-static void run_phase(const struct kernel_call *c, const struct cpu_kernels *k, int phase, int part, int parts)
+static void run_phase(const struct kernel_call *c, const struct cpu_kernels *k, int phase, int part,
+                      int parts)
 {
     switch (c->kind) {
     case KERNEL_MATMUL:
@@ -106,7 +107,8 @@ static const float *result_of(const struct kernel_call *c, int64_t *rows, int *c
         *ld = c->row_norm.codes ? 1 : c->row_norm.out_ld;
         return c->row_norm.codes ? c->row_norm.row_scale : c->row_norm.out;
     case KERNEL_GROUP_NORM:
-        *rows = c->group_norm.codes[0] ? c->group_norm.images : (int64_t)c->group_norm.images * c->group_norm.pixels;
+        *rows = c->group_norm.codes[0] ? c->group_norm.images
+                                       : (int64_t)c->group_norm.images * c->group_norm.pixels;
         *channels = c->group_norm.codes[0] ? 1 : c->group_norm.channels[0] + c->group_norm.channels[1];
         *ld = c->group_norm.codes[0] ? 1 : c->group_norm.out_ld;
         return c->group_norm.codes[0] ? c->group_norm.image_scale[0] : c->group_norm.out;
@@ -145,7 +147,8 @@ static void run_one(void *context, int part, int parts)
     }
 }
 
-int plan_find_nonfinite(struct plan *p, const struct cpu_kernels *k, struct team *team, const struct plan_memory *m)
+int plan_find_nonfinite(struct plan *p, const struct cpu_kernels *k, struct team *team,
+                        const struct plan_memory *m)
 {
     patch_all(p, m);
     for (int i = 0; i < p->calls; i++) {
@@ -170,7 +173,7 @@ const float *plan_value(const struct plan *p, int node, const struct plan_memory
 
 const char *kernel_kind_name(enum kernel_kind kind)
 {
-    static const char *const names[] = {"product",   "norm",       "group norm", "quantize", "attention",
+    static const char *const names[] = {"product",     "norm",       "group norm", "quantize", "attention",
                                         "elementwise", "cache read", "move",       "reference"};
     return names[kind];
 }

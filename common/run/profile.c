@@ -19,12 +19,14 @@ static int find_price(const cJSON *actions, const char *name, double *ms, struct
     return error_set(e, HASTEN_EFILE, "the profile has no time for the action '%s'; make it again", name);
 }
 
-static int read_prices(const cJSON *meta, const char *model, const struct candidate *list, int count, int batch, double *ms, struct error *e)
+static int read_prices(const cJSON *meta, const char *model, const struct candidate *list, int count,
+                       int batch, double *ms, struct error *e)
 {
     const char *of;
     int64_t had;
     const cJSON *actions = json_array(meta, "actions", e);
-    if (!actions || json_string(meta, "model", &of, e) < 0 || json_int(meta, "batch", 1, 1 << 20, &had, e) < 0)
+    if (!actions || json_string(meta, "model", &of, e) < 0 ||
+        json_int(meta, "batch", 1, 1 << 20, &had, e) < 0)
         return -1;
     if (strcmp(of, model))
         return error_set(e, HASTEN_EFILE, "the profile is of model %s, this is %s", of, model);
@@ -39,19 +41,21 @@ static int read_prices(const cJSON *meta, const char *model, const struct candid
     return 0;
 }
 
-int profile_prices(const char *path, const char *model, const struct candidate *list, int count, int batch, double *ms,
-                   struct error *e)
+int profile_prices(const char *path, const char *model, const struct candidate *list, int count, int batch,
+                   double *ms, struct error *e)
 {
     struct container_options want = {.kind = "profile"};
     struct container *c = container_open(path, &want, e);
-    int status = c && container_load(c, NULL, e) == 0 ? read_prices(c->meta, model, list, count, batch, ms, e) : -1;
+    int status =
+        c && container_load(c, NULL, e) == 0 ? read_prices(c->meta, model, list, count, batch, ms, e) : -1;
     if (status < 0)
         error_under(e, "%s", path);
     container_close(c);
     return status;
 }
 
-static int add_savings(const cJSON *meta, const struct graph *g, unsigned char *const *gone, int units, double *ms, struct error *e)
+static int add_savings(const cJSON *meta, const struct graph *g, unsigned char *const *gone, int units,
+                       double *ms, struct error *e)
 {
     const cJSON *kernels = json_array(meta, "kernels", e), *k, *n;
     cJSON_ArrayForEach(k, kernels)
@@ -73,8 +77,8 @@ static int add_savings(const cJSON *meta, const struct graph *g, unsigned char *
     return kernels ? 0 : -1;
 }
 
-int profile_savings(const char *path, const char *model, const struct graph *g, unsigned char *const *gone, int units, double *ms,
-                    double *full, struct error *e)
+int profile_savings(const char *path, const char *model, const struct graph *g, unsigned char *const *gone,
+                    int units, double *ms, double *full, struct error *e)
 {
     struct container_options want = {.kind = "profile"};
     struct container *c = container_open(path, &want, e);

@@ -1,8 +1,9 @@
-/* Profile files: milliseconds of a model's network call, kernel by kernel, and of every action that a cache schedule may
- * take. Kind "profile"; everything in the metadata.
+/* Profile files: milliseconds of a model's network call, kernel by kernel, and of every action that a cache
+ * schedule may take. Kind "profile"; everything in the metadata.
  *
  *     double ms[CANDIDATES + 1];
- *     profile_prices("x.profile.zst", id, list, count, 2, ms, e);    // ms[0]: all computed; ms[1 + i]: action i
+ *     profile_prices("x.profile.zst", id, list, count, 2, ms, e);    // ms[0]: all computed; ms[1 + i]:
+ * action i
  *
  * A profile belongs to a model (its content id); times of another batch are taken in proportion. */
 #ifndef HASTEN_RUN_PROFILE_H
@@ -11,12 +12,12 @@
 #include "common/run/actions.h"
 
 /* HASTEN_EFILE when the profile is of another model or lacks an action. */
-int profile_prices(const char *path, const char *model, const struct candidate *list, int count, int batch, double *ms,
-                   struct error *e) HASTEN_CHECKED;
+int profile_prices(const char *path, const char *model, const struct candidate *list, int count, int batch,
+                   double *ms, struct error *e) HASTEN_CHECKED;
 
-/* Milliseconds of the kernels that vanish with each of these sets of nodes (gone[unit][node] of the graph); and of the
- * whole call in *full. The profile must be of this model. */
-int profile_savings(const char *path, const char *model, const struct graph *g, unsigned char *const *gone, int units, double *ms,
-                    double *full, struct error *e) HASTEN_CHECKED;
+/* Milliseconds of the kernels that vanish with each of these sets of nodes (gone[unit][node] of the graph);
+ * and of the whole call in *full. The profile must be of this model. */
+int profile_savings(const char *path, const char *model, const struct graph *g, unsigned char *const *gone,
+                    int units, double *ms, double *full, struct error *e) HASTEN_CHECKED;
 
 #endif

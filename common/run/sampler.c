@@ -1,5 +1,6 @@
-/* Opening, tables and limits: what all methods share. Tables are made as diffusers makes them: betas and products as
- * float32 (torch sums its cumulative product in double and rounds each entry), the rest in double. */
+/* Opening, tables and limits: what all methods share. Tables are made as diffusers makes them: betas and
+ * products as float32 (torch sums its cumulative product in double and rounds each entry), the rest in
+ * double. */
 #include "common/run/sampler_inside.h"
 #include "common/base/mem.h"
 
@@ -45,7 +46,8 @@ static float beta_at(const struct sampler_config *c, int i)
     }
 }
 
-/* Lin et al. 2024, algorithm 1: shift and scale the square roots so that the last is 0 and the first stays. */
+/* Lin et al. 2024, algorithm 1: shift and scale the square roots so that the last is 0 and the first stays.
+ */
 static void rescale_zero_snr(float *bar, int n)
 {
     float first = sqrtf(bar[0]), last = sqrtf(bar[n - 1]);
@@ -75,12 +77,13 @@ static void fill_alphas(struct sampler *s)
         product *= 1.0f - (1.0f - alpha);
         s->alphas[i] = (float)product;
     }
-    if (c->kind == SAMPLER_EULER || c->kind == SAMPLER_EULER_A || c->kind == SAMPLER_DPMPP || c->kind == SAMPLER_UNIPC)
+    if (c->kind == SAMPLER_EULER || c->kind == SAMPLER_EULER_A || c->kind == SAMPLER_DPMPP ||
+        c->kind == SAMPLER_UNIPC)
         s->alphas[c->train_steps - 1] = 5.9604644775390625e-8f; /* 2^-24: the first sigma stays finite */
 }
 
-struct sampler *sampler_open(const struct sampler_config *c, const struct sampler_run *run, int images, int64_t size,
-                             struct error *e)
+struct sampler *sampler_open(const struct sampler_config *c, const struct sampler_run *run, int images,
+                             int64_t size, struct error *e)
 {
     int most = c->kind == SAMPLER_FLOW ? 100000 : c->train_steps;
     if (run->steps < 1 || run->steps > most) {
@@ -180,7 +183,8 @@ double sampler_time_of_sigma(const struct sampler *s, double sigma)
     int low = 0;
     while (low < s->c.train_steps - 2 && log(sampler_sigma_at(s, low + 1)) <= target)
         low++;
-    double a = log(sampler_sigma_at(s, low)), b = log(sampler_sigma_at(s, low + 1)), w = (a - target) / (a - b);
+    double a = log(sampler_sigma_at(s, low)), b = log(sampler_sigma_at(s, low + 1)),
+           w = (a - target) / (a - b);
     w = w < 0 ? 0 : w > 1 ? 1 : w;
     return (1 - w) * low + w * (low + 1);
 }
@@ -208,11 +212,15 @@ int sampler_sigma_schedule(struct sampler *s, int n, double *timestep, double *s
 int sampler_calls(const struct sampler *s) { return s->calls; }
 double sampler_timestep(const struct sampler *s, int call) { return s->timestep[call]; }
 double sampler_init_sigma(const struct sampler *s) { return (float)s->init_sigma; }
-int sampler_needs_noise(const struct sampler *s, int call) { return s->method->noise && s->method->noise(s, call); }
+int sampler_needs_noise(const struct sampler *s, int call)
+{
+    return s->method->noise && s->method->noise(s, call);
+}
 
 int sampler_uses_variance(const struct sampler *s)
 {
-    return s->c.kind == SAMPLER_DDPM && (s->c.variance == VARIANCE_LEARNED || s->c.variance == VARIANCE_LEARNED_RANGE);
+    return s->c.kind == SAMPLER_DDPM &&
+           (s->c.variance == VARIANCE_LEARNED || s->c.variance == VARIANCE_LEARNED_RANGE);
 }
 
 double sampler_sigma(const struct sampler *s, int call)
@@ -235,7 +243,8 @@ void sampler_scale(const struct sampler *s, int call, const float *x, float *inp
         input[i] = x[i] / divisor;
 }
 
-void sampler_step(struct sampler *s, int call, const float *output, const float *variance, const float *noise, float *x)
+void sampler_step(struct sampler *s, int call, const float *output, const float *variance, const float *noise,
+                  float *x)
 {
     s->method->step(s, call, output, variance, noise, x);
 }

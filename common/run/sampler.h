@@ -1,18 +1,17 @@
-/* Samplers: from network outputs to latents, as diffusers 0.42 does it (specs: each method's file names its paper).
+/* Samplers: from network outputs to latents, as diffusers 0.42 does it (specs: each method's file names its
+ * paper).
  *
  *     struct sampler_run run = {.steps = 50};
- *     struct sampler *s = sampler_open(&config, &run, images, size, e);   // size: numbers in one image's latent
- *     x = noise * sampler_init_sigma(s);
- *     for (int i = 0; i < sampler_calls(s); i++) {
- *         sampler_scale(s, i, x, input);                                  // what the network sees
- *         out = network(input, sampler_timestep(s, i));
- *         if (sampler_needs_noise(s, i)) fill noise;
- *         sampler_step(s, i, out, NULL, noise, x);                        // x becomes the next latent
+ *     struct sampler *s = sampler_open(&config, &run, images, size, e);   // size: numbers in one image's
+ * latent x = noise * sampler_init_sigma(s); for (int i = 0; i < sampler_calls(s); i++) { sampler_scale(s, i,
+ * x, input);                                  // what the network sees out = network(input,
+ * sampler_timestep(s, i)); if (sampler_needs_noise(s, i)) fill noise; sampler_step(s, i, out, NULL, noise,
+ * x);                        // x becomes the next latent
  *     }
  *     sampler_close(s);
  *
- * Arrays are [images][size] float32. Images do not influence each other. Nothing is allocated after opening. Calls
- * are network calls: Heun's 10 steps have 19, PNDM's 10 have 11. */
+ * Arrays are [images][size] float32. Images do not influence each other. Nothing is allocated after opening.
+ * Calls are network calls: Heun's 10 steps have 19, PNDM's 10 have 11. */
 #ifndef HASTEN_RUN_SAMPLER_H
 #define HASTEN_RUN_SAMPLER_H
 
@@ -21,18 +20,18 @@
 
 struct sampler_run {
     int steps;
-    double eta;            /* DDIM */
-    const double *sigmas;  /* flow: explicit, `steps` of them; or NULL */
-    double mu;             /* flow with dynamic shifting: used when has_mu */
+    double eta;           /* DDIM */
+    const double *sigmas; /* flow: explicit, `steps` of them; or NULL */
+    double mu;            /* flow with dynamic shifting: used when has_mu */
     int has_mu;
-    int seq_len;           /* dynamic shifting without mu: tokens of the image */
+    int seq_len; /* dynamic shifting without mu: tokens of the image */
 };
 
 struct sampler;
 
 /* HASTEN_EUSAGE for steps out of range. */
-struct sampler *sampler_open(const struct sampler_config *c, const struct sampler_run *run, int images, int64_t size,
-                             struct error *e) HASTEN_CHECKED;
+struct sampler *sampler_open(const struct sampler_config *c, const struct sampler_run *run, int images,
+                             int64_t size, struct error *e) HASTEN_CHECKED;
 void sampler_close(struct sampler *s); /* NULL is fine */
 
 int sampler_calls(const struct sampler *s);
@@ -43,8 +42,10 @@ int sampler_needs_noise(const struct sampler *s, int call);
 int sampler_uses_variance(const struct sampler *s); /* learned variances are read */
 
 void sampler_scale(const struct sampler *s, int call, const float *x, float *input);
-/* Calls in order, each once. variance: the network's second half, or NULL; noise: NULL where none is needed. */
-void sampler_step(struct sampler *s, int call, const float *output, const float *variance, const float *noise, float *x);
+/* Calls in order, each once. variance: the network's second half, or NULL; noise: NULL where none is needed.
+ */
+void sampler_step(struct sampler *s, int call, const float *output, const float *variance, const float *noise,
+                  float *x);
 /* Start again for another batch of `images` <= those at opening. */
 void sampler_restart(struct sampler *s, int images);
 

@@ -1,4 +1,5 @@
-/* See sampler_config.h. One table says which keys there are, which classes know them and what is missing means. */
+/* See sampler_config.h. One table says which keys there are, which classes know them and what is missing
+ * means. */
 #include "common/run/sampler_config.h"
 #include "common/base/json.h"
 #include "common/base/mem.h"
@@ -7,16 +8,34 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { DDIM = 1 << SAMPLER_DDIM, DDPM = 1 << SAMPLER_DDPM, PNDM = 1 << SAMPLER_PNDM, EULER = 1 << SAMPLER_EULER,
-       EULER_A = 1 << SAMPLER_EULER_A, HEUN = 1 << SAMPLER_HEUN, LMS = 1 << SAMPLER_LMS, DPM = 1 << SAMPLER_DPMPP,
-       UNIPC = 1 << SAMPLER_UNIPC, LCM = 1 << SAMPLER_LCM, FLOW = 1 << SAMPLER_FLOW, ALL = (1 << SAMPLER_CLASSES) - 1 };
+enum {
+    DDIM = 1 << SAMPLER_DDIM,
+    DDPM = 1 << SAMPLER_DDPM,
+    PNDM = 1 << SAMPLER_PNDM,
+    EULER = 1 << SAMPLER_EULER,
+    EULER_A = 1 << SAMPLER_EULER_A,
+    HEUN = 1 << SAMPLER_HEUN,
+    LMS = 1 << SAMPLER_LMS,
+    DPM = 1 << SAMPLER_DPMPP,
+    UNIPC = 1 << SAMPLER_UNIPC,
+    LCM = 1 << SAMPLER_LCM,
+    FLOW = 1 << SAMPLER_FLOW,
+    ALL = (1 << SAMPLER_CLASSES) - 1
+};
 
 static const struct {
     const char *class_name, *short_name;
 } classes[SAMPLER_CLASSES] = {
-    {"DDIMScheduler", "ddim"}, {"DDPMScheduler", "ddpm"}, {"PNDMScheduler", "pndm"}, {"EulerDiscreteScheduler", "euler"},
-    {"EulerAncestralDiscreteScheduler", "euler-a"}, {"HeunDiscreteScheduler", "heun"}, {"LMSDiscreteScheduler", "lms"},
-    {"DPMSolverMultistepScheduler", "dpmpp-2m"}, {"UniPCMultistepScheduler", "unipc"}, {"LCMScheduler", "lcm"},
+    {"DDIMScheduler", "ddim"},
+    {"DDPMScheduler", "ddpm"},
+    {"PNDMScheduler", "pndm"},
+    {"EulerDiscreteScheduler", "euler"},
+    {"EulerAncestralDiscreteScheduler", "euler-a"},
+    {"HeunDiscreteScheduler", "heun"},
+    {"LMSDiscreteScheduler", "lms"},
+    {"DPMSolverMultistepScheduler", "dpmpp-2m"},
+    {"UniPCMultistepScheduler", "unipc"},
+    {"LCMScheduler", "lcm"},
     {"FlowMatchEulerDiscreteScheduler", "flow-euler"},
 };
 
@@ -41,17 +60,53 @@ static const struct field {
     {"beta_end", ALL & ~FLOW & ~HEUN & ~LCM, FIELD_DOUBLE, AT(beta_end), 0.02, 0, 1, {0}},
     {"beta_start", HEUN | LCM, FIELD_DOUBLE, AT(beta_start), 0.00085, 0, 1, {0}},
     {"beta_end", HEUN | LCM, FIELD_DOUBLE, AT(beta_end), 0.012, 0, 1, {0}},
-    {"beta_schedule", ALL & ~FLOW & ~LCM, FIELD_WORD, AT(beta_schedule), BETA_LINEAR, 0, 0,
+    {"beta_schedule",
+     ALL & ~FLOW & ~LCM,
+     FIELD_WORD,
+     AT(beta_schedule),
+     BETA_LINEAR,
+     0,
+     0,
      {"linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"}},
-    {"beta_schedule", LCM, FIELD_WORD, AT(beta_schedule), BETA_SCALED_LINEAR, 0, 0,
+    {"beta_schedule",
+     LCM,
+     FIELD_WORD,
+     AT(beta_schedule),
+     BETA_SCALED_LINEAR,
+     0,
+     0,
      {"linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"}},
-    {"prediction_type", ALL & ~FLOW, FIELD_WORD, AT(prediction), PREDICT_EPSILON, 0, 0,
+    {"prediction_type",
+     ALL & ~FLOW,
+     FIELD_WORD,
+     AT(prediction),
+     PREDICT_EPSILON,
+     0,
+     0,
      {"epsilon", "sample", "v_prediction", "flow_prediction"}},
-    {"prediction_type", FLOW, FIELD_WORD, AT(prediction), PREDICT_FLOW, 0, 0,
+    {"prediction_type",
+     FLOW,
+     FIELD_WORD,
+     AT(prediction),
+     PREDICT_FLOW,
+     0,
+     0,
      {"epsilon", "sample", "v_prediction", "flow_prediction"}},
-    {"timestep_spacing", DDIM | DDPM | PNDM | LCM, FIELD_WORD, AT(spacing), SPACING_LEADING, 0, 0,
+    {"timestep_spacing",
+     DDIM | DDPM | PNDM | LCM,
+     FIELD_WORD,
+     AT(spacing),
+     SPACING_LEADING,
+     0,
+     0,
      {"leading", "linspace", "trailing"}},
-    {"timestep_spacing", EULER | EULER_A | HEUN | LMS | DPM | UNIPC, FIELD_WORD, AT(spacing), SPACING_LINSPACE, 0, 0,
+    {"timestep_spacing",
+     EULER | EULER_A | HEUN | LMS | DPM | UNIPC,
+     FIELD_WORD,
+     AT(spacing),
+     SPACING_LINSPACE,
+     0,
+     0,
      {"leading", "linspace", "trailing"}},
     {"steps_offset", ALL & ~FLOW, FIELD_INT, AT(steps_offset), 0, 0, 1000, {0}},
     {"set_alpha_to_one", DDIM | LCM, FIELD_BOOL, AT(alpha_to_one), 1, 0, 0, {0}},
@@ -60,14 +115,41 @@ static const struct field {
     {"clip_sample", LCM | HEUN, FIELD_BOOL, AT(clip_sample), 0, 0, 0, {0}},
     {"clip_sample_range", DDIM | DDPM | LCM | HEUN, FIELD_DOUBLE, AT(clip_range), 1, 0, 1e9, {0}},
     {"thresholding", DDIM | DDPM | DPM | UNIPC | LCM, FIELD_BOOL, AT(thresholding), 0, 0, 0, {0}},
-    {"dynamic_thresholding_ratio", DDIM | DDPM | DPM | UNIPC | LCM, FIELD_DOUBLE, AT(threshold_ratio), 0.995, 0, 1, {0}},
+    {"dynamic_thresholding_ratio",
+     DDIM | DDPM | DPM | UNIPC | LCM,
+     FIELD_DOUBLE,
+     AT(threshold_ratio),
+     0.995,
+     0,
+     1,
+     {0}},
     {"sample_max_value", DDIM | DDPM | DPM | UNIPC | LCM, FIELD_DOUBLE, AT(sample_max), 1, 0, 1e9, {0}},
-    {"rescale_betas_zero_snr", DDIM | DDPM | EULER | EULER_A | DPM | UNIPC | LCM, FIELD_BOOL, AT(zero_snr), 0, 0, 0, {0}},
-    {"variance_type", DDPM, FIELD_WORD, AT(variance), VARIANCE_FIXED_SMALL, 0, 0,
+    {"rescale_betas_zero_snr",
+     DDIM | DDPM | EULER | EULER_A | DPM | UNIPC | LCM,
+     FIELD_BOOL,
+     AT(zero_snr),
+     0,
+     0,
+     0,
+     {0}},
+    {"variance_type",
+     DDPM,
+     FIELD_WORD,
+     AT(variance),
+     VARIANCE_FIXED_SMALL,
+     0,
+     0,
      {"fixed_small", "fixed_small_log", "fixed_large", "learned", "learned_range"}},
     {"skip_prk_steps", PNDM, FIELD_BOOL, AT(skip_prk), 0, 0, 0, {0}},
     {"use_karras_sigmas", EULER | HEUN | LMS | DPM | UNIPC, FIELD_BOOL, AT(karras), 0, 0, 0, {0}},
-    {"final_sigmas_type", EULER | DPM | UNIPC, FIELD_WORD, AT(sigma_min_final), 0, 0, 0, {"zero", "sigma_min"}},
+    {"final_sigmas_type",
+     EULER | DPM | UNIPC,
+     FIELD_WORD,
+     AT(sigma_min_final),
+     0,
+     0,
+     0,
+     {"zero", "sigma_min"}},
     {"use_flow_sigmas", DPM | UNIPC, FIELD_BOOL, AT(flow_sigmas), 0, 0, 0, {0}},
     {"flow_shift", DPM | UNIPC, FIELD_DOUBLE, AT(flow_shift), 1, 1e-6, 1e6, {0}},
     {"shift", FLOW, FIELD_DOUBLE, AT(shift), 1, 1e-6, 1e6, {0}},
@@ -116,7 +198,8 @@ static int read_word(const struct field *f, const cJSON *v, struct sampler_confi
             memcpy((char *)c + f->at, &i, sizeof i);
             return 0;
         }
-    return error_set(e, HASTEN_EFILE, "%s: '%s' is not supported", f->key, cJSON_IsString(v) ? v->valuestring : "(not a word)");
+    return error_set(e, HASTEN_EFILE, "%s: '%s' is not supported", f->key,
+                     cJSON_IsString(v) ? v->valuestring : "(not a word)");
 }
 
 static int read_field(const struct field *f, const cJSON *json, struct sampler_config *c, struct error *e)
@@ -158,7 +241,8 @@ static int check_refused(const cJSON *json, enum sampler_class kind, struct erro
             continue;
         if (refused[i].only && cJSON_IsString(v) && !strcmp(v->valuestring, refused[i].only))
             continue;
-        return error_set(e, HASTEN_EFILE, "%s of %s is not supported with this value", refused[i].key, classes[kind].class_name);
+        return error_set(e, HASTEN_EFILE, "%s of %s is not supported with this value", refused[i].key,
+                         classes[kind].class_name);
     }
     return 0;
 }
@@ -172,7 +256,8 @@ static int read_betas(struct sampler_config *c, const cJSON *json, struct error 
     if (json_get_doubles(json, "trained_betas", 0, 1, &c->betas, &count, e) < 0)
         return -1;
     if (count != (size_t)c->train_steps)
-        return error_set(e, HASTEN_EFILE, "trained_betas has %zu numbers, num_train_timesteps is %d", count, c->train_steps);
+        return error_set(e, HASTEN_EFILE, "trained_betas has %zu numbers, num_train_timesteps is %d", count,
+                         c->train_steps);
     return 0;
 }
 
@@ -204,7 +289,8 @@ static int convert_flow(struct sampler_config *c, const struct sampler_config *f
     if (c->kind != SAMPLER_FLOW && c->kind != SAMPLER_DPMPP && c->kind != SAMPLER_UNIPC)
         return error_set(e, HASTEN_EUSAGE, "a flow model can use flow-euler, dpmpp-2m, dpmpp-1 and unipc");
     c->flow_sigmas = c->kind != SAMPLER_FLOW;
-    c->shift = c->flow_shift = from->kind == SAMPLER_FLOW ? (from->uniform_sigmas ? 1 : from->shift) : from->flow_shift;
+    c->shift = c->flow_shift =
+        from->kind == SAMPLER_FLOW ? (from->uniform_sigmas ? 1 : from->shift) : from->flow_shift;
     c->prediction = from->prediction;
     return 0;
 }
@@ -215,7 +301,8 @@ static int check(const struct sampler_config *c, struct error *e)
         return error_set(e, HASTEN_EFILE, "PNDM predicts epsilon or v_prediction only");
     if (c->kind == SAMPLER_EULER_A && c->prediction == PREDICT_SAMPLE)
         return error_set(e, HASTEN_EFILE, "Euler ancestral does not know the prediction type 'sample'");
-    if (c->prediction == PREDICT_FLOW && c->kind != SAMPLER_FLOW && c->kind != SAMPLER_DPMPP && c->kind != SAMPLER_UNIPC)
+    if (c->prediction == PREDICT_FLOW && c->kind != SAMPLER_FLOW && c->kind != SAMPLER_DPMPP &&
+        c->kind != SAMPLER_UNIPC)
         return error_set(e, HASTEN_EFILE, "%s does not know flow_prediction", classes[c->kind].class_name);
     if (c->kind == SAMPLER_FLOW && c->prediction != PREDICT_FLOW && c->prediction != PREDICT_SAMPLE)
         return error_set(e, HASTEN_EFILE, "flow matching predicts the flow or the sample");
@@ -230,7 +317,8 @@ static int check(const struct sampler_config *c, struct error *e)
 
 static int read_as(struct sampler_config *c, const cJSON *json, enum sampler_class kind, struct error *e)
 {
-    *c = (struct sampler_config){.kind = kind, .flow_shift = 1, .shift = 1, .clip_range = 1, .solver_order = 2};
+    *c = (struct sampler_config){
+        .kind = kind, .flow_shift = 1, .shift = 1, .clip_range = 1, .solver_order = 2};
     if (check_refused(json, kind, e) < 0)
         return -1;
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
@@ -253,10 +341,11 @@ int sampler_config_read(struct sampler_config *c, const cJSON *json, const char 
             wanted = i;
     if (name && wanted < 0) {
         sampler_config_free(&own);
-        return error_set(e, HASTEN_EUSAGE,
-                         "unknown sampler '%s' (known: ddim ddpm pndm euler euler-a heun lms dpmpp-1 dpmpp-2m unipc lcm "
-                         "flow-euler)",
-                         name);
+        return error_set(
+            e, HASTEN_EUSAGE,
+            "unknown sampler '%s' (known: ddim ddpm pndm euler euler-a heun lms dpmpp-1 dpmpp-2m unipc lcm "
+            "flow-euler)",
+            name);
     }
     int status = 0;
     if (!name || (wanted == kind && !first_order)) {

@@ -1,11 +1,13 @@
-/* DDIM (Song et al. 2021, eq. 12), DDPM (Ho et al. 2020; learned variances: Nichol and Dhariwal 2021, eq. 15) and
- * latent consistency sampling (Luo et al. 2023): methods that predict the picture and go to another timestep. */
+/* DDIM (Song et al. 2021, eq. 12), DDPM (Ho et al. 2020; learned variances: Nichol and Dhariwal 2021, eq. 15)
+ * and latent consistency sampling (Luo et al. 2023): methods that predict the picture and go to another
+ * timestep. */
 #include "common/run/sampler_inside.h"
 
 #include <math.h>
 
 /* Predicted picture and noise from the network's output, alpha being the cumulative product. */
-static void predict(const struct sampler *s, double alpha, const float *output, const float *x, float *x0, float *eps)
+static void predict(const struct sampler *s, double alpha, const float *output, const float *x, float *x0,
+                    float *eps)
 {
     float a = (float)sqrt(alpha), b = (float)sqrt(1 - alpha);
     for (int64_t i = 0; i < sampler_count(s); i++) {
@@ -32,7 +34,10 @@ static int prepare_spaced(struct sampler *s, struct error *e)
     return 0;
 }
 
-static int next_in_list(const struct sampler *s, int call) { return call + 1 < s->calls ? (int)s->timestep[call + 1] : -1; }
+static int next_in_list(const struct sampler *s, int call)
+{
+    return call + 1 < s->calls ? (int)s->timestep[call + 1] : -1;
+}
 
 /* ---- DDIM: history 0 the picture, 1 the noise ---- */
 
@@ -42,7 +47,8 @@ static int ddim_noise(const struct sampler *s, int call)
     return s->run.eta > 0;
 }
 
-static void ddim_step(struct sampler *s, int call, const float *output, const float *variance, const float *noise, float *x)
+static void ddim_step(struct sampler *s, int call, const float *output, const float *variance,
+                      const float *noise, float *x)
 {
     (void)variance;
     int t = (int)s->timestep[call];
@@ -57,13 +63,15 @@ static void ddim_step(struct sampler *s, int call, const float *output, const fl
         x[i] = a * x0[i] + b * eps[i] + (s->run.eta > 0 ? c * noise[i] : 0);
 }
 
-const struct sampler_method method_ddim = {.histories = 2, .prepare = prepare_spaced, .noise = ddim_noise, .step = ddim_step};
+const struct sampler_method method_ddim = {
+    .histories = 2, .prepare = prepare_spaced, .noise = ddim_noise, .step = ddim_step};
 
 /* ---- DDPM ---- */
 
 static int ddpm_noise(const struct sampler *s, int call) { return s->timestep[call] > 0; }
 
-static void ddpm_step(struct sampler *s, int call, const float *output, const float *variance, const float *noise, float *x)
+static void ddpm_step(struct sampler *s, int call, const float *output, const float *variance,
+                      const float *noise, float *x)
 {
     double alpha = s->alphas[(int)s->timestep[call]], next = sampler_alpha(s, next_in_list(s, call));
     double beta = 1 - alpha / next, small = fmax((1 - next) / (1 - alpha) * beta, 1e-20);
@@ -85,7 +93,8 @@ static void ddpm_step(struct sampler *s, int call, const float *output, const fl
     }
 }
 
-const struct sampler_method method_ddpm = {.histories = 1, .prepare = prepare_spaced, .noise = ddpm_noise, .step = ddpm_step};
+const struct sampler_method method_ddpm = {
+    .histories = 1, .prepare = prepare_spaced, .noise = ddpm_noise, .step = ddpm_step};
 
 /* ---- LCM ---- */
 
@@ -93,7 +102,8 @@ static int lcm_prepare(struct sampler *s, struct error *e)
 {
     int original = s->c.original_steps, steps = s->run.steps;
     if (original > s->c.train_steps || steps > original)
-        return error_set(e, HASTEN_EUSAGE, "%d steps: LCM takes at most original_inference_steps = %d", steps, original);
+        return error_set(e, HASTEN_EUSAGE, "%d steps: LCM takes at most original_inference_steps = %d", steps,
+                         original);
     if (sampler_tables(s, steps, 0, e) < 0)
         return -1;
     int apart = s->c.train_steps / original;
@@ -106,12 +116,14 @@ static int lcm_prepare(struct sampler *s, struct error *e)
 
 static int lcm_noise(const struct sampler *s, int call) { return call + 1 < s->calls; }
 
-static void lcm_step(struct sampler *s, int call, const float *output, const float *variance, const float *noise, float *x)
+static void lcm_step(struct sampler *s, int call, const float *output, const float *variance,
+                     const float *noise, float *x)
 {
     (void)variance;
     int t = (int)s->timestep[call], last = call + 1 == s->calls;
     double alpha = s->alphas[t], next = last ? alpha : sampler_alpha(s, next_in_list(s, call));
-    double scaled = t * s->c.timestep_scaling, skip = 0.25 / (scaled * scaled + 0.25), out = scaled / sqrt(scaled * scaled + 0.25);
+    double scaled = t * s->c.timestep_scaling, skip = 0.25 / (scaled * scaled + 0.25),
+           out = scaled / sqrt(scaled * scaled + 0.25);
     float *x0 = s->history[0];
     predict(s, alpha, output, x, x0, NULL);
     sampler_limit(s, x0);
@@ -121,4 +133,5 @@ static void lcm_step(struct sampler *s, int call, const float *output, const flo
     }
 }
 
-const struct sampler_method method_lcm = {.histories = 1, .prepare = lcm_prepare, .noise = lcm_noise, .step = lcm_step};
+const struct sampler_method method_lcm = {
+    .histories = 1, .prepare = lcm_prepare, .noise = lcm_noise, .step = lcm_step};

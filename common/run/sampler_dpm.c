@@ -1,5 +1,5 @@
-/* Exponential integrators for the predicted picture: DPM-Solver++ 1 and 2M (Lu et al. 2022) and UniPC (Zhao et al.
- * 2023) with B(h) of either kind. lambda = ln(alpha / sigma); flow models have alpha = 1 - sigma. */
+/* Exponential integrators for the predicted picture: DPM-Solver++ 1 and 2M (Lu et al. 2022) and UniPC (Zhao
+ * et al. 2023) with B(h) of either kind. lambda = ln(alpha / sigma); flow models have alpha = 1 - sigma. */
 #include "common/run/sampler_inside.h"
 
 #include <math.h>
@@ -12,7 +12,8 @@ struct point {
 static struct point point_at(const struct sampler *s, int index)
 {
     double sigma = s->sigma[index], alpha = 1 / sqrt(sigma * sigma + 1);
-    struct point p = s->c.flow_sigmas ? (struct point){1 - sigma, sigma, 0} : (struct point){alpha, sigma * alpha, 0};
+    struct point p =
+        s->c.flow_sigmas ? (struct point){1 - sigma, sigma, 0} : (struct point){alpha, sigma * alpha, 0};
     p.lambda = log(p.alpha) - log(p.sigma);
     return p;
 }
@@ -28,7 +29,8 @@ static void flow_sigmas(struct sampler *s)
         if (s->run.sigmas)
             sigma = s->run.sigmas[i];
         if (unipc && s->c.dynamic_shift)
-            sigma = (s->c.linear_shift ? mu : exp(mu)) / ((s->c.linear_shift ? mu : exp(mu)) + (1 / sigma - 1));
+            sigma =
+                (s->c.linear_shift ? mu : exp(mu)) / ((s->c.linear_shift ? mu : exp(mu)) + (1 / sigma - 1));
         else
             sigma = shift * sigma / (1 + (shift - 1) * sigma);
         s->sigma[i] = sigma;
@@ -53,7 +55,8 @@ static int dpm_prepare(struct sampler *s, struct error *e)
         sampler_karras(sampler_sigma_at(s, s->c.train_steps - 1), sampler_sigma_at(s, 0), n, s->sigma);
         for (int i = 0; i < n; i++) {
             double t = sampler_time_of_sigma(s, s->sigma[i]);
-            s->timestep[i] = s->c.beta_schedule == BETA_COSINE && s->c.kind == SAMPLER_DPMPP ? t : nearbyint(t);
+            s->timestep[i] =
+                s->c.beta_schedule == BETA_COSINE && s->c.kind == SAMPLER_DPMPP ? t : nearbyint(t);
         }
     } else {
         sampler_space(s, n, s->c.spacing != SPACING_TRAILING, 1, s->timestep);
@@ -90,12 +93,14 @@ static void predict(struct sampler *s, int call, const float *output, const floa
 
 /* ---- DPM-Solver++: history 0 and 1 the pictures, in turn ---- */
 
-static void dpm_step(struct sampler *s, int call, const float *output, const float *variance, const float *noise, float *x)
+static void dpm_step(struct sampler *s, int call, const float *output, const float *variance,
+                     const float *noise, float *x)
 {
     (void)variance, (void)noise;
     int last = call == s->calls - 1;
-    int first_order = s->c.solver_order == 1 || call == 0 ||
-                      (last && (s->c.euler_at_final || (s->c.lower_order_final && s->calls < 15) || !s->c.sigma_min_final));
+    int first_order =
+        s->c.solver_order == 1 || call == 0 ||
+        (last && (s->c.euler_at_final || (s->c.lower_order_final && s->calls < 15) || !s->c.sigma_min_final));
     float *m0 = s->history[call % 2], *m1 = s->history[1 - call % 2];
     predict(s, call, output, x, m0);
     struct point to = point_at(s, call + 1), at = point_at(s, call);
@@ -110,7 +115,8 @@ static void dpm_step(struct sampler *s, int call, const float *output, const flo
         x[i] = keep * x[i] - go * m0[i] + (first_order ? 0 : bend * (m0[i] - m1[i]));
 }
 
-const struct sampler_method method_dpmpp = {.histories = 2, .sigma_table = 1, .prepare = dpm_prepare, .step = dpm_step};
+const struct sampler_method method_dpmpp = {
+    .histories = 2, .sigma_table = 1, .prepare = dpm_prepare, .step = dpm_step};
 
 /* ---- UniPC: history 0-3 the pictures (ring), 4 the sample before the last step ---- */
 
@@ -139,8 +145,8 @@ static void solve(double a[MOST][MOST + 1], int n, double *x)
         x[r] = a[r][n] / a[r][r];
 }
 
-/* Coefficients of one predictor or corrector update from call `from` to index `from + 1`. rho[k] belongs to the k-th
- * earlier picture; the corrector's last one to the new picture. */
+/* Coefficients of one predictor or corrector update from call `from` to index `from + 1`. rho[k] belongs to
+ * the k-th earlier picture; the corrector's last one to the new picture. */
 struct update {
     float keep, go, size; /* x keep - go * m0 - size * sum(rho d) */
     double rk[MOST], rho[MOST];
@@ -149,9 +155,11 @@ struct update {
 static struct update update_of(const struct sampler *s, int from, int order, int corrector)
 {
     struct point to = point_at(s, from + 1), at = point_at(s, from);
-    double h = to.lambda - at.lambda, hh = -h, phi1 = expm1(hh), phi = phi1 / hh - 1, b = s->c.bh1 ? hh : phi1;
+    double h = to.lambda - at.lambda, hh = -h, phi1 = expm1(hh), phi = phi1 / hh - 1,
+           b = s->c.bh1 ? hh : phi1;
     double factorial = 1, r[MOST], right[MOST], a[MOST][MOST + 1];
-    struct update u = {.keep = (float)(to.sigma / at.sigma), .go = (float)(to.alpha * phi1), .size = (float)(to.alpha * b)};
+    struct update u = {
+        .keep = (float)(to.sigma / at.sigma), .go = (float)(to.alpha * phi1), .size = (float)(to.alpha * b)};
     for (int k = 0; k + 1 < order; k++)
         r[k] = u.rk[k] = (point_at(s, from - 1 - k).lambda - at.lambda) / h;
     r[order - 1] = 1;
@@ -173,7 +181,8 @@ static struct update update_of(const struct sampler *s, int from, int order, int
     return u;
 }
 
-static void apply(struct sampler *s, const struct update *u, int from, int order, const float *fresh, const float *x, float *out)
+static void apply(struct sampler *s, const struct update *u, int from, int order, const float *fresh,
+                  const float *x, float *out)
 {
     const float *m0 = picture(s, from);
     for (int64_t i = 0; i < sampler_count(s); i++) {
@@ -186,7 +195,8 @@ static void apply(struct sampler *s, const struct update *u, int from, int order
     }
 }
 
-static void unipc_step(struct sampler *s, int call, const float *output, const float *variance, const float *noise, float *x)
+static void unipc_step(struct sampler *s, int call, const float *output, const float *variance,
+                       const float *noise, float *x)
 {
     (void)variance, (void)noise;
     float *fresh = picture(s, call), *before = s->history[4];
@@ -204,4 +214,5 @@ static void unipc_step(struct sampler *s, int call, const float *output, const f
     apply(s, &u, call, s->order, NULL, before, x);
 }
 
-const struct sampler_method method_unipc = {.histories = 5, .sigma_table = 1, .prepare = dpm_prepare, .step = unipc_step};
+const struct sampler_method method_unipc = {
+    .histories = 5, .sigma_table = 1, .prepare = dpm_prepare, .step = unipc_step};

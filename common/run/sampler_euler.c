@@ -1,5 +1,5 @@
-/* Samplers in sigma (Karras et al. 2022): Euler, ancestral Euler, Heun (algorithm 1 without churn), linear multistep
- * (Adams-Bashforth on the sigma grid), and Euler for flow matching. */
+/* Samplers in sigma (Karras et al. 2022): Euler, ancestral Euler, Heun (algorithm 1 without churn), linear
+ * multistep (Adams-Bashforth on the sigma grid), and Euler for flow matching. */
 #include "common/run/sampler_inside.h"
 #include "common/base/mem.h"
 
@@ -25,10 +25,13 @@ static float slope(const struct sampler *s, float output, float x, double sigma)
 
 static int euler_prepare(struct sampler *s, struct error *e)
 {
-    return sampler_tables(s, s->run.steps, 1, e) < 0 ? -1 : sampler_sigma_schedule(s, s->run.steps, s->timestep, s->sigma);
+    return sampler_tables(s, s->run.steps, 1, e) < 0
+               ? -1
+               : sampler_sigma_schedule(s, s->run.steps, s->timestep, s->sigma);
 }
 
-static void euler_step(struct sampler *s, int call, const float *output, const float *variance, const float *noise, float *x)
+static void euler_step(struct sampler *s, int call, const float *output, const float *variance,
+                       const float *noise, float *x)
 {
     (void)variance, (void)noise;
     float go = (float)(s->sigma[call + 1] - s->sigma[call]);
@@ -36,7 +39,8 @@ static void euler_step(struct sampler *s, int call, const float *output, const f
         x[i] += slope(s, output[i], x[i], s->sigma[call]) * go;
 }
 
-const struct sampler_method method_euler = {.scales = 1, .sigma_table = 1, .prepare = euler_prepare, .step = euler_step};
+const struct sampler_method method_euler = {
+    .scales = 1, .sigma_table = 1, .prepare = euler_prepare, .step = euler_step};
 
 static int always(const struct sampler *s, int call)
 {
@@ -44,17 +48,19 @@ static int always(const struct sampler *s, int call)
     return 1;
 }
 
-static void euler_a_step(struct sampler *s, int call, const float *output, const float *variance, const float *noise, float *x)
+static void euler_a_step(struct sampler *s, int call, const float *output, const float *variance,
+                         const float *noise, float *x)
 {
     (void)variance;
     double from = s->sigma[call], to = s->sigma[call + 1];
-    double up = sqrt(to * to * (from * from - to * to) / (from * from)), down = sqrt(fmax(0, to * to - up * up));
+    double up = sqrt(to * to * (from * from - to * to) / (from * from)),
+           down = sqrt(fmax(0, to * to - up * up));
     for (int64_t i = 0; i < sampler_count(s); i++)
         x[i] = x[i] + slope(s, output[i], x[i], from) * (float)(down - from) + noise[i] * (float)up;
 }
 
-const struct sampler_method method_euler_a = {.scales = 1, .sigma_table = 1, .prepare = euler_prepare, .noise = always,
-                                              .step = euler_a_step};
+const struct sampler_method method_euler_a = {
+    .scales = 1, .sigma_table = 1, .prepare = euler_prepare, .noise = always, .step = euler_a_step};
 
 /* ---- Heun: history 0 the slope, 1 the sample before the trial step ---- */
 
@@ -68,7 +74,8 @@ static int heun_prepare(struct sampler *s, struct error *e)
     return 0;
 }
 
-static void heun_step(struct sampler *s, int call, const float *output, const float *variance, const float *noise, float *x)
+static void heun_step(struct sampler *s, int call, const float *output, const float *variance,
+                      const float *noise, float *x)
 {
     (void)variance, (void)noise;
     double from = s->sigma[call / 2], to = s->sigma[call / 2 + 1];
@@ -84,19 +91,21 @@ static void heun_step(struct sampler *s, int call, const float *output, const fl
     }
 }
 
-const struct sampler_method method_heun = {.histories = 2, .scales = 1, .sigma_table = 1, .prepare = heun_prepare,
-                                           .step = heun_step};
+const struct sampler_method method_heun = {
+    .histories = 2, .scales = 1, .sigma_table = 1, .prepare = heun_prepare, .step = heun_step};
 
 /* ---- linear multistep: history a ring of four slopes ---- */
 
-/* Integral of the Lagrange basis polynomial of sigma[call - which] over the step: four Gauss points are exact for the
- * degree 3 that there is at most. */
+/* Integral of the Lagrange basis polynomial of sigma[call - which] over the step: four Gauss points are exact
+ * for the degree 3 that there is at most. */
 static double basis_integral(const struct sampler *s, int call, int order, int which)
 {
-    static const double point[2] = {0.33998104358485626, 0.86113631159405258}, weight[2] = {0.65214515486254614, 0.34785484513745386};
+    static const double point[2] = {0.33998104358485626, 0.86113631159405258},
+                        weight[2] = {0.65214515486254614, 0.34785484513745386};
     double low = s->sigma[call], high = s->sigma[call + 1], sum = 0;
     for (int p = 0; p < 4; p++) {
-        double at = (low + high) / 2 + (high - low) / 2 * (p % 2 ? point[p / 2] : -point[p / 2]), product = weight[p / 2];
+        double at = (low + high) / 2 + (high - low) / 2 * (p % 2 ? point[p / 2] : -point[p / 2]),
+               product = weight[p / 2];
         for (int k = 0; k < order; k++)
             if (k != which)
                 product *= (at - s->sigma[call - k]) / (s->sigma[call - which] - s->sigma[call - k]);
@@ -105,7 +114,8 @@ static double basis_integral(const struct sampler *s, int call, int order, int w
     return sum * (high - low) / 2;
 }
 
-static void lms_step(struct sampler *s, int call, const float *output, const float *variance, const float *noise, float *x)
+static void lms_step(struct sampler *s, int call, const float *output, const float *variance,
+                     const float *noise, float *x)
 {
     (void)variance, (void)noise;
     int order = call + 1 < 4 ? call + 1 : 4;
@@ -121,8 +131,8 @@ static void lms_step(struct sampler *s, int call, const float *output, const flo
     }
 }
 
-const struct sampler_method method_lms = {.histories = 4, .scales = 1, .sigma_table = 1, .prepare = euler_prepare,
-                                          .step = lms_step};
+const struct sampler_method method_lms = {
+    .histories = 4, .scales = 1, .sigma_table = 1, .prepare = euler_prepare, .step = lms_step};
 
 /* ---- flow matching (Lipman et al. 2023; shifts: Esser et al. 2024, section 5.3.2) ---- */
 
@@ -150,7 +160,8 @@ static int flow_prepare(struct sampler *s, struct error *e)
         high = (float)flow_shifted(s, high, 0);
     }
     for (int i = 0; i < n; i++) {
-        double sigma = s->run.sigmas ? (float)s->run.sigmas[i] : high + (n > 1 ? (low - high) * i / (n - 1) : 0);
+        double sigma =
+            s->run.sigmas ? (float)s->run.sigmas[i] : high + (n > 1 ? (low - high) * i / (n - 1) : 0);
         /* Without shift the pipelines that shift dynamically pass linspace(1, 1/n, n). */
         if (s->c.uniform_sigmas || (s->c.dynamic_shift && !s->run.sigmas))
             sigma = 1 - (double)i / n;
@@ -165,7 +176,8 @@ static int flow_prepare(struct sampler *s, struct error *e)
     return 0;
 }
 
-static void flow_step(struct sampler *s, int call, const float *output, const float *variance, const float *noise, float *x)
+static void flow_step(struct sampler *s, int call, const float *output, const float *variance,
+                      const float *noise, float *x)
 {
     (void)variance, (void)noise;
     float go = (float)(s->sigma[call + 1] - s->sigma[call]), sigma = (float)s->sigma[call];

@@ -1,4 +1,5 @@
-/* Inside common/run: what the methods of samplers share. A method prepares tables at opening and makes a step. */
+/* Inside common/run: what the methods of samplers share. A method prepares tables at opening and makes a
+ * step. */
 #ifndef HASTEN_RUN_SAMPLER_INSIDE_H
 #define HASTEN_RUN_SAMPLER_INSIDE_H
 
@@ -25,19 +26,21 @@ struct sampler {
 
 struct sampler_method {
     int histories;
-    int scales;       /* the network sees x / sqrt(sigma^2 + 1) */
-    int sigma_table;  /* sigmas from the noise schedule, and the start scaled by the largest */
+    int scales;      /* the network sees x / sqrt(sigma^2 + 1) */
+    int sigma_table; /* sigmas from the noise schedule, and the start scaled by the largest */
     int (*prepare)(struct sampler *s, struct error *e); /* calls, timestep, sigma, init_sigma */
     int (*noise)(const struct sampler *s, int call);    /* NULL: never */
-    void (*step)(struct sampler *s, int call, const float *output, const float *variance, const float *noise, float *x);
+    void (*step)(struct sampler *s, int call, const float *output, const float *variance, const float *noise,
+                 float *x);
 };
 
-extern const struct sampler_method method_ddim, method_ddpm, method_pndm, method_euler, method_euler_a, method_heun,
-    method_lms, method_dpmpp, method_unipc, method_lcm, method_flow;
+extern const struct sampler_method method_ddim, method_ddpm, method_pndm, method_euler, method_euler_a,
+    method_heun, method_lms, method_dpmpp, method_unipc, method_lcm, method_flow;
 
 /* Tables of `calls` timesteps and, if wanted, calls + 1 sigmas. */
 int sampler_tables(struct sampler *s, int calls, int sigmas, struct error *e) HASTEN_CHECKED;
-/* The n timesteps of a spacing in falling order, n = points: rounded where `round`; drop_last: of points + 1 (DPM, UniPC). */
+/* The n timesteps of a spacing in falling order, n = points: rounded where `round`; drop_last: of points + 1
+ * (DPM, UniPC). */
 void sampler_space(const struct sampler *s, int points, int drop_last, int round, double *out);
 /* sigma(t) of the noise schedule, linear between whole timesteps. */
 double sampler_sigma_at(const struct sampler *s, double t);

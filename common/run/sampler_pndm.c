@@ -1,6 +1,6 @@
-/* PNDM (Liu et al. 2022): eq. 9 with Adams-Bashforth outputs; the first steps either by Runge-Kutta (12 calls) or, as
- * Stable Diffusion does, by lower orders with the second timestep called twice.
- * History: 0-3 outputs (ring), 4 the sample kept, 5 the Runge-Kutta sum. */
+/* PNDM (Liu et al. 2022): eq. 9 with Adams-Bashforth outputs; the first steps either by Runge-Kutta (12
+ * calls) or, as Stable Diffusion does, by lower orders with the second timestep called twice. History: 0-3
+ * outputs (ring), 4 the sample kept, 5 the Runge-Kutta sum. */
 #include "common/run/sampler_inside.h"
 #include "common/base/mem.h"
 
@@ -19,7 +19,8 @@ static int pndm_prepare(struct sampler *s, struct error *e)
     int status = -1;
     if (!s->c.skip_prk && n < 4) {
         error_set(e, HASTEN_EUSAGE, "%d steps: PNDM with Runge-Kutta steps takes at least 4", n);
-    } else if (sampler_tables(s, s->c.skip_prk ? (n > 1 ? n + 1 : 2) : RUNGE_KUTTA_CALLS + n - 3, 0, e) == 0) {
+    } else if (sampler_tables(s, s->c.skip_prk ? (n > 1 ? n + 1 : 2) : RUNGE_KUTTA_CALLS + n - 3, 0, e) ==
+               0) {
         status = 0;
         if (s->c.skip_prk) {
             for (int i = 0; i < s->calls; i++)
@@ -39,7 +40,8 @@ static int pndm_prepare(struct sampler *s, struct error *e)
 }
 
 /* Equation 9: from timestep t to `before` along `output`. */
-static void transfer(const struct sampler *s, const float *from, int t, int before, const float *output, float *x)
+static void transfer(const struct sampler *s, const float *from, int t, int before, const float *output,
+                     float *x)
 {
     double alpha = sampler_alpha(s, t), next = sampler_alpha(s, before);
     double divisor = alpha * sqrt(1 - next) + sqrt(alpha * (1 - alpha) * next);
@@ -73,7 +75,8 @@ static void runge_kutta_step(struct sampler *s, int call, const float *output, f
     transfer(s, kept, t, before, phase == 3 ? sum : output, x);
 }
 
-static void pndm_step(struct sampler *s, int call, const float *output, const float *variance, const float *noise, float *x)
+static void pndm_step(struct sampler *s, int call, const float *output, const float *variance,
+                      const float *noise, float *x)
 {
     (void)variance, (void)noise;
     int apart = s->c.train_steps / s->run.steps, t = (int)s->timestep[call], before = t - apart;

@@ -13,9 +13,9 @@ struct trajectory {
     int uncond_stored; /* an unconditional pass has run and filled its caches */
     struct shape shape;
     int64_t size;
-    float *times;            /* [calls] */
-    unsigned char *guide_at; /* [calls] */
-    float *labels;           /* [rows] */
+    float *times;                                      /* [calls] */
+    unsigned char *guide_at;                           /* [calls] */
+    float *labels;                                     /* [rows] */
     float *x, *input, *eps, *variance, *noise, *other; /* [batch][size] */
     struct torch_random *random;
 };
@@ -42,18 +42,23 @@ static int check_schedule(const struct trajectory *t, struct error *e)
     if (!s)
         return 0;
     if (s->calls != t->calls || s->steps != t->o.run.steps)
-        return error_set(e, HASTEN_EFILE, "the schedule is for %d steps (%d network calls), this run has %d (%d)", s->steps, s->calls,
-                         t->o.run.steps, t->calls);
+        return error_set(e, HASTEN_EFILE,
+                         "the schedule is for %d steps (%d network calls), this run has %d (%d)", s->steps,
+                         s->calls, t->o.run.steps, t->calls);
     if (s->height && (s->height != t->shape.height || s->width != t->shape.width))
-        return error_set(e, HASTEN_EFILE, "the schedule is for latents of %dx%d, these are %dx%d", s->width, s->height,
-                         t->shape.width, t->shape.height);
+        return error_set(e, HASTEN_EFILE, "the schedule is for latents of %dx%d, these are %dx%d", s->width,
+                         s->height, t->shape.width, t->shape.height);
     return 0;
 }
 
 static int open_engine(struct trajectory *t, struct error *e)
 {
-    struct engine_options o = {.kernels = t->o.kernels, .team = t->o.team, .images = t->o.batch * (t->guided ? 2 : 1),
-                               .calls = t->calls, .hoist_bytes = t->o.hoist_bytes, .want = t->o.want};
+    struct engine_options o = {.kernels = t->o.kernels,
+                               .team = t->o.team,
+                               .images = t->o.batch * (t->guided ? 2 : 1),
+                               .calls = t->calls,
+                               .hoist_bytes = t->o.hoist_bytes,
+                               .want = t->o.want};
     t->engine = engine_open(t->o.graph, t->o.weights, &o, e);
     if (!t->engine)
         return -1;
@@ -72,7 +77,9 @@ static int prepare(struct trajectory *t, struct error *e)
     const struct graph *g = t->o.graph;
     int in = graph_find(g, "sample"), out = graph_find_output(g, "sample");
     if (in < 0 || out < 0 || g->node[in].shape.kind != VALUE_IMAGE || g->node[out].shape.kind != VALUE_IMAGE)
-        return error_set(e, HASTEN_EFILE, "component '%s' is no denoiser: it needs an image input and output 'sample'", g->component);
+        return error_set(e, HASTEN_EFILE,
+                         "component '%s' is no denoiser: it needs an image input and output 'sample'",
+                         g->component);
     t->shape = g->node[in].shape;
     t->size = shape_size(t->shape);
     t->output = out;
@@ -111,7 +118,8 @@ struct trajectory *trajectory_open(const struct trajectory_options *o, struct er
     if (!t->times || !t->guide_at || !t->labels || !t->random)
         goto fail;
     for (int c = 0; c < t->calls; c++) {
-        double time = o->model->one_minus_sigma ? 1 - sampler_sigma(t->sampler, c) : sampler_timestep(t->sampler, c);
+        double time =
+            o->model->one_minus_sigma ? 1 - sampler_sigma(t->sampler, c) : sampler_timestep(t->sampler, c);
         t->times[c] = (float)time;
         t->guide_at[c] = t->guided && time > o->model->interval[0] && time < o->model->interval[1];
     }
@@ -126,7 +134,8 @@ void trajectory_close(struct trajectory *t)
 {
     if (!t)
         return;
-    void *blocks[] = {t->times, t->guide_at, t->labels, t->x, t->input, t->eps, t->variance, t->noise, t->other, t->random};
+    void *blocks[] = {t->times, t->guide_at, t->labels, t->x,     t->input,
+                      t->eps,   t->variance, t->noise,  t->other, t->random};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         mem_free(blocks[i]);
     engine_close(t->engine);
@@ -154,9 +163,10 @@ static int has_bad(const float *x, int64_t n)
     return 0;
 }
 
-/* Network rows [first, first + rows) with this action. Rows below `count` are conditional: their first `channels` go to
- * eps, the others to variance; those from there on are unconditional and go to other. */
-static int network(struct trajectory *t, int call, int action, int first, int rows, int count, struct error *e)
+/* Network rows [first, first + rows) with this action. Rows below `count` are conditional: their first
+ * `channels` go to eps, the others to variance; those from there on are unconditional and go to other. */
+static int network(struct trajectory *t, int call, int action, int first, int rows, int count,
+                   struct error *e)
 {
     int64_t pixels = shape_rows(t->shape);
     if (engine_run(t->engine, call, action, first, rows, NULL, e) < 0)
@@ -164,8 +174,9 @@ static int network(struct trajectory *t, int call, int action, int first, int ro
     const float *out = engine_value(t->engine, t->output);
     if (has_bad(out, rows * pixels * t->out_channels)) {
         const char *node = engine_first_nonfinite(t->engine, call, action, first, rows);
-        return error_set(e, HASTEN_EFAIL, "network call %d of %d: values that are not finite, first from node '%s'", call + 1, t->calls,
-                         node ? node : t->o.graph->node[t->output].name);
+        return error_set(e, HASTEN_EFAIL,
+                         "network call %d of %d: values that are not finite, first from node '%s'", call + 1,
+                         t->calls, node ? node : t->o.graph->node[t->output].name);
     }
     for (int r = 0; r < rows; r++) {
         const float *from = out + r * pixels * t->out_channels;
@@ -173,7 +184,8 @@ static int network(struct trajectory *t, int call, int action, int first, int ro
         float *eps = image < count ? t->eps + image * t->size : t->other + (image - count) * t->size;
         to_channels_first(from, eps, pixels, t->out_channels, t->channels);
         if (image < count && t->out_channels > t->channels)
-            to_channels_first(from + t->channels, t->variance + image * t->size, pixels, t->out_channels, t->channels);
+            to_channels_first(from + t->channels, t->variance + image * t->size, pixels, t->out_channels,
+                              t->channels);
     }
     const struct trajectory_watch *w = t->o.watch;
     return w && w->network ? w->network(w->context, t->engine, call, first, rows, e) : 0;
@@ -184,8 +196,8 @@ static int action_at(const struct trajectory *t, int stream, int call)
     return t->o.schedule ? t->o.schedule->choice[stream][call] : 0;
 }
 
-/* The prediction for all images into t->eps, guided where it is to be. Rows [0, count) are conditional, [count,
- * 2 count) unconditional: one run where both streams do the same. */
+/* The prediction for all images into t->eps, guided where it is to be. Rows [0, count) are conditional,
+ * [count, 2 count) unconditional: one run where both streams do the same. */
 static int predict(struct trajectory *t, int call, int count, struct error *e)
 {
     int64_t pixels = shape_rows(t->shape), n = count * t->size;
@@ -199,7 +211,8 @@ static int predict(struct trajectory *t, int call, int count, struct error *e)
     if (!both)
         return network(t, call, cond, 0, count, count, e);
     if (cond == uncond ? network(t, call, cond, 0, 2 * count, count, e) < 0
-                       : network(t, call, cond, 0, count, count, e) < 0 || network(t, call, uncond, count, count, count, e) < 0)
+                       : network(t, call, cond, 0, count, count, e) < 0 ||
+                             network(t, call, uncond, count, count, count, e) < 0)
         return -1;
     t->uncond_stored = 1;
     float scale = (float)t->o.guidance;
@@ -239,7 +252,8 @@ static int start(struct trajectory *t, const struct trajectory_image *images, in
     return engine_bind(t->engine, "class_labels", t->labels, 0, 1, e);
 }
 
-int trajectory_run(struct trajectory *t, const struct trajectory_image *images, int count, float *latents, struct error *e)
+int trajectory_run(struct trajectory *t, const struct trajectory_image *images, int count, float *latents,
+                   struct error *e)
 {
     const struct trajectory_watch *w = t->o.watch;
     sampler_restart(t->sampler, count);
@@ -253,7 +267,8 @@ int trajectory_run(struct trajectory *t, const struct trajectory_image *images, 
         int noisy = sampler_needs_noise(t->sampler, call);
         if (noisy)
             draw(t, t->noise, count);
-        sampler_step(t->sampler, call, t->eps, sampler_uses_variance(t->sampler) && t->out_channels > t->channels ? t->variance : NULL,
+        sampler_step(t->sampler, call, t->eps,
+                     sampler_uses_variance(t->sampler) && t->out_channels > t->channels ? t->variance : NULL,
                      noisy ? t->noise : NULL, t->x);
         if (w && w->latents && w->latents(w->context, call, t->x, count, e) < 0)
             return -1;

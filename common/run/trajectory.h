@@ -1,10 +1,9 @@
 /* A trajectory: noise to latents through sampler, network, guidance and cache schedule.
  *
  *     struct trajectory_options o = {.graph = g, .weights = w, .kernels = k, .team = t, .sampler = &config,
- *                                    .model = &model.sampler, .run = {.steps = 50}, .batch = 8, .guidance = 4};
- *     struct trajectory *x = trajectory_open(&o, e);
- *     trajectory_run(x, images, count, latents, e);             // latents [count][channels][height][width]
- *     trajectory_close(x);
+ *                                    .model = &model.sampler, .run = {.steps = 50}, .batch = 8, .guidance =
+ * 4}; struct trajectory *x = trajectory_open(&o, e); trajectory_run(x, images, count, latents, e); // latents
+ * [count][channels][height][width] trajectory_close(x);
  *
  * Images do not influence each other: image i with seed s gives the same bits in any batch. */
 #ifndef HASTEN_RUN_TRAJECTORY_H
@@ -20,7 +19,8 @@ struct trajectory_watch {
     void *context;
     /* The latents after call `call`: [count][size]. */
     int (*latents)(void *context, int call, const float *x, int count, struct error *e);
-    /* After the network ran for rows [first, first + rows) of the engine: taps may be read with engine_value. */
+    /* After the network ran for rows [first, first + rows) of the engine: taps may be read with engine_value.
+     */
     int (*network)(void *context, const struct engine *g, int call, int first, int rows, struct error *e);
     void (*progress)(void *context, int call, int calls);
 };
@@ -33,10 +33,10 @@ struct trajectory_options {
     const struct sampler_config *sampler;
     const struct model_sampler *model;
     struct sampler_run run;
-    int batch;        /* most images at once */
-    double guidance;  /* 1: none */
+    int batch;                             /* most images at once */
+    double guidance;                       /* 1: none */
     const struct cache_schedule *schedule; /* bound to the graph, or NULL */
-    const unsigned char *want;       /* nodes to keep readable for watch->network, or NULL */
+    const unsigned char *want;             /* nodes to keep readable for watch->network, or NULL */
     const struct trajectory_watch *watch;
     int single_generator;
     size_t hoist_bytes;
@@ -52,8 +52,8 @@ struct trajectory;
 
 struct trajectory *trajectory_open(const struct trajectory_options *o, struct error *e) HASTEN_CHECKED;
 void trajectory_close(struct trajectory *t);
-int trajectory_run(struct trajectory *t, const struct trajectory_image *images, int count, float *latents, struct error *e)
-    HASTEN_CHECKED;
+int trajectory_run(struct trajectory *t, const struct trajectory_image *images, int count, float *latents,
+                   struct error *e) HASTEN_CHECKED;
 
 int trajectory_calls(const struct trajectory *t);
 int64_t trajectory_size(const struct trajectory *t); /* numbers of one latent */

@@ -20,7 +20,8 @@ static struct mm_shape product_shape(const struct graph *g, const struct node *n
 {
     const struct tensor *t = node_weight(n, "weight");
     int channels = (int)t->shape[1], split = weights_split(g, n);
-    struct mm_shape s = {.n = (int)t->shape[0], .kernel_h = 1, .kernel_w = 1, .channels = {split ? split : channels, 0}};
+    struct mm_shape s = {
+        .n = (int)t->shape[0], .kernel_h = 1, .kernel_w = 1, .channels = {split ? split : channels, 0}};
     s.channels[1] = channels - s.channels[0];
     if (t->rank == 4) {
         s.kernel_h = (int)t->shape[2];
@@ -61,8 +62,8 @@ static const float *as_float(const struct tensor *t, float **owned, struct error
     return *owned;
 }
 
-static int pack_product(struct packed *p, const struct graph *g, const struct node *n, const struct cpu_kernels *k,
-                        struct team *team, struct error *e)
+static int pack_product(struct packed *p, const struct graph *g, const struct node *n,
+                        const struct cpu_kernels *k, struct team *team, struct error *e)
 {
     const struct tensor *t = node_weight(n, "weight");
     float *owned = NULL;
@@ -87,8 +88,8 @@ static int keep_plain(struct packed *p, int slot, const struct tensor *t, struct
     return 0;
 }
 
-static int load_node(struct weights *w, int i, const struct graph *g, const struct cpu_kernels *k, struct team *team,
-                     const struct weights_loader *loader, struct error *e)
+static int load_node(struct weights *w, int i, const struct graph *g, const struct cpu_kernels *k,
+                     struct team *team, const struct weights_loader *loader, struct error *e)
 {
     const struct node *n = &g->node[i];
     for (int slot = 0; slot < GRAPH_MAX_WEIGHTS; slot++) {

@@ -12,10 +12,10 @@
 #include "kernels/cpu/cpu.h"
 
 struct packed {
-    void *product;                       /* of linear and conv2d */
+    void *product; /* of linear and conv2d */
     size_t product_size;
     struct mm_shape shape;
-    float *plain[GRAPH_MAX_WEIGHTS];     /* the node's other weights as float32 */
+    float *plain[GRAPH_MAX_WEIGHTS]; /* the node's other weights as float32 */
 };
 
 struct weights {
@@ -36,8 +36,8 @@ struct weights *weights_open(const struct graph *g, const struct cpu_kernels *k,
                              const struct weights_loader *loader, struct error *e) HASTEN_CHECKED;
 void weights_close(struct weights *w);
 
-/* Channels of the first of the two sources that node n's product reads (a concatenation, or the sides of an int8
- * split); 0 when it reads one. */
+/* Channels of the first of the two sources that node n's product reads (a concatenation, or the sides of an
+ * int8 split); 0 when it reads one. */
 int weights_split(const struct graph *g, const struct node *n);
 
 #endif

@@ -4,15 +4,15 @@
  *     k->matmul(&mm, part, parts);          // this thread's share; all parts together compute everything
  *
  * Values are channels-last float32: an image is [images][height][width][channels], tokens are
- * [images][tokens][channels] (height 1, width tokens), a vector is [images][channels]. A "row" is one pixel or
- * token. `ld` is the distance between rows in elements.
+ * [images][tokens][channels] (height 1, width tokens), a vector is [images][channels]. A "row" is one pixel
+ * or token. `ld` is the distance between rows in elements.
  *
- * Every kernel is compiled once per level from one .inc file and chosen at run time; level REF is scalar C that
- * accumulates in double where a sum is long, and is what the tests compare the others with.
+ * Every kernel is compiled once per level from one .inc file and chosen at run time; level REF is scalar C
+ * that accumulates in double where a sum is long, and is what the tests compare the others with.
  *
- * Row invariance: a row's result depends on nothing but that row (and its image): not on how many rows there are,
- * which thread takes it, or where in a tile it lands. Sums run in one fixed order per level. int32 sums are equal
- * at all levels. */
+ * Row invariance: a row's result depends on nothing but that row (and its image): not on how many rows there
+ * are, which thread takes it, or where in a tile it lands. Sums run in one fixed order per level. int32 sums
+ * are equal at all levels. */
 #ifndef HASTEN_KERNELS_CPU_H
 #define HASTEN_KERNELS_CPU_H
 
@@ -31,18 +31,19 @@ enum activation { ACT_NONE, ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF, ACT_RELU, ACT
 
 /* ---- matrix product, convolution, concatenated input: one kernel ----
  *
- * out[row][n] = epilogue( sum over taps, sources, channels of  in[row shifted by tap][channel] * weight[n][...] )
+ * out[row][n] = epilogue( sum over taps, sources, channels of  in[row shifted by tap][channel] *
+ * weight[n][...] )
  *
- * A linear layer is a 1x1 convolution. Rows of the input are found by geometry, so padding (a tap outside reads
- * zeros), stride, nearest upsampling and concatenation along channels cost no copy.
+ * A linear layer is a 1x1 convolution. Rows of the input are found by geometry, so padding (a tap outside
+ * reads zeros), stride, nearest upsampling and concatenation along channels cost no copy.
  *
  * int8 form: a source holds uint8 codes (q + 128, q in -127..127) with one float scale per row
  * (scale_per_row) or per image; padding reads 128. weights are int8 with one float scale per output column.
  * The int32 sum of each source is scaled by that source's row scale, the sources are added in order, then the
  * column scale applies. int8 rows are padded to a multiple of 64 codes with 128 (ld >= that multiple). */
 struct mm_source {
-    const void *data;   /* float or uint8, [images][height][width][ld] */
-    int64_t channels;   /* read per row */
+    const void *data; /* float or uint8, [images][height][width][ld] */
+    int64_t channels; /* read per row */
     int64_t ld;
     int64_t image_ld;   /* elements between images (0: all images share one) */
     int height, width;  /* stored grid; the convolution sees it `upsample` times larger */
@@ -50,37 +51,37 @@ struct mm_source {
     const float *scale; /* int8: [images * height * width] or [images] */
 };
 
-struct mm_epilogue { /* applied in this order; NULL or 0/1 where absent */
+struct mm_epilogue {         /* applied in this order; NULL or 0/1 where absent */
     const float *bias;       /* [n] */
     const float *image_bias; /* [images][image_bias_ld]: added per image (a time embedding) */
     int64_t image_bias_ld;
     enum activation act;
-    float *tap;              /* [rows][tap_ld]: the value at this point is stored here too */
+    float *tap; /* [rows][tap_ld]: the value at this point is stored here too */
     int64_t tap_ld;
-    const float *gate;       /* [images][gate_ld]: multiplied per image and column */
+    const float *gate; /* [images][gate_ld]: multiplied per image and column */
     int64_t gate_ld;
-    const float *residual;   /* [rows][residual_ld]: added */
+    const float *residual; /* [rows][residual_ld]: added */
     int64_t residual_ld;
-    float scale;             /* multiplied last; 0 means 1 */
+    float scale; /* multiplied last; 0 means 1 */
 };
 
 struct matmul {
     int images, out_height, out_width; /* rows = images * out_height * out_width */
     int n;                             /* output columns */
     int kernel_h, kernel_w, stride, pad_top, pad_left;
-    int sources;                       /* 1 or 2 */
+    int sources; /* 1 or 2 */
     struct mm_source source[2];
-    const void *weights;               /* packed by matmul_pack / matmul_pack_int8 */
-    const float *column_scale;         /* int8: [n] */
+    const void *weights;       /* packed by matmul_pack / matmul_pack_int8 */
+    const float *column_scale; /* int8: [n] */
     int int8, scale_per_row;
     float *out;
     int64_t out_ld;
     struct mm_epilogue epilogue;
 };
 
-/* Packed weights. The layout belongs to a level; channels of the two sources are packed apart (each padded as the
- * level wants), so `channels` gives both counts, 0 for an absent second source.
- * weight is [n][channels0 + channels1][kernel_h][kernel_w], PyTorch's order. */
+/* Packed weights. The layout belongs to a level; channels of the two sources are packed apart (each padded as
+ * the level wants), so `channels` gives both counts, 0 for an absent second source. weight is [n][channels0 +
+ * channels1][kernel_h][kernel_w], PyTorch's order. */
 struct mm_shape {
     int n, kernel_h, kernel_w;
     int channels[2];
@@ -88,20 +89,20 @@ struct mm_shape {
 
 /* ---- rows and images ---- */
 
-/* y = norm(x) (* weight + bias), then (* (1 + scale[image]) + shift[image]). Exactly one of out and codes is set:
- * codes gets uint8 q + 128 with row_scale[row] = max|y| / 127 (a zero row gets scale 0 and codes 128), padded
- * with 128 to codes_ld. tap, if set, also gets the float value. norm = 0 skips normalisation (plain quantization
- * of rows when codes is set). Sums in float lanes, mean first, then centred squares.
- * NaN or infinity in a row of y gives a row_scale of NaN (its codes mean nothing then), likewise an image_scale below;
- * a scale below FLT_MIN has codes of 128 only. out may be x; tap may not. */
+/* y = norm(x) (* weight + bias), then (* (1 + scale[image]) + shift[image]). Exactly one of out and codes is
+ * set: codes gets uint8 q + 128 with row_scale[row] = max|y| / 127 (a zero row gets scale 0 and codes 128),
+ * padded with 128 to codes_ld. tap, if set, also gets the float value. norm = 0 skips normalisation (plain
+ * quantization of rows when codes is set). Sums in float lanes, mean first, then centred squares. NaN or
+ * infinity in a row of y gives a row_scale of NaN (its codes mean nothing then), likewise an image_scale
+ * below; a scale below FLT_MIN has codes of 128 only. out may be x; tap may not. */
 struct row_norm {
     const float *x;
     int64_t x_ld;
     int images, rows_per_image, channels;
     int norm;
     float eps;
-    const float *weight, *bias;  /* [channels] or NULL */
-    const float *scale, *shift;  /* [images][mod_ld] or NULL */
+    const float *weight, *bias; /* [channels] or NULL */
+    const float *scale, *shift; /* [images][mod_ld] or NULL */
     int64_t mod_ld;
     float *out, *tap;
     int64_t out_ld, tap_ld;
@@ -111,15 +112,15 @@ struct row_norm {
 };
 
 /* y = group_norm(x) * weight + bias, then (* (1 + scale[image]) + shift[image]), then act, times out_scale.
- * Input is one or two sources side by side along channels (a concatenation that is never made): channels[1] = 0
- * for one. Groups may straddle the sources. Runs in phases, with a barrier of the team between phases:
+ * Input is one or two sources side by side along channels (a concatenation that is never made): channels[1] =
+ * 0 for one. Groups may straddle the sources. Runs in phases, with a barrier of the team between phases:
  *   phase 0  partial sums of fixed pixel blocks      (parts split images x blocks)
  *   phase 1  mean and 1/std of every image and group (parts split images x groups)
  *   phase 2  apply; with codes set, only max|y| of fixed pixel blocks is taken
  *   phase 3  codes set: image_scale = max/127 per source half, quantize (recomputes y)
- * workspace: group_norm_workspace() floats, aligned to 64 bytes. Output has the same channel order; with codes, code rows of the two
- * halves go to codes[0] and codes[1], each with its own image_scale[half][image]. out (or tap, without codes) may be
- * the x of a single source with the same ld. */
+ * workspace: group_norm_workspace() floats, aligned to 64 bytes. Output has the same channel order; with
+ * codes, code rows of the two halves go to codes[0] and codes[1], each with its own image_scale[half][image].
+ * out (or tap, without codes) may be the x of a single source with the same ld. */
 enum { GROUP_NORM_BLOCK = 64 }; /* pixels */
 struct group_norm {
     const float *x[2];
@@ -133,17 +134,17 @@ struct group_norm {
     enum activation act;
     float *out;
     int64_t out_ld;
-    float *tap;                 /* like out, or NULL */
+    float *tap; /* like out, or NULL */
     int64_t tap_ld;
     uint8_t *codes[2];
     int64_t codes_ld[2];
-    float *image_scale[2];      /* [images] each */
+    float *image_scale[2]; /* [images] each */
     float *workspace;
 };
 size_t group_norm_workspace(const struct group_norm *g);
 
-/* codes = round(x / scale) + 128 with one scale per image (max|x| / 127): the same in two phases, workspace of
- * images * blocks floats (blocks of GROUP_NORM_BLOCK rows). */
+/* codes = round(x / scale) + 128 with one scale per image (max|x| / 127): the same in two phases, workspace
+ * of images * blocks floats (blocks of GROUP_NORM_BLOCK rows). */
 struct image_quantize {
     const float *x;
     int64_t x_ld;
@@ -153,11 +154,12 @@ struct image_quantize {
     float *image_scale, *workspace;
 };
 
-/* out[image][row][head * dim ...] = softmax(q k' * scale) v, softmax and sums in float32, blocked over keys with
- * a running maximum (the score matrix is never in memory). Key blocks are fixed, so results do not depend on the
- * split. q rows of one image may differ in number from k/v rows (cross attention). causal: 1 masks keys after
- * the query. image_ld: distance between images in elements. scratch: one float block per part, aligned to 64 bytes.
- * NaN or infinity in a query's scores or in the values gives NaN. out may be q (same ld) only with one part. */
+/* out[image][row][head * dim ...] = softmax(q k' * scale) v, softmax and sums in float32, blocked over keys
+ * with a running maximum (the score matrix is never in memory). Key blocks are fixed, so results do not
+ * depend on the split. q rows of one image may differ in number from k/v rows (cross attention). causal: 1
+ * masks keys after the query. image_ld: distance between images in elements. scratch: one float block per
+ * part, aligned to 64 bytes. NaN or infinity in a query's scores or in the values gives NaN. out may be q
+ * (same ld) only with one part. */
 struct attention {
     const float *q, *k, *v;
     int64_t q_ld, k_ld, v_ld, q_image_ld, k_image_ld, v_image_ld;
@@ -207,7 +209,8 @@ struct cpu_kernels {
     int mm_panel;
     size_t (*matmul_packed_size)(const struct mm_shape *s, int int8);
     void (*matmul_pack)(void *packed, const float *weight, const struct mm_shape *s, int begin, int end);
-    void (*matmul_pack_int8)(void *packed, const int8_t *weight, const struct mm_shape *s, int begin, int end);
+    void (*matmul_pack_int8)(void *packed, const int8_t *weight, const struct mm_shape *s, int begin,
+                             int end);
     void (*matmul)(const struct matmul *m, int part, int parts);
     void (*row_norm)(const struct row_norm *r, int part, int parts);
     void (*group_norm)(const struct group_norm *g, int phase, int part, int parts);

@@ -4,18 +4,20 @@
 
 #include "kernels/cpu/cpu.h"
 
-#define DECLARE_PRODUCTS(level)                                                                                        \
-    size_t matmul_packed_size_##level(const struct mm_shape *s, int int8);                                             \
-    void matmul_pack_##level(void *packed, const float *weight, const struct mm_shape *s, int begin, int end);         \
-    void matmul_pack_int8_##level(void *packed, const int8_t *weight, const struct mm_shape *s, int begin, int end);   \
+#define DECLARE_PRODUCTS(level)                                                                            \
+    size_t matmul_packed_size_##level(const struct mm_shape *s, int int8);                                 \
+    void matmul_pack_##level(void *packed, const float *weight, const struct mm_shape *s, int begin,       \
+                             int end);                                                                     \
+    void matmul_pack_int8_##level(void *packed, const int8_t *weight, const struct mm_shape *s, int begin, \
+                                  int end);                                                                \
     void matmul_##level(const struct matmul *m, int part, int parts);
 
-#define DECLARE_ROWS(level)                                                                                            \
-    void row_norm_##level(const struct row_norm *r, int part, int parts);                                              \
-    void group_norm_##level(const struct group_norm *g, int phase, int part, int parts);                               \
-    void image_quantize_##level(const struct image_quantize *q, int phase, int part, int parts);                       \
-    void attention_##level(const struct attention *a, int part, int parts);                                            \
-    void elementwise_##level(const struct elementwise *e, int part, int parts);                                        \
+#define DECLARE_ROWS(level)                                                                      \
+    void row_norm_##level(const struct row_norm *r, int part, int parts);                        \
+    void group_norm_##level(const struct group_norm *g, int phase, int part, int parts);         \
+    void image_quantize_##level(const struct image_quantize *q, int phase, int part, int parts); \
+    void attention_##level(const struct attention *a, int part, int parts);                      \
+    void elementwise_##level(const struct elementwise *e, int part, int parts);                  \
     void cache_read_##level(const struct cache_read *c, int part, int parts);
 
 DECLARE_PRODUCTS(ref)

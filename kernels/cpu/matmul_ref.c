@@ -73,9 +73,11 @@ static double source_sum(const struct matmul *m, int which, int image, int h, in
         int64_t at = image * s->image_ld + row * s->ld, weight = (n * all + first) * taps + tap;
         for (int64_t c = 0; c < s->channels; c++)
             if (m->int8)
-                isum += (((const uint8_t *)s->data)[at + c] - 128) * ((const int8_t *)m->weights)[weight + c * taps];
+                isum += (((const uint8_t *)s->data)[at + c] - 128) *
+                        ((const int8_t *)m->weights)[weight + c * taps];
             else
-                sum += (double)((const float *)s->data)[at + c] * ((const float *)m->weights)[weight + c * taps];
+                sum +=
+                    (double)((const float *)s->data)[at + c] * ((const float *)m->weights)[weight + c * taps];
     }
     if (!m->int8)
         return sum;
@@ -100,7 +102,8 @@ void matmul_ref(const struct matmul *m, int part, int parts)
 {
     int64_t per_image = (int64_t)m->out_height * m->out_width, rows = m->images * per_image;
     for (int64_t row = rows * part / parts; row < rows * (part + 1) / parts; row++) {
-        int image = (int)(row / per_image), h = (int)(row % per_image / m->out_width), w = (int)(row % m->out_width);
+        int image = (int)(row / per_image), h = (int)(row % per_image / m->out_width),
+            w = (int)(row % m->out_width);
         for (int n = 0; n < m->n; n++) {
             double sum = 0;
             for (int s = 0; s < m->sources; s++)

@@ -8,7 +8,8 @@ static const float *input_row(const struct move *m, int64_t image, int64_t h, in
     return m->in + image * m->in_image_ld + (h * m->in_width + w) * m->in_ld;
 }
 
-static void average(const struct move *m, float *out, int64_t image, int64_t h0, int64_t w0, int height, int width)
+static void average(const struct move *m, float *out, int64_t image, int64_t h0, int64_t w0, int height,
+                    int width)
 {
     for (int c = 0; c < m->channels; c++) {
         double sum = 0;
@@ -22,7 +23,8 @@ static void average(const struct move *m, float *out, int64_t image, int64_t h0,
 /* Output pixel (h, w) of an unpatchified image takes its channels from one slice of one input row. */
 static void from_depth(const struct move *m, float *out, int64_t image, int64_t h, int64_t w)
 {
-    int64_t count = m->channels / ((int64_t)m->block * m->block), slice = h % m->block * m->block + w % m->block;
+    int64_t count = m->channels / ((int64_t)m->block * m->block),
+            slice = h % m->block * m->block + w % m->block;
     memcpy(out, input_row(m, image, h / m->block, w / m->block) + slice * count, (size_t)count * sizeof *out);
 }
 
@@ -42,7 +44,8 @@ void move_run(const struct move *m, int part, int parts)
         float *out = m->out + image * m->out_image_ld + row % per_image * m->out_ld;
         switch (m->kind) {
         case MOVE_COPY:
-            memcpy(out, m->in + image * m->in_image_ld + row % per_image * m->in_ld, (size_t)m->channels * sizeof *out);
+            memcpy(out, m->in + image * m->in_image_ld + row % per_image * m->in_ld,
+                   (size_t)m->channels * sizeof *out);
             break;
         case MOVE_UPSAMPLE:
             memcpy(out, input_row(m, image, h * m->in_height / m->out_height, w * m->in_width / m->out_width),

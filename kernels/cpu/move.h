@@ -1,4 +1,5 @@
-/* Moving rows: copies between layouts, resampling, pooling. No arithmetic but means; one version for all levels.
+/* Moving rows: copies between layouts, resampling, pooling. No arithmetic but means; one version for all
+ * levels.
  *
  * Rows of the output are split among the parts. */
 #ifndef HASTEN_KERNELS_MOVE_H

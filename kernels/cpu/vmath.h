@@ -1,10 +1,11 @@
-/* Vectors of floats for the level that includes this: 16 lanes with AVX-512, 8 with AVX2. One name for each thing
- * that the kernels need; contraction is off, so a multiply-add is one only where v_fma says so, and a value is the
- * same in whichever kernel it is computed.
+/* Vectors of floats for the level that includes this: 16 lanes with AVX-512, 8 with AVX2. One name for each
+ * thing that the kernels need; contraction is off, so a multiply-add is one only where v_fma says so, and a
+ * value is the same in whichever kernel it is computed.
  *
- * v_exp: Cephes' reduction by ln 2 in two parts and a polynomial of degree 6 (Remez on [-ln2/2, ln2/2]): below 2 ulp.
- * v_tanh, v_sigmoid and the two GELUs stand on it. v_erf: Abramowitz and Stegun 7.1.26 is too coarse (1.5e-7 of 1),
- * so a rational approximation of degree 13/8 on [-4, 4] is used, good to a few ulp of 1. */
+ * v_exp: Cephes' reduction by ln 2 in two parts and a polynomial of degree 6 (Remez on [-ln2/2, ln2/2]):
+ * below 2 ulp. v_tanh, v_sigmoid and the two GELUs stand on it. v_erf: Abramowitz and Stegun 7.1.26 is too
+ * coarse (1.5e-7 of 1), so a rational approximation of degree 13/8 on [-4, 4] is used, good to a few ulp
+ * of 1. */
 #ifndef HASTEN_KERNELS_VMATH_H
 #define HASTEN_KERNELS_VMATH_H
 
@@ -42,7 +43,10 @@ INLINE vf v_power2(vf x, vf n) { return _mm512_scalef_ps(x, n); }
 INLINE float v_sum(vf a) { return _mm512_reduce_add_ps(a); }
 INLINE float v_top(vf a) { return _mm512_reduce_max_ps(a); }
 INLINE __mmask16 v_mask(int n) { return n >= 16 ? 0xFFFF : (__mmask16)((1u << n) - 1); }
-INLINE vf v_load_some(const float *p, int n) { return WHOLE(n) ? v_load(p) : _mm512_maskz_loadu_ps(v_mask(n), p); }
+INLINE vf v_load_some(const float *p, int n)
+{
+    return WHOLE(n) ? v_load(p) : _mm512_maskz_loadu_ps(v_mask(n), p);
+}
 INLINE void v_store_some(float *p, vf x, int n)
 {
     if (WHOLE(n))
@@ -53,9 +57,16 @@ INLINE void v_store_some(float *p, vf x, int n)
 /* 0 in the lanes from n on. */
 INLINE vf v_first(vf x, int n) { return WHOLE(n) ? x : _mm512_maskz_mov_ps(v_mask(n), x); }
 /* a where x < y, else b (also where either is NaN). */
-INLINE vf v_less(vf x, vf y, vf a, vf b) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), b, a); }
-INLINE vf v_if_nan(vf x, vf a, vf b) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), b, a); }
-/* Store the n first ints, each in 0..255, as bytes. A masked store of narrowed lanes is microcode on some machines. */
+INLINE vf v_less(vf x, vf y, vf a, vf b)
+{
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), b, a);
+}
+INLINE vf v_if_nan(vf x, vf a, vf b)
+{
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), b, a);
+}
+/* Store the n first ints, each in 0..255, as bytes. A masked store of narrowed lanes is microcode on some
+ * machines. */
 INLINE void v_store_bytes(uint8_t *p, vi x, int n)
 {
     __m128i b = _mm512_cvtepi32_epi8(x);
@@ -119,7 +130,10 @@ INLINE vi v_mask(int n)
 {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
-INLINE vf v_load_some(const float *p, int n) { return WHOLE(n) ? v_load(p) : _mm256_maskload_ps(p, v_mask(n)); }
+INLINE vf v_load_some(const float *p, int n)
+{
+    return WHOLE(n) ? v_load(p) : _mm256_maskload_ps(p, v_mask(n));
+}
 INLINE void v_store_some(float *p, vf x, int n)
 {
     if (WHOLE(n))

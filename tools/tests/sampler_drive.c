@@ -1,8 +1,8 @@
 /* bin/tests/sampler-drive CASE.json COUNT: our samplers with somebody else's network, over pipes.
  *
- * CASE is an object {"cls", "config", "steps", "set_timesteps", "step_kwargs", "seed"}. Reads COUNT float32 (the start,
- * before the initial sigma), then for each call writes "call TIMESTEP\n" and the input, and reads the output; at the
- * end writes "done\n" and the result. */
+ * CASE is an object {"cls", "config", "steps", "set_timesteps", "step_kwargs", "seed"}. Reads COUNT float32
+ * (the start, before the initial sigma), then for each call writes "call TIMESTEP\n" and the input, and reads
+ * the output; at the end writes "done\n" and the result. */
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "common/base/torch_random.h"
@@ -33,12 +33,16 @@ static char *read_all(const char *path, size_t *size, struct error *e)
 
 static int read_floats(float *x, size_t n, struct error *e)
 {
-    return fread(x, sizeof *x, n, stdin) == n ? 0 : error_set(e, HASTEN_EFILE, "standard input ended before %zu numbers", n);
+    return fread(x, sizeof *x, n, stdin) == n
+               ? 0
+               : error_set(e, HASTEN_EFILE, "standard input ended before %zu numbers", n);
 }
 
 static int write_floats(const float *x, size_t n, struct error *e)
 {
-    return fwrite(x, sizeof *x, n, stdout) == n && fflush(stdout) == 0 ? 0 : error_errno(e, HASTEN_EFAIL, "standard output");
+    return fwrite(x, sizeof *x, n, stdout) == n && fflush(stdout) == 0
+               ? 0
+               : error_errno(e, HASTEN_EFAIL, "standard output");
 }
 
 struct drive {
@@ -55,9 +59,12 @@ static int read_case(struct drive *d, cJSON *json, struct error *e)
     cJSON *config = json_object(json, "config", e), *times, *step, *seed;
     int64_t steps;
     size_t count;
-    if (!config || json_string(json, "cls", &cls, e) < 0 || json_add_string(config, "_class_name", cls, e) < 0 ||
-        json_int(json, "steps", 1, 100000, &steps, e) < 0 || sampler_config_read(&d->config, config, NULL, e) < 0 ||
-        json_object_or(json, "set_timesteps", &times, e) < 0 || json_object_or(json, "step_kwargs", &step, e) < 0)
+    if (!config || json_string(json, "cls", &cls, e) < 0 ||
+        json_add_string(config, "_class_name", cls, e) < 0 ||
+        json_int(json, "steps", 1, 100000, &steps, e) < 0 ||
+        sampler_config_read(&d->config, config, NULL, e) < 0 ||
+        json_object_or(json, "set_timesteps", &times, e) < 0 ||
+        json_object_or(json, "step_kwargs", &step, e) < 0)
         return -1;
     d->run.steps = (int)steps;
     if (times && json_get(times, "mu")) {
@@ -82,7 +89,8 @@ static int read_case(struct drive *d, cJSON *json, struct error *e)
 static int drive(struct drive *d, size_t count, struct error *e)
 {
     struct sampler *s = sampler_open(&d->config, &d->run, 1, (int64_t)count, e);
-    float *x = mem_array(count, sizeof *x, e), *input = mem_array(count, sizeof *x, e), *output = mem_array(count, sizeof *x, e);
+    float *x = mem_array(count, sizeof *x, e), *input = mem_array(count, sizeof *x, e),
+          *output = mem_array(count, sizeof *x, e);
     float *noise = mem_array(count, sizeof *x, e);
     int status = s && x && input && output && noise ? read_floats(x, count, e) : -1;
     for (size_t i = 0; status == 0 && i < count; i++)

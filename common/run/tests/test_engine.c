@@ -1,5 +1,6 @@
-/* The engine against the scalar reference of the graph: a small transformer and a small U-Net with every fusion in
- * them, float and int8; same bits for threads, batch, chunks of hoisting, kept values and parts of a batch. */
+/* The engine against the scalar reference of the graph: a small transformer and a small U-Net with every
+ * fusion in them, float and int8; same bits for threads, batch, chunks of hoisting, kept values and parts of
+ * a batch. */
 #include "common/graph/ops.h"
 #include "common/run/engine.h"
 
@@ -34,8 +35,8 @@ static const struct tensor *find(const void *context, const char *name)
     return NULL;
 }
 
-static const char *tensor(struct zoo *z, const char *node, const char *slot, enum dtype dtype, int rank, const int64_t *shape,
-                          float size)
+static const char *tensor(struct zoo *z, const char *node, const char *slot, enum dtype dtype, int rank,
+                          const int64_t *shape, float size)
 {
     struct error e = {0};
     struct tensor *t = &z->t[z->tensors++];
@@ -47,7 +48,8 @@ static const char *tensor(struct zoo *z, const char *node, const char *slot, enu
         if (dtype == DTYPE_I8)
             ((int8_t *)t->data)[i] = (int8_t)(int)(127 * noise(z));
         else
-            ((float *)t->data)[i] = !strcmp(slot, "weight_scale") ? size * (1.5f + noise(z)) : size * noise(z);
+            ((float *)t->data)[i] =
+                !strcmp(slot, "weight_scale") ? size * (1.5f + noise(z)) : size * noise(z);
     return t->name;
 }
 
@@ -66,13 +68,16 @@ static void attr(struct zoo *z, int n, const char *name, double value)
     ck_assert_msg(graph_attr(z->g, n, name, value, &e) == 0, "%s", e.text);
 }
 
-static void weight(struct zoo *z, int n, const char *slot, enum dtype dtype, int rank, const int64_t *shape, float size)
+static void weight(struct zoo *z, int n, const char *slot, enum dtype dtype, int rank, const int64_t *shape,
+                   float size)
 {
     struct error e = {0};
-    ck_assert_int_eq(graph_weight(z->g, n, slot, tensor(z, z->g->node[n].name, slot, dtype, rank, shape, size), &e), 0);
+    ck_assert_int_eq(
+        graph_weight(z->g, n, slot, tensor(z, z->g->node[n].name, slot, dtype, rank, shape, size), &e), 0);
 }
 
-static int product(struct zoo *z, const char *op, const char *name, int in, int from, int to, int kernel, int split)
+static int product(struct zoo *z, const char *op, const char *name, int in, int from, int to, int kernel,
+                   int split)
 {
     int n = node(z, op, name, in, -1, -1), conv = !strcmp(op, "conv2d");
     int64_t shape[4] = {to, from, kernel, kernel}, one[4] = {to, 1, 1, 1};
@@ -121,7 +126,8 @@ enum { WIDTH = 48, HEADS = 3 };
 
 static int dit_block(struct zoo *z, const char *p, int x, int e)
 {
-    int s = node(z, "silu", name_of(p, "silu"), e, -1, -1), m = product(z, "linear", name_of(p, "ada"), s, WIDTH, 6 * WIDTH, 1, 0);
+    int s = node(z, "silu", name_of(p, "silu"), e, -1, -1),
+        m = product(z, "linear", name_of(p, "ada"), s, WIDTH, 6 * WIDTH, 1, 0);
     int part[6];
     for (int i = 0; i < 6; i++) {
         char text[16];
@@ -232,7 +238,8 @@ static void make_unet(struct zoo *z, int quantized)
     int d1 = resnet(z, "d1.", down, t, 16, 24, 0);
     int n = group_norm(z, "attn.norm", d1, 24, 4);
     z->quantized = 0;
-    int q = product(z, "linear", "attn.q", n, 24, 24, 1, 0), k = product(z, "linear", "attn.k", n, 24, 24, 1, 0);
+    int q = product(z, "linear", "attn.q", n, 24, 24, 1, 0),
+        k = product(z, "linear", "attn.k", n, 24, 24, 1, 0);
     int v = product(z, "linear", "attn.v", n, 24, 24, 1, 0);
     int a = node(z, "attention", "attn.attention", q, k, v);
     a = product(z, "linear", "attn.out", a, 24, 24, 1, 0);
@@ -271,8 +278,8 @@ struct world {
     int64_t in_size, out_size;
 };
 
-static void start(struct world *w, void (*make)(struct zoo *, int), int quantized, int level, int threads, int images,
-                  size_t hoist, const unsigned char *const *actions)
+static void start(struct world *w, void (*make)(struct zoo *, int), int quantized, int level, int threads,
+                  int images, size_t hoist, const unsigned char *const *actions)
 {
     struct error e = {0};
     make(&w->z, quantized);
@@ -280,7 +287,8 @@ static void start(struct world *w, void (*make)(struct zoo *, int), int quantize
     w->k = cpu_kernels((enum cpu_level)level);
     w->w = weights_open(w->z.g, w->k, w->team, NULL, &e);
     ck_assert_msg(w->w != NULL, "%s", e.text);
-    struct engine_options o = {.kernels = w->k, .team = w->team, .images = images, .calls = CALLS, .hoist_bytes = hoist};
+    struct engine_options o = {
+        .kernels = w->k, .team = w->team, .images = images, .calls = CALLS, .hoist_bytes = hoist};
     w->x = engine_open(w->z.g, w->w, &o, &e);
     for (int i = 0; i < CALLS; i++)
         w->times[i] = (float)(900 - 200 * i);
@@ -330,7 +338,8 @@ START_TEST(every_level_equals_the_reference)
         start(&w, makers[_i % 2], quantized, level, 2, IMAGES, 0, NULL);
         for (int call = 0; call < CALLS; call += 3) {
             fill(&w, call, IMAGES);
-            float times[IMAGES] = {w.times[call], w.times[call], w.times[call]}, *want = mem_array((size_t)(IMAGES * w.out_size), 4, &e);
+            float times[IMAGES] = {w.times[call], w.times[call], w.times[call]},
+                  *want = mem_array((size_t)(IMAGES * w.out_size), 4, &e);
             const float *in[3] = {engine_sample(w.x), times, w.labels};
             ck_assert_int_eq(graph_reference(w.z.g, IMAGES, in, &want, NULL, NULL, &e), 0);
             const float *got = run(&w, call, 0, 0, IMAGES);
@@ -339,10 +348,10 @@ START_TEST(every_level_equals_the_reference)
                 error += (got[i] - want[i]) * (double)(got[i] - want[i]);
                 size += want[i] * (double)want[i];
             }
-            /* float32 against double sums: 1e-5; int8: a value on a rounding border may fall to the other side,
-             * which moves it by 1/127 of its row's largest; a few in a thousand do. */
-            ck_assert_msg(sqrt(error / size) < (quantized ? 4e-3 : 1e-5), "%s: relative error %g", cpu_level_name(w.k->level),
-                          sqrt(error / size));
+            /* float32 against double sums: 1e-5; int8: a value on a rounding border may fall to the other
+             * side, which moves it by 1/127 of its row's largest; a few in a thousand do. */
+            ck_assert_msg(sqrt(error / size) < (quantized ? 4e-3 : 1e-5), "%s: relative error %g",
+                          cpu_level_name(w.k->level), sqrt(error / size));
             mem_free(want);
         }
         stop(&w);
@@ -350,8 +359,8 @@ START_TEST(every_level_equals_the_reference)
 }
 END_TEST
 
-static float *outputs(void (*make)(struct zoo *, int), int quantized, int level, int threads, size_t hoist, int one_by_one,
-                      const unsigned char *const *actions, int64_t *size)
+static float *outputs(void (*make)(struct zoo *, int), int quantized, int level, int threads, size_t hoist,
+                      int one_by_one, const unsigned char *const *actions, int64_t *size)
 {
     struct world w;
     struct error e = {0};
@@ -386,10 +395,14 @@ START_TEST(threads_batch_chunks_and_kept_values_change_no_bit)
         int64_t size, other;
         float *base = outputs(make, _i / 2, level, 1, 0, 0, NULL, &size);
         for (int variant = 0; variant < 5; variant++) {
-            float *got = outputs(make, _i / 2, level, variant == 0 ? 2 : variant == 1 ? 3 : 1, variant == 2 ? 1 : 0,
-                                 variant == 3, variant == 4 ? actions : NULL, &other);
+            float *got = outputs(make, _i / 2, level,
+                                 variant == 0   ? 2
+                                 : variant == 1 ? 3
+                                                : 1,
+                                 variant == 2 ? 1 : 0, variant == 3, variant == 4 ? actions : NULL, &other);
             ck_assert_int_eq(size, other);
-            ck_assert_msg(!memcmp(base, got, (size_t)size * sizeof *got), "level %d, variant %d differs", level, variant);
+            ck_assert_msg(!memcmp(base, got, (size_t)size * sizeof *got), "level %d, variant %d differs",
+                          level, variant);
             mem_free(got);
         }
         mem_free(base);
@@ -401,7 +414,8 @@ END_TEST
 /* Serving a value that has not changed gives the output that computing it gives. */
 START_TEST(a_served_value_stands_for_its_producers)
 {
-    static const char *const served_names[] = {"b1.to_out", "b0.fc2", "b0.gate1", "out", "up", "mid", "u1.scale", "attn.out", "cat0"};
+    static const char *const served_names[] = {"b1.to_out", "b0.fc2",   "b0.gate1", "out", "up",
+                                               "mid",       "u1.scale", "attn.out", "cat0"};
     for (size_t s = 0; s < sizeof served_names / sizeof *served_names; s++) {
         struct zoo z;
         makers[_i % 2](&z, _i / 2);
@@ -420,8 +434,8 @@ START_TEST(a_served_value_stands_for_its_producers)
             memcpy(full, run(&w, 0, 0, 0, IMAGES), (size_t)(IMAGES * w.out_size) * sizeof *full);
             const float *again = run(&w, 0, 1, 0, IMAGES);
             for (int64_t i = 0; i < IMAGES * w.out_size; i++)
-                ck_assert_msg(fabsf(again[i] - full[i]) <= 1e-5f * fmaxf(1, fabsf(full[i])), "%s: %g, expected %g",
-                              served_names[s], again[i], full[i]);
+                ck_assert_msg(fabsf(again[i] - full[i]) <= 1e-5f * fmaxf(1, fabsf(full[i])),
+                              "%s: %g, expected %g", served_names[s], again[i], full[i]);
             /* And with another latent it differs from the full answer, since part of it is old. */
             fill(&w, 1, IMAGES);
             memcpy(full, run(&w, 0, 1, 1, 1), (size_t)w.out_size * sizeof *full);

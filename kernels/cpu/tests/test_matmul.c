@@ -1,5 +1,6 @@
-/* Matrix products of every level against the scalar reference, over shapes with tails, taps outside the image,
- * strides, upsampling, two sources and every part of the epilogue; independence of rows and of the split. */
+/* Matrix products of every level against the scalar reference, over shapes with tails, taps outside the
+ * image, strides, upsampling, two sources and every part of the epilogue; independence of rows and of the
+ * split. */
 #include "kernels/cpu/cpu.h"
 
 #include <check.h>
@@ -13,10 +14,12 @@ struct shape_case {
 };
 
 static const struct shape_case cases[] = {
-    {1, 1, 1, {1, 0}, 1, 1, 1, 0, 1},     {1, 1, 5, {7, 0}, 3, 1, 1, 0, 1},     {2, 1, 29, {64, 0}, 33, 1, 1, 0, 1},
-    {1, 1, 17, {130, 0}, 96, 1, 1, 0, 1}, {3, 5, 7, {6, 0}, 10, 3, 1, 1, 1},     {1, 8, 9, {20, 12}, 31, 3, 1, 1, 1},
-    {2, 9, 6, {16, 0}, 40, 3, 2, 0, 1},   {1, 4, 5, {24, 0}, 17, 3, 1, 1, 2},    {1, 6, 6, {5, 9}, 64, 1, 1, 0, 1},
-    {2, 12, 12, {4, 0}, 8, 4, 4, 0, 1},   {1, 3, 3, {33, 0}, 70, 3, 1, 1, 1},    {5, 1, 1, {300, 0}, 100, 1, 1, 0, 1},
+    {1, 1, 1, {1, 0}, 1, 1, 1, 0, 1},    {1, 1, 5, {7, 0}, 3, 1, 1, 0, 1},
+    {2, 1, 29, {64, 0}, 33, 1, 1, 0, 1}, {1, 1, 17, {130, 0}, 96, 1, 1, 0, 1},
+    {3, 5, 7, {6, 0}, 10, 3, 1, 1, 1},   {1, 8, 9, {20, 12}, 31, 3, 1, 1, 1},
+    {2, 9, 6, {16, 0}, 40, 3, 2, 0, 1},  {1, 4, 5, {24, 0}, 17, 3, 1, 1, 2},
+    {1, 6, 6, {5, 9}, 64, 1, 1, 0, 1},   {2, 12, 12, {4, 0}, 8, 4, 4, 0, 1},
+    {1, 3, 3, {33, 0}, 70, 3, 1, 1, 1},  {5, 1, 1, {300, 0}, 100, 1, 1, 0, 1},
     {1, 2, 2, {5000, 0}, 5, 3, 1, 1, 1},
 };
 
@@ -51,8 +54,15 @@ static void make(struct data *d, const struct shape_case *c, int int8, int epilo
     struct matmul *m = &d->m;
     memset(d, 0, sizeof *d);
     noise_state = 12345u + (unsigned)c->n;
-    *m = (struct matmul){.images = c->images, .n = c->n, .kernel_h = c->kernel, .kernel_w = c->kernel, .stride = c->stride,
-                         .pad_top = c->pad, .pad_left = c->pad, .int8 = int8, .scale_per_row = c->kernel == 1};
+    *m = (struct matmul){.images = c->images,
+                         .n = c->n,
+                         .kernel_h = c->kernel,
+                         .kernel_w = c->kernel,
+                         .stride = c->stride,
+                         .pad_top = c->pad,
+                         .pad_left = c->pad,
+                         .int8 = int8,
+                         .scale_per_row = c->kernel == 1};
     int end = c->stride == 2 ? 1 : c->pad;
     m->out_height = c->kernel == 1 ? c->h : (c->h * c->upsample + c->pad + end - c->kernel) / c->stride + 1;
     m->out_width = c->kernel == 1 ? c->w : (c->w * c->upsample + c->pad + end - c->kernel) / c->stride + 1;
@@ -70,7 +80,8 @@ static void make(struct data *d, const struct shape_case *c, int int8, int epilo
             for (int64_t k = 0; k < pixels * ld; k++)
                 codes[k] = k % ld < c->channels[i] ? (uint8_t)(128 + (int)(noise() * 127)) : 128;
         }
-        m->source[i] = (struct mm_source){d->in[i], c->channels[i], ld, ld * c->h * c->w, c->h, c->w, c->upsample, d->scale[i]};
+        m->source[i] = (struct mm_source){d->in[i], c->channels[i], ld,          ld * c->h * c->w,
+                                          c->h,     c->w,           c->upsample, d->scale[i]};
     }
     int64_t weights = (int64_t)c->n * (c->channels[0] + c->channels[1]) * c->kernel * c->kernel;
     d->weight = floats(weights);
@@ -117,14 +128,14 @@ static void pack(struct data *d, const struct cpu_kernels *k)
 
 static void release(struct data *d)
 {
-    void *all[] = {d->in[0], d->in[1], d->weight, d->packed, d->scale[0], d->scale[1], d->column_scale,
-                   d->bias,  d->image_bias, d->gate, d->residual, d->out, d->tap};
+    void *all[] = {d->in[0], d->in[1],      d->weight, d->packed,   d->scale[0], d->scale[1], d->column_scale,
+                   d->bias,  d->image_bias, d->gate,   d->residual, d->out,      d->tap};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
 }
 
-/* A sum of k float products in any order is off by at most about k/2 rounding errors of its largest partial sums;
- * with operands in [-1, 1] sqrt(k) * 1e-6 is far above what is seen and far below any real mistake. */
+/* A sum of k float products in any order is off by at most about k/2 rounding errors of its largest partial
+ * sums; with operands in [-1, 1] sqrt(k) * 1e-6 is far above what is seen and far below any real mistake. */
 static double allowed(const struct data *d)
 {
     double k = (double)(d->s.channels[0] + d->s.channels[1]) * d->s.kernel_h * d->s.kernel_w;
@@ -137,10 +148,12 @@ static void compare(struct data *d, const struct cpu_kernels *k, const float *wa
         for (int n = 0; n < d->m.n; n++) {
             int64_t i = r * d->m.out_ld + n;
             double size = fmax(1, fabs(want[i]));
-            ck_assert_msg(fabs(d->out[i] - want[i]) <= allowed(d) * size, "%s: row %d column %d: %g, expected %g",
-                          cpu_level_name(k->level), (int)r, n, d->out[i], want[i]);
+            ck_assert_msg(fabs(d->out[i] - want[i]) <= allowed(d) * size,
+                          "%s: row %d column %d: %g, expected %g", cpu_level_name(k->level), (int)r, n,
+                          d->out[i], want[i]);
             if (d->m.epilogue.tap)
-                ck_assert_msg(fabs(d->tap[i] - want_tap[i]) <= allowed(d) * fmax(1, fabs(want_tap[i])), "tap");
+                ck_assert_msg(fabs(d->tap[i] - want_tap[i]) <= allowed(d) * fmax(1, fabs(want_tap[i])),
+                              "tap");
         }
     for (int64_t r = 0; r + 1 < d->rows; r++)
         for (int n = d->m.n; n < d->m.out_ld; n++)
@@ -150,8 +163,15 @@ static void compare(struct data *d, const struct cpu_kernels *k, const float *wa
 START_TEST(every_level_equals_the_reference)
 {
     const struct shape_case *c = &cases[_i];
-    static const int epilogues[] = {0, 1, 3 | ACT_SILU << 6, 1 | 4 | 8 | 16, 63 | ACT_GELU_TANH << 6, 9 | ACT_GELU_ERF << 6,
-                                    1 | ACT_RELU << 6, 1 | ACT_TANH << 6, 1 | ACT_SIGMOID << 6};
+    static const int epilogues[] = {0,
+                                    1,
+                                    3 | ACT_SILU << 6,
+                                    1 | 4 | 8 | 16,
+                                    63 | ACT_GELU_TANH << 6,
+                                    9 | ACT_GELU_ERF << 6,
+                                    1 | ACT_RELU << 6,
+                                    1 | ACT_TANH << 6,
+                                    1 | ACT_SIGMOID << 6};
     for (int int8 = 0; int8 < 2; int8++)
         for (size_t e = 0; e < sizeof epilogues / sizeof *epilogues; e++) {
             struct data want, got;
@@ -187,7 +207,8 @@ START_TEST(parts_and_batch_do_not_change_a_bit)
             for (int parts = 2; parts < 5; parts++) {
                 for (int p = 0; p < parts; p++)
                     k->matmul(&d.m, p, parts);
-                ck_assert_msg(!memcmp(whole, d.out, bytes), "%s: %d parts differ", cpu_level_name(k->level), parts);
+                ck_assert_msg(!memcmp(whole, d.out, bytes), "%s: %d parts differ", cpu_level_name(k->level),
+                              parts);
             }
             /* The last image alone. */
             int last = c->images - 1;
@@ -207,7 +228,8 @@ START_TEST(parts_and_batch_do_not_change_a_bit)
             one.out = alone;
             k->matmul(&one, 0, 1);
             for (int64_t r = 0; r < rows; r++)
-                ck_assert(!memcmp(alone + r * one.out_ld, whole + (last * rows + r) * one.out_ld, (size_t)c->n * 4));
+                ck_assert(!memcmp(alone + r * one.out_ld, whole + (last * rows + r) * one.out_ld,
+                                  (size_t)c->n * 4));
             free(alone);
             free(whole);
             release(&d);
