@@ -14,6 +14,12 @@
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
+/* Before a loop of few and known turns over an array of vectors: only unrolled do they stay in registers. */
+#if defined __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
 /* Known to be a whole vector when compiled: then no mask is needed. */
 #define WHOLE(n) (__builtin_constant_p((n) >= LANES) && (n) >= LANES)
 
