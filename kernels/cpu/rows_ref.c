@@ -1,4 +1,4 @@
-/* Rows, group norm and attention in scalar C, sums in double; and the sizes of the work areas, for all levels. */
+/* Rows, group norm and attention in scalar C, sums in double; the sizes of all levels' work areas. */
 #include "kernels/cpu/levels.h"
 
 #include <float.h>
@@ -14,8 +14,8 @@ size_t group_norm_workspace(const struct group_norm *g)
 
 size_t attention_scratch(const struct attention *a)
 {
-    /* The largest of all levels: packed keys and values (keys up to a multiple of 32, head size too), a tile of at most
-     * 14 queries (head size up to a multiple of 128), their scores for 128 keys, their sums. */
+    /* The largest of all levels: packed keys and values (keys up to a multiple of 32, head size too), a tile
+     * of at most 14 queries (head size up to a multiple of 128), their scores for 128 keys, their sums. */
     size_t dim = (size_t)a->head_dim, keys = ((size_t)a->keys + 31) / 32 * 32, wide = (dim + 31) / 32 * 32;
     size_t floats = keys * (dim + wide) + 14 * ((dim + 127) / 128 * 128 + 128 + wide);
     return (floats + 15) / 16 * 16;
@@ -123,9 +123,12 @@ static void group_moments(const struct group_norm *g, int image)
     for (int group = 0; group < g->groups; group++) {
         double mean = 0, square = 0, count = (double)g->pixels * width;
         for (int64_t i = 0; i < (int64_t)g->pixels * width; i++)
-            mean += group_input(g, image * (int64_t)g->pixels + i / width, group * width + (int)(i % width)) / count;
+            mean += group_input(g, image * (int64_t)g->pixels + i / width, group * width + (int)(i % width)) /
+                    count;
         for (int64_t i = 0; i < (int64_t)g->pixels * width; i++) {
-            double d = group_input(g, image * (int64_t)g->pixels + i / width, group * width + (int)(i % width)) - mean;
+            double d =
+                group_input(g, image * (int64_t)g->pixels + i / width, group * width + (int)(i % width)) -
+                mean;
             square += d * d / count;
         }
         group_place(g, image, group)[0] = mean;
@@ -168,14 +171,16 @@ static void group_quantize(const struct group_norm *g, int image)
         for (int64_t row = image * (int64_t)g->pixels; row < (image + 1) * (int64_t)g->pixels; row++) {
             uint8_t *codes = g->codes[side] + row * g->codes_ld[side];
             for (int c = 0; c < g->channels[side]; c++)
-                codes[c] = code_of(group_value(g, image, row, c + (side ? g->channels[0] : 0)), g->image_scale[side][image]);
+                codes[c] = code_of(group_value(g, image, row, c + (side ? g->channels[0] : 0)),
+                                   g->image_scale[side][image]);
             pad_codes(codes, g->channels[side], g->codes_ld[side]);
         }
 }
 
 void group_norm_ref(const struct group_norm *g, int phase, int part, int parts)
 {
-    for (int image = (int)((int64_t)g->images * part / parts); image < (int)((int64_t)g->images * (part + 1) / parts); image++) {
+    for (int image = (int)((int64_t)g->images * part / parts);
+         image < (int)((int64_t)g->images * (part + 1) / parts); image++) {
         if (phase == 1)
             group_moments(g, image);
         else if (phase == 2)
@@ -187,7 +192,8 @@ void group_norm_ref(const struct group_norm *g, int phase, int part, int parts)
 
 void image_quantize_ref(const struct image_quantize *q, int phase, int part, int parts)
 {
-    for (int image = (int)((int64_t)q->images * part / parts); image < (int)((int64_t)q->images * (part + 1) / parts); image++) {
+    for (int image = (int)((int64_t)q->images * part / parts);
+         image < (int)((int64_t)q->images * (part + 1) / parts); image++) {
         int64_t first = image * (int64_t)q->rows_per_image;
         double most = 0;
         for (int64_t i = 0; phase == 0 && i < (int64_t)q->rows_per_image * q->channels; i++)
@@ -212,7 +218,8 @@ void elementwise_ref(const struct elementwise *e, int part, int parts)
             double v = e->a[row * e->a_ld + c], w = e->b ? e->b[b * e->b_ld + c] : 0;
             if (e->b)
                 v = e->op == BIN_ADD ? v + w : e->op == BIN_SUB ? v - w : v * w;
-            e->out[row * e->out_ld + c] = (float)(activate((float)v, e->act) * (e->scale != 0 ? e->scale : 1));
+            e->out[row * e->out_ld + c] =
+                (float)(activate((float)v, e->act) * (e->scale != 0 ? e->scale : 1));
         }
     }
 }
@@ -267,7 +274,9 @@ static void attend(const struct attention *a, int image, int head, int query, do
 void attention_ref(const struct attention *a, int part, int parts)
 {
     int64_t all = (int64_t)a->images * a->heads * a->queries;
-    double *weight = (double *)(void *)(a->scratch + (size_t)part * a->scratch_ld); /* there is room for 33 floats a key */
+    /* There is room for more than 32 floats a key. */
+    double *weight = (double *)(void *)(a->scratch + (size_t)part * a->scratch_ld);
     for (int64_t i = all * part / parts; i < all * (part + 1) / parts; i++)
-        attend(a, (int)(i / a->queries / a->heads), (int)(i / a->queries % a->heads), (int)(i % a->queries), weight);
+        attend(a, (int)(i / a->queries / a->heads), (int)(i / a->queries % a->heads), (int)(i % a->queries),
+               weight);
 }

@@ -1,7 +1,7 @@
-/* Rates of the kernels that are not products, on one thread, by its CPU time: GB/s of bytes that must move (operands
- * once in, results once out; a group norm reads its input twice, three times with codes) beside those of a plain copy
- * of the same size, and GF/s of attention (4 flops for each query, key and element of a head; masked pairs count).
- * Run by hand: bin/tests/bench-rows [LEVEL]. */
+/* Rates of the kernels that are not products, on one thread, by its CPU time: GB/s of bytes that must move
+ * (operands once in, results once out; a group norm reads its input twice, three times with codes) beside
+ * those of a plain copy of the same size, and GF/s of attention (4 flops for each query, key and element of a
+ * head; masked pairs count). Run by hand: bin/tests/bench-rows [LEVEL]. */
 #include "kernels/cpu/cpu.h"
 
 #include <math.h>
@@ -73,26 +73,43 @@ static double best_of(bench_fn *fn, const struct job *j)
 static void bench_rows(const struct cpu_kernels *k, int rows, int channels)
 {
     int64_t n = (int64_t)rows * channels, codes_ld = (channels + 63) / 64 * 64;
-    float *x = some((size_t)n * 4), *y = some((size_t)n * 4), *mod = some((size_t)channels * 8), *scale = some((size_t)rows * 4);
+    float *x = some((size_t)n * 4), *y = some((size_t)n * 4), *mod = some((size_t)channels * 8),
+          *scale = some((size_t)rows * 4);
     uint8_t *codes = some((size_t)(rows * codes_ld));
     struct job j = {.k = k, .from = x, .to = y, .bytes = (size_t)n * 4};
-    j.row_norm = (struct row_norm){.x = x, .x_ld = channels, .images = 1, .rows_per_image = rows, .channels = channels,
-                                   .norm = 1, .eps = 1e-6f, .scale = mod, .shift = mod + channels, .mod_ld = 2 * channels,
-                                   .out = y, .out_ld = channels};
+    j.row_norm = (struct row_norm){.x = x,
+                                   .x_ld = channels,
+                                   .images = 1,
+                                   .rows_per_image = rows,
+                                   .channels = channels,
+                                   .norm = 1,
+                                   .eps = 1e-6f,
+                                   .scale = mod,
+                                   .shift = mod + channels,
+                                   .mod_ld = 2 * channels,
+                                   .out = y,
+                                   .out_ld = channels};
     double copy = 8.0 * (double)n / best_of(do_copy, &j), norm = 8.0 * (double)n / best_of(do_row_norm, &j);
     j.row_norm.out = NULL;
     j.row_norm.codes = codes, j.row_norm.codes_ld = codes_ld, j.row_norm.row_scale = scale;
     double coded = 5.0 * (double)n / best_of(do_row_norm, &j);
     j.row_norm.norm = 0, j.row_norm.scale = j.row_norm.shift = NULL;
     double plain = 5.0 * (double)n / best_of(do_row_norm, &j);
-    j.elementwise = (struct elementwise){.a = x, .a_ld = channels, .images = 1, .rows_per_image = rows, .channels = channels,
-                                         .b = y, .b_ld = channels, .out = y, .out_ld = channels};
+    j.elementwise = (struct elementwise){.a = x,
+                                         .a_ld = channels,
+                                         .images = 1,
+                                         .rows_per_image = rows,
+                                         .channels = channels,
+                                         .b = y,
+                                         .b_ld = channels,
+                                         .out = y,
+                                         .out_ld = channels};
     double add = 12.0 * (double)n / best_of(do_elementwise, &j);
     j.elementwise.b = NULL;
     j.elementwise.act = ACT_GELU_TANH;
     double gelu = 8.0 * (double)n / best_of(do_elementwise, &j);
-    printf("%5d x %4d  copy %5.1f  norm %5.1f  norm+codes %5.1f  codes %5.1f  add %5.1f  gelu %5.1f\n", rows, channels,
-           copy * 1e-9, norm * 1e-9, coded * 1e-9, plain * 1e-9, add * 1e-9, gelu * 1e-9);
+    printf("%5d x %4d  copy %5.1f  norm %5.1f  norm+codes %5.1f  codes %5.1f  add %5.1f  gelu %5.1f\n", rows,
+           channels, copy * 1e-9, norm * 1e-9, coded * 1e-9, plain * 1e-9, add * 1e-9, gelu * 1e-9);
     free(x), free(y), free(mod), free(scale), free(codes);
 }
 
@@ -102,35 +119,57 @@ static void bench_images(const struct cpu_kernels *k, int pixels, int channels, 
     float *x = some((size_t)n * 4), *y = some((size_t)n * 4), *weight = some((size_t)channels * 4), scale;
     uint8_t *codes = some((size_t)(pixels * codes_ld));
     struct job j = {.k = k};
-    j.group_norm = (struct group_norm){.x = {x}, .x_ld = {channels}, .channels = {channels}, .images = 1, .pixels = pixels,
-                                       .groups = groups, .eps = 1e-6f, .weight = weight, .bias = weight, .act = ACT_SILU,
-                                       .out = y, .out_ld = channels};
+    j.group_norm = (struct group_norm){.x = {x},
+                                       .x_ld = {channels},
+                                       .channels = {channels},
+                                       .images = 1,
+                                       .pixels = pixels,
+                                       .groups = groups,
+                                       .eps = 1e-6f,
+                                       .weight = weight,
+                                       .bias = weight,
+                                       .act = ACT_SILU,
+                                       .out = y,
+                                       .out_ld = channels};
     j.group_norm.workspace = some(group_norm_workspace(&j.group_norm) * sizeof(float));
     double norm = 12.0 * (double)n / best_of(do_group_norm, &j);
     j.group_norm.out = NULL;
     j.group_norm.codes[0] = codes, j.group_norm.codes_ld[0] = codes_ld, j.group_norm.image_scale[0] = &scale;
     double coded = 13.0 * (double)n / best_of(do_group_norm, &j);
-    j.quantize = (struct image_quantize){x, channels, 1, pixels, channels, codes, codes_ld, &scale, j.group_norm.workspace};
+    j.quantize = (struct image_quantize){
+        x, channels, 1, pixels, channels, codes, codes_ld, &scale, j.group_norm.workspace};
     double plain = 9.0 * (double)n / best_of(do_quantize, &j);
-    printf("%5d x %4d / %2d  group norm+silu %5.1f  +codes %5.1f  image codes %5.1f\n", pixels, channels, groups, norm * 1e-9,
-           coded * 1e-9, plain * 1e-9);
+    printf("%5d x %4d / %2d  group norm+silu %5.1f  +codes %5.1f  image codes %5.1f\n", pixels, channels,
+           groups, norm * 1e-9, coded * 1e-9, plain * 1e-9);
     free(x), free(y), free(weight), free(codes), free(j.group_norm.workspace);
 }
 
-static void bench_attention(const struct cpu_kernels *k, int heads, int dim, int queries, int keys, int causal)
+static void bench_attention(const struct cpu_kernels *k, int heads, int dim, int queries, int keys,
+                            int causal)
 {
     int64_t ld = 3 * heads * dim, most = queries > keys ? queries : keys;
     float *qkv = some((size_t)(most * ld) * 4), *out = some((size_t)(queries * heads * dim) * 4);
     struct job j = {.k = k};
-    j.attention = (struct attention){.q = qkv, .k = qkv + heads * dim, .v = qkv + 2 * heads * dim, .q_ld = ld, .k_ld = ld,
-                                     .v_ld = ld, .images = 1, .heads = heads, .head_dim = dim, .queries = queries,
-                                     .keys = keys, .causal = causal, .scale = 1 / sqrtf((float)dim), .out = out,
+    j.attention = (struct attention){.q = qkv,
+                                     .k = qkv + heads * dim,
+                                     .v = qkv + 2 * heads * dim,
+                                     .q_ld = ld,
+                                     .k_ld = ld,
+                                     .v_ld = ld,
+                                     .images = 1,
+                                     .heads = heads,
+                                     .head_dim = dim,
+                                     .queries = queries,
+                                     .keys = keys,
+                                     .causal = causal,
+                                     .scale = 1 / sqrtf((float)dim),
+                                     .out = out,
                                      .out_ld = heads * dim};
     j.attention.scratch_ld = attention_scratch(&j.attention);
     j.attention.scratch = some(j.attention.scratch_ld * sizeof(float));
     double flops = 4.0 * heads * dim * (double)queries * keys;
-    printf("%2d heads x %3d, %4d queries x %4d keys%s  %6.1f GF/s\n", heads, dim, queries, keys, causal ? ", causal" : "",
-           flops / best_of(do_attention, &j) * 1e-9);
+    printf("%2d heads x %3d, %4d queries x %4d keys%s  %6.1f GF/s\n", heads, dim, queries, keys,
+           causal ? ", causal" : "", flops / best_of(do_attention, &j) * 1e-9);
     free(qkv), free(out), free(j.attention.scratch);
 }
 
@@ -138,9 +177,9 @@ int main(int argc, char **argv)
 {
     static const struct {
         int heads, dim, queries, keys, causal;
-    } attentions[] = {{16, 72, 256, 256, 0}, {16, 64, 256, 256, 0}, {6, 64, 1024, 1024, 0}, {1, 64, 4096, 4096, 0},
-                      {8, 40, 1024, 77, 0},  {8, 160, 64, 64, 0},   {1, 512, 1024, 1024, 0}, {12, 64, 77, 77, 1},
-                      {4, 16, 49, 49, 0}};
+    } attentions[] = {{16, 72, 256, 256, 0},   {16, 64, 256, 256, 0}, {6, 64, 1024, 1024, 0},
+                      {1, 64, 4096, 4096, 0},  {8, 40, 1024, 77, 0},  {8, 160, 64, 64, 0},
+                      {1, 512, 1024, 1024, 0}, {12, 64, 77, 77, 1},   {4, 16, 49, 49, 0}};
     int level = argc > 1 ? cpu_level_from_name(argv[1]) : (int)cpu_best_level();
     if (level < 0 || level > (int)cpu_best_level())
         return 2;

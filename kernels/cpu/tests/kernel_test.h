@@ -1,4 +1,5 @@
-/* What the tests of kernels share: noise, arrays of exact size (so that a sanitizer sees a step beyond them), levels. */
+/* What the tests of kernels share: noise, arrays of exact size (so that a sanitizer sees a step beyond them),
+ * levels. */
 #ifndef HASTEN_KERNEL_TEST_H
 #define HASTEN_KERNEL_TEST_H
 
@@ -10,8 +11,8 @@
 #include <string.h>
 
 /* For the levels above the reference that run here: `k` is the table. */
-#define FOR_LEVELS(k)                                                                                                  \
-    for (int level_ = CPU_AVX2; level_ <= (int)cpu_best_level(); level_++)                                             \
+#define FOR_LEVELS(k)                                                      \
+    for (int level_ = CPU_AVX2; level_ <= (int)cpu_best_level(); level_++) \
         for (const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level_); k; k = NULL)
 
 /* Uniform in [-1, 1). */
@@ -37,7 +38,8 @@ static inline float *copy_of(const float *x, int64_t n)
     return y;
 }
 
-/* An assertion of Check that holds still costs a system call: loops over values call it only when one does not. */
+/* An assertion of Check that holds still costs a system call: loops over values call it only when one does
+ * not. */
 static inline void near(const float *got, const float *want, int64_t n, double tolerance, const char *what)
 {
     for (int64_t i = 0; i < n; i++)
@@ -50,9 +52,10 @@ static inline void equal(const void *got, const void *want, int64_t bytes, const
     ck_assert_msg(!memcmp(got, want, (size_t)bytes), "%s: not the same bits", what);
 }
 
-/* Codes of one row are the nearest to value / scale, up to the rounding of value and inverse; what is behind is 128. */
-static inline void codes_fit(const uint8_t *codes, const float *value, float scale, int channels, int64_t codes_ld,
-                             const char *what)
+/* Codes of one row are the nearest to value / scale, up to the rounding of value and inverse; what is behind
+ * is 128. */
+static inline void codes_fit(const uint8_t *codes, const float *value, float scale, int channels,
+                             int64_t codes_ld, const char *what)
 {
     for (int c = 0; c < channels; c++) {
         double exact = scale > 0 ? (double)value[c] / scale : 0;

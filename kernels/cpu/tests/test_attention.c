@@ -1,5 +1,6 @@
-/* Attention: every level against the scalar reference over sizes on both sides of every block, cross and causal, heads
- * inside merged rows; results known without arithmetic; the same bits for any split, batch and number of queries. */
+/* Attention: every level against the scalar reference over sizes on both sides of every block, cross and
+ * causal, heads inside merged rows; results known without arithmetic; the same bits for any split, batch and
+ * number of queries. */
 #include "kernels/cpu/tests/kernel_test.h"
 
 struct shape {
@@ -7,10 +8,11 @@ struct shape {
 };
 
 static const struct shape shapes[] = {
-    {1, 1, 1, 1, 1, 0},      {1, 1, 16, 1, 1, 0},     {2, 3, 16, 49, 49, 0},   {1, 2, 72, 130, 130, 0},  {1, 1, 40, 20, 77, 0},
-    {1, 2, 33, 150, 150, 1}, {1, 1, 300, 17, 257, 0}, {2, 1, 5, 3, 129, 0},    {1, 2, 24, 14, 128, 0},   {3, 2, 8, 15, 127, 0},
-    {1, 1, 128, 13, 16, 0},  {1, 1, 129, 6, 17, 0},   {2, 2, 64, 7, 33, 1},    {1, 1, 160, 64, 64, 0},   {1, 1, 512, 29, 131, 0},
-    {1, 3, 80, 8, 31, 0},    {1, 1, 16, 300, 40, 1},  {1, 1, 16, 40, 300, 1},  {1, 1, 257, 2, 2, 0},     {2, 4, 48, 28, 256, 1},
+    {1, 1, 1, 1, 1, 0},     {1, 1, 16, 1, 1, 0},     {2, 3, 16, 49, 49, 0},   {1, 2, 72, 130, 130, 0},
+    {1, 1, 40, 20, 77, 0},  {1, 2, 33, 150, 150, 1}, {1, 1, 300, 17, 257, 0}, {2, 1, 5, 3, 129, 0},
+    {1, 2, 24, 14, 128, 0}, {3, 2, 8, 15, 127, 0},   {1, 1, 128, 13, 16, 0},  {1, 1, 129, 6, 17, 0},
+    {2, 2, 64, 7, 33, 1},   {1, 1, 160, 64, 64, 0},  {1, 1, 512, 29, 131, 0}, {1, 3, 80, 8, 31, 0},
+    {1, 1, 16, 300, 40, 1}, {1, 1, 16, 40, 300, 1},  {1, 1, 257, 2, 2, 0},    {2, 4, 48, 28, 256, 1},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes, MOST_PARTS = 5 };
 
@@ -24,15 +26,30 @@ struct data {
 static void make(struct data *d, const struct shape *s, float size)
 {
     int64_t wide = s->heads * s->dim, q_ld = wide + 3, kv_ld = 2 * wide + 1, out_ld = wide + 2;
-    int64_t q_image = s->queries * q_ld + 5, kv_image = s->keys * kv_ld + 7, out_image = s->queries * out_ld + 1;
+    int64_t q_image = s->queries * q_ld + 5, kv_image = s->keys * kv_ld + 7,
+            out_image = s->queries * out_ld + 1;
     d->count = s->images * out_image;
     d->q = floats(s->images * q_image, 1, size, 0);
     d->kv = floats(s->images * kv_image, 2, 1, 0.1f);
     d->out = floats(d->count, 3, 1, 0);
-    d->a = (struct attention){.q = d->q, .k = d->kv, .v = d->kv + wide, .q_ld = q_ld, .k_ld = kv_ld, .v_ld = kv_ld,
-                              .q_image_ld = q_image, .k_image_ld = kv_image, .v_image_ld = kv_image, .images = s->images,
-                              .heads = s->heads, .head_dim = s->dim, .queries = s->queries, .keys = s->keys,
-                              .causal = s->causal, .scale = 1 / sqrtf((float)s->dim), .out = d->out, .out_ld = out_ld,
+    d->a = (struct attention){.q = d->q,
+                              .k = d->kv,
+                              .v = d->kv + wide,
+                              .q_ld = q_ld,
+                              .k_ld = kv_ld,
+                              .v_ld = kv_ld,
+                              .q_image_ld = q_image,
+                              .k_image_ld = kv_image,
+                              .v_image_ld = kv_image,
+                              .images = s->images,
+                              .heads = s->heads,
+                              .head_dim = s->dim,
+                              .queries = s->queries,
+                              .keys = s->keys,
+                              .causal = s->causal,
+                              .scale = 1 / sqrtf((float)s->dim),
+                              .out = d->out,
+                              .out_ld = out_ld,
                               .out_image_ld = out_image};
     d->a.scratch_ld = attention_scratch(&d->a);
     size_t bytes = MOST_PARTS * d->a.scratch_ld * sizeof(float);
@@ -42,8 +59,8 @@ static void make(struct data *d, const struct shape *s, float size)
 
 static void release(struct data *d) { free(d->q), free(d->kv), free(d->out), free(d->a.scratch); }
 
-/* With queries of size 6 to 40 some weights are tiny and some rows are nearly one key's. A score of size s is off by
- * about s * 1e-7, and so is a weight, relatively. */
+/* With queries of size 6 to 40 some weights are tiny and some rows are nearly one key's. A score of size s is
+ * off by about s * 1e-7, and so is a weight, relatively. */
 START_TEST(every_level_equals_the_reference)
 {
     static const float sizes[] = {0.5f, 6, 40};
@@ -87,8 +104,8 @@ START_TEST(split_batch_and_number_of_queries_do_not_change_a_bit)
         one.images = one.heads = one.queries = 1;
         one.out = alone;
         k->attention(&one, 0, 1);
-        equal(alone, whole.out + image * other.a.out_image_ld + query * other.a.out_ld + head, s->dim * (int64_t)sizeof(float),
-              "alone");
+        equal(alone, whole.out + image * other.a.out_image_ld + query * other.a.out_ld + head,
+              s->dim * (int64_t)sizeof(float), "alone");
         release(&whole);
         release(&other);
     }
@@ -108,9 +125,21 @@ START_TEST(equal_keys_give_the_mean)
     }
     for (int level = CPU_REF; level <= (int)cpu_best_level(); level++)
         for (int causal = 0; causal < 2; causal++) {
-            struct attention a = {.q = q, .k = k, .v = v, .q_ld = DIM, .k_ld = DIM, .v_ld = DIM, .images = 1, .heads = 1,
-                                  .head_dim = DIM, .queries = QUERIES, .keys = KEYS, .causal = causal, .scale = 0.25f,
-                                  .out = out, .out_ld = DIM};
+            struct attention a = {.q = q,
+                                  .k = k,
+                                  .v = v,
+                                  .q_ld = DIM,
+                                  .k_ld = DIM,
+                                  .v_ld = DIM,
+                                  .images = 1,
+                                  .heads = 1,
+                                  .head_dim = DIM,
+                                  .queries = QUERIES,
+                                  .keys = KEYS,
+                                  .causal = causal,
+                                  .scale = 0.25f,
+                                  .out = out,
+                                  .out_ld = DIM};
             a.scratch_ld = attention_scratch(&a);
             a.scratch = aligned_alloc(64, a.scratch_ld * sizeof(float));
             cpu_kernels((enum cpu_level)level)->attention(&a, 0, 1);
@@ -134,8 +163,20 @@ START_TEST(the_largest_score_takes_all)
                     k[i] = (i / DIM == winner ? 1.0f : -1.0f) * (big ? 1e37f : 500);
                     v[i] = (float)i;
                 }
-                struct attention a = {.q = q, .k = k, .v = v, .q_ld = DIM, .k_ld = DIM, .v_ld = DIM, .images = 1, .heads = 1,
-                                      .head_dim = DIM, .queries = 1, .keys = KEYS, .scale = 1, .out = out, .out_ld = DIM};
+                struct attention a = {.q = q,
+                                      .k = k,
+                                      .v = v,
+                                      .q_ld = DIM,
+                                      .k_ld = DIM,
+                                      .v_ld = DIM,
+                                      .images = 1,
+                                      .heads = 1,
+                                      .head_dim = DIM,
+                                      .queries = 1,
+                                      .keys = KEYS,
+                                      .scale = 1,
+                                      .out = out,
+                                      .out_ld = DIM};
                 a.scratch_ld = attention_scratch(&a);
                 a.scratch = aligned_alloc(64, a.scratch_ld * sizeof(float));
                 cpu_kernels((enum cpu_level)level)->attention(&a, 0, 1);

@@ -1,5 +1,5 @@
-/* Elementwise operations, activations and cache reads: every level against the scalar reference and against the C
- * library in double; special values; the same bits for any split and in place. */
+/* Elementwise operations, activations and cache reads: every level against the scalar reference and against
+ * the C library in double; special values; the same bits for any split and in place. */
 #include "kernels/cpu/tests/kernel_test.h"
 
 static const int widths[] = {1, 7, 8, 15, 16, 17, 33, 64, 77, 192, 1153};
@@ -7,19 +7,30 @@ enum { WIDTHS = sizeof widths / sizeof *widths, IMAGES = 3, ROWS = 5, ALL = IMAG
 
 static struct elementwise operation(const float *a, const float *b, int channels, int b_kind, int op, int act)
 {
-    return (struct elementwise){.a = a, .a_ld = channels + 2, .images = IMAGES, .rows_per_image = ROWS, .channels = channels,
-                                .b = b, .b_ld = channels + 1, .b_kind = (enum operand_kind)b_kind, .op = (enum binary_kind)op,
-                                .act = (enum activation)act, .scale = act % 2 ? 0.75f : 0, .out_ld = channels + 3};
+    return (struct elementwise){.a = a,
+                                .a_ld = channels + 2,
+                                .images = IMAGES,
+                                .rows_per_image = ROWS,
+                                .channels = channels,
+                                .b = b,
+                                .b_ld = channels + 1,
+                                .b_kind = (enum operand_kind)b_kind,
+                                .op = (enum binary_kind)op,
+                                .act = (enum activation)act,
+                                .scale = act % 2 ? 0.75f : 0,
+                                .out_ld = channels + 3};
 }
 
 START_TEST(operations_equal_the_reference)
 {
     int channels = widths[_i];
     int64_t n = ALL * (int64_t)(channels + 3);
-    float *a = floats(n, 1, 20, 0), *b = floats(n, 2, 3, 0), *want = floats(n, 3, 1, 0), *got = floats(n, 3, 1, 0);
+    float *a = floats(n, 1, 20, 0), *b = floats(n, 2, 3, 0), *want = floats(n, 3, 1, 0),
+          *got = floats(n, 3, 1, 0);
     for (int act = ACT_NONE; act <= ACT_SIGMOID; act++)
         for (int kind = -1; kind < 9; kind++) { /* -1: one operand */
-            struct elementwise e = operation(a, kind < 0 ? NULL : b, channels, kind < 0 ? 0 : kind % 3, kind < 0 ? 0 : kind / 3, act);
+            struct elementwise e = operation(a, kind < 0 ? NULL : b, channels, kind < 0 ? 0 : kind % 3,
+                                             kind < 0 ? 0 : kind / 3, act);
             e.out = want;
             cpu_kernels(CPU_REF)->elementwise(&e, 0, 1);
             e.out = got;
@@ -44,7 +55,8 @@ START_TEST(split_and_place_do_not_change_a_bit)
     for (int level = CPU_REF; level <= (int)cpu_best_level(); level++)
         for (int op = BIN_ADD; op <= BIN_MUL; op++) {
             const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);
-            float *a = floats(n, 1, 20, 0), *b = floats(n, 2, 3, 0), *whole = floats(n, 3, 1, 0), *other = floats(n, 3, 1, 0);
+            float *a = floats(n, 1, 20, 0), *b = floats(n, 2, 3, 0), *whole = floats(n, 3, 1, 0),
+                  *other = floats(n, 3, 1, 0);
             struct elementwise e = operation(a, b, channels, PER_ROW, op, ACT_GELU_TANH);
             e.a_ld = e.b_ld = e.out_ld;
             e.out = whole;
@@ -62,8 +74,10 @@ START_TEST(split_and_place_do_not_change_a_bit)
             e.out = b;
             k->elementwise(&e, 0, 1);
             for (int row = 0; row < ALL; row++) {
-                equal(a + row * e.out_ld, whole + row * e.out_ld, channels * (int64_t)sizeof(float), "in place of a");
-                equal(b + row * e.out_ld, whole + row * e.out_ld, channels * (int64_t)sizeof(float), "in place of b");
+                equal(a + row * e.out_ld, whole + row * e.out_ld, channels * (int64_t)sizeof(float),
+                      "in place of a");
+                equal(b + row * e.out_ld, whole + row * e.out_ld, channels * (int64_t)sizeof(float),
+                      "in place of b");
             }
             free(a), free(b), free(whole), free(other), free(keep);
         }
@@ -91,8 +105,9 @@ static double exactly(double x, enum activation act)
     }
 }
 
-/* Every activation to 5 half steps of its value or of 1 (3e-7); the GELUs to that of their argument, since x / 2 is
- * multiplied by 1 + erf or 1 + tanh. The grid is fine near zero and reaches past where exponentials overflow. */
+/* Every activation to 5 half steps of its value or of 1 (3e-7); the GELUs to that of their argument, since x
+ * / 2 is multiplied by 1 + erf or 1 + tanh. The grid is fine near zero and reaches past where exponentials
+ * overflow. */
 START_TEST(activations_are_right)
 {
     enum { N = 40001 };
@@ -102,15 +117,22 @@ START_TEST(activations_are_right)
         x[i] = (float)(i % 2 ? 12 * t : 200 * t * t * t);
     }
     for (int level = CPU_REF; level <= (int)cpu_best_level(); level++) {
-        struct elementwise e = {.a = x, .a_ld = N, .images = 1, .rows_per_image = 1, .channels = N, .act = (enum activation)_i,
-                                .out = y, .out_ld = N};
+        struct elementwise e = {.a = x,
+                                .a_ld = N,
+                                .images = 1,
+                                .rows_per_image = 1,
+                                .channels = N,
+                                .act = (enum activation)_i,
+                                .out = y,
+                                .out_ld = N};
         cpu_kernels((enum cpu_level)level)->elementwise(&e, 0, 1);
         for (int i = 0; i < N; i++) {
             double want = exactly(x[i], e.act);
-            double size = e.act == ACT_GELU_TANH || e.act == ACT_GELU_ERF ? fmax(1, fabs(x[i])) : fmax(1, fabs(want));
+            double size =
+                e.act == ACT_GELU_TANH || e.act == ACT_GELU_ERF ? fmax(1, fabs(x[i])) : fmax(1, fabs(want));
             if (!(fabs(y[i] - want) <= 3e-7 * size))
-                ck_abort_msg("%s, activation %d: at %.9g: %.9g, expected %.9g", cpu_level_name((enum cpu_level)level), _i, x[i],
-                             y[i], want);
+                ck_abort_msg("%s, activation %d: at %.9g: %.9g, expected %.9g",
+                             cpu_level_name((enum cpu_level)level), _i, x[i], y[i], want);
         }
     }
     free(x), free(y);
@@ -123,8 +145,14 @@ START_TEST(special_values)
     for (int level = CPU_REF; level <= (int)cpu_best_level(); level++)
         for (int at = 0; at < 20; at++) {
             float x[20] = {0}, y[20];
-            struct elementwise e = {.a = x, .a_ld = 20, .images = 1, .rows_per_image = 1, .channels = 20,
-                                    .act = (enum activation)_i, .out = y, .out_ld = 20};
+            struct elementwise e = {.a = x,
+                                    .a_ld = 20,
+                                    .images = 1,
+                                    .rows_per_image = 1,
+                                    .channels = 20,
+                                    .act = (enum activation)_i,
+                                    .out = y,
+                                    .out_ld = 20};
             const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);
             x[at] = NAN;
             k->elementwise(&e, 0, 1);
@@ -135,7 +163,8 @@ START_TEST(special_values)
             ck_assert(y[at] == (_i == ACT_TANH || _i == ACT_SIGMOID ? 1 : INFINITY));
             x[at] = -INFINITY;
             k->elementwise(&e, 0, 1);
-            float limit = _i == ACT_TANH ? -1 : 0; /* exponentials end at the largest float, so 0 is at most 1e-38 */
+            float limit =
+                _i == ACT_TANH ? -1 : 0; /* exponentials end at the largest float, so 0 is at most 1e-38 */
             ck_assert(!isfinite(y[at]) || fabsf(y[at] - limit) < 1e-38f);
         }
 }
@@ -145,15 +174,24 @@ START_TEST(cache_reads_equal_the_reference)
 {
     int channels = widths[_i];
     int64_t n = ALL * (int64_t)(channels + 3), bytes = n * (int64_t)sizeof(float);
-    float *cache = floats(n, 1, 2, 0), *a = floats(channels, 2, 1, 1), *b = floats(channels, 3, 1, 0), *gate = floats(n, 4, 1, 0);
-    float *residual = floats(n, 5, 1, 0), *want = floats(n, 6, 1, 0), *got = floats(n, 6, 1, 0), *once = floats(n, 6, 1, 0);
+    float *cache = floats(n, 1, 2, 0), *a = floats(channels, 2, 1, 1), *b = floats(channels, 3, 1, 0),
+          *gate = floats(n, 4, 1, 0);
+    float *residual = floats(n, 5, 1, 0), *want = floats(n, 6, 1, 0), *got = floats(n, 6, 1, 0),
+          *once = floats(n, 6, 1, 0);
     for (int option = 0; option < 16; option++) {
-        struct cache_read r = {.cache = cache, .cache_ld = channels + 1, .images = IMAGES, .rows_per_image = ROWS,
-                               .channels = channels, .out = want, .out_ld = channels + 3};
+        struct cache_read r = {.cache = cache,
+                               .cache_ld = channels + 1,
+                               .images = IMAGES,
+                               .rows_per_image = ROWS,
+                               .channels = channels,
+                               .out = want,
+                               .out_ld = channels + 3};
         if (option & 1)
             r.a = a, r.b = b;
-        r.epilogue = (struct mm_epilogue){.gate = option & 2 ? gate : NULL, .gate_ld = channels + 2,
-                                          .residual = option & 4 ? residual : NULL, .residual_ld = channels + 3,
+        r.epilogue = (struct mm_epilogue){.gate = option & 2 ? gate : NULL,
+                                          .gate_ld = channels + 2,
+                                          .residual = option & 4 ? residual : NULL,
+                                          .residual_ld = channels + 3,
                                           .scale = option & 8 ? 1 / sqrtf(2) : 0};
         cpu_kernels(CPU_REF)->cache_read(&r, 0, 1);
         FOR_LEVELS(k)
@@ -172,7 +210,8 @@ START_TEST(cache_reads_equal_the_reference)
             k->cache_read(&r, 0, 1);
             r.epilogue.residual = residual;
             for (int row = 0; row < ALL; row++)
-                equal(place + row * r.out_ld, once + row * r.out_ld, channels * (int64_t)sizeof(float), "onto the residual");
+                equal(place + row * r.out_ld, once + row * r.out_ld, channels * (int64_t)sizeof(float),
+                      "onto the residual");
             free(place);
         }
     }
@@ -186,8 +225,13 @@ START_TEST(plain_reads_copy)
     int channels = widths[_i];
     float *cache = floats((int64_t)ALL * channels, 1, 2, 0), *out = floats((int64_t)ALL * channels, 2, 1, 0);
     for (int level = CPU_REF; level <= (int)cpu_best_level(); level++) {
-        struct cache_read r = {.cache = cache, .cache_ld = channels, .images = 1, .rows_per_image = ALL, .channels = channels,
-                               .out = out, .out_ld = channels};
+        struct cache_read r = {.cache = cache,
+                               .cache_ld = channels,
+                               .images = 1,
+                               .rows_per_image = ALL,
+                               .channels = channels,
+                               .out = out,
+                               .out_ld = channels};
         memset(out, 0, (size_t)ALL * (size_t)channels * sizeof *out);
         cpu_kernels((enum cpu_level)level)->cache_read(&r, 0, 1);
         equal(out, cache, ALL * (int64_t)channels * (int64_t)sizeof(float), "plain read");

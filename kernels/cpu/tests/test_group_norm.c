@@ -1,5 +1,6 @@
-/* Group norm: every level against the scalar reference, for one and two sources with groups on both sides of the seam;
- * moments of the result; accuracy far from zero; the same bits for any split, in any batch and in place. */
+/* Group norm: every level against the scalar reference, for one and two sources with groups on both sides of
+ * the seam; moments of the result; accuracy far from zero; the same bits for any split, in any batch and in
+ * place. */
 #include "kernels/cpu/tests/kernel_test.h"
 
 struct shape {
@@ -7,9 +8,9 @@ struct shape {
 };
 
 static const struct shape shapes[] = {
-    {{8, 0}, 8, 5},      {{32, 0}, 8, 784},   {{64, 96}, 8, 49},  {{320, 0}, 32, 130}, {{6, 6}, 4, 64},  {{96, 32}, 32, 65},
-    {{1, 0}, 1, 7},      {{10, 0}, 1, 63},    {{33, 47}, 5, 127}, {{17, 0}, 17, 3},    {{5, 3}, 2, 200}, {{130, 126}, 32, 16},
-    {{64, 0}, 16, 1025}, {{640, 320}, 32, 9},
+    {{8, 0}, 8, 5},     {{32, 0}, 8, 784},    {{64, 96}, 8, 49},   {{320, 0}, 32, 130}, {{6, 6}, 4, 64},
+    {{96, 32}, 32, 65}, {{1, 0}, 1, 7},       {{10, 0}, 1, 63},    {{33, 47}, 5, 127},  {{17, 0}, 17, 3},
+    {{5, 3}, 2, 200},   {{130, 126}, 32, 16}, {{64, 0}, 16, 1025}, {{640, 320}, 32, 9},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes, IMAGES = 3 };
 enum { WEIGHT = 1, BIAS = 2, SCALE = 4, SHIFT = 8, OPTIONS = 16, MOST_PARTS = 5 };
@@ -26,8 +27,14 @@ static void make(struct data *d, const struct shape *s, int option, enum activat
     int all = s->channels[0] + s->channels[1];
     memset(d, 0, sizeof *d);
     d->rows = (int64_t)IMAGES * s->pixels;
-    d->g = (struct group_norm){.channels = {s->channels[0], s->channels[1]}, .images = IMAGES, .pixels = s->pixels,
-                               .groups = s->groups, .eps = 1e-5f, .mod_ld = 2 * all, .act = act, .out_ld = all + 5,
+    d->g = (struct group_norm){.channels = {s->channels[0], s->channels[1]},
+                               .images = IMAGES,
+                               .pixels = s->pixels,
+                               .groups = s->groups,
+                               .eps = 1e-5f,
+                               .mod_ld = 2 * all,
+                               .act = act,
+                               .out_ld = all + 5,
                                .tap_ld = all + 2};
     for (int side = 0; side < (s->channels[1] ? 2 : 1); side++) {
         d->g.x_ld[side] = s->channels[side] + 3 - side;
@@ -80,13 +87,14 @@ static void compare_codes(const struct data *d, const float *value, int64_t valu
         for (int64_t row = 0; row < d->rows; row++) {
             int64_t image = row / d->g.pixels;
             float top = 0;
-            for (int64_t r = image * d->g.pixels; row % d->g.pixels == 0 && r < (image + 1) * d->g.pixels; r++)
+            for (int64_t r = image * d->g.pixels; row % d->g.pixels == 0 && r < (image + 1) * d->g.pixels;
+                 r++)
                 for (int c = 0; c < d->g.channels[side]; c++)
                     top = fmaxf(top, fabsf(value[r * value_ld + first + c]));
             if (row % d->g.pixels == 0)
                 near(&d->scale[side][image], (float[]){top / 127.0f}, 1, 1e-6, level);
-            codes_fit(d->codes[side] + row * d->g.codes_ld[side], value + row * value_ld + first, d->scale[side][image],
-                      d->g.channels[side], d->g.codes_ld[side], level);
+            codes_fit(d->codes[side] + row * d->g.codes_ld[side], value + row * value_ld + first,
+                      d->scale[side][image], d->g.channels[side], d->g.codes_ld[side], level);
         }
 }
 
@@ -115,7 +123,8 @@ START_TEST(every_level_equals_the_reference)
             memset(got.tap, 0, (size_t)(got.rows * g.tap_ld) * sizeof *got.tap);
             run(k, &g, 1);
             for (int64_t r = 0; r < got.rows; r++)
-                near(got.tap + r * g.tap_ld, want.tap + r * g.tap_ld, g.channels[0] + g.channels[1], 2e-6, "tap beside codes");
+                near(got.tap + r * g.tap_ld, want.tap + r * g.tap_ld, g.channels[0] + g.channels[1], 2e-6,
+                     "tap beside codes");
             release(&got);
         }
         release(&want);
@@ -140,7 +149,8 @@ START_TEST(split_batch_and_place_do_not_change_a_bit)
             equal(other.out, whole.out, whole.rows * a.out_ld * (int64_t)sizeof(float), "parts");
             for (int side = 0; side < 2 && a.channels[side]; side++) {
                 equal(other.codes[side], whole.codes[side], whole.rows * a.codes_ld[side], "codes of parts");
-                equal(other.scale[side], whole.scale[side], IMAGES * (int64_t)sizeof(float), "scales of parts");
+                equal(other.scale[side], whole.scale[side], IMAGES * (int64_t)sizeof(float),
+                      "scales of parts");
             }
         }
         /* The last image alone. */
@@ -153,13 +163,15 @@ START_TEST(split_batch_and_place_do_not_change_a_bit)
         other.g.shift += last * a.mod_ld;
         run(k, &other.g, 2);
         for (int r = 0; r < a.pixels; r++)
-            equal(other.out + r * a.out_ld, whole.out + (skip + r) * a.out_ld, all * (int64_t)sizeof(float), "alone");
+            equal(other.out + r * a.out_ld, whole.out + (skip + r) * a.out_ld, all * (int64_t)sizeof(float),
+                  "alone");
         if (!a.channels[1]) {
             whole.g.out = whole.x[0];
             whole.g.out_ld = a.x_ld[0];
             run(k, &whole.g, 2);
             for (int64_t r = 0; r < whole.rows; r++)
-                equal(whole.x[0] + r * a.x_ld[0], whole.out + r * a.out_ld, all * (int64_t)sizeof(float), "in place");
+                equal(whole.x[0] + r * a.x_ld[0], whole.out + r * a.out_ld, all * (int64_t)sizeof(float),
+                      "in place");
         }
         release(&whole);
         release(&other);
@@ -181,7 +193,8 @@ START_TEST(groups_have_mean_zero_and_variance_one)
             double sum = 0, square = 0, n = (double)s->pixels * width;
             for (int64_t p = 0; p < s->pixels; p++)
                 for (int c = 0; c < width; c++) {
-                    double v = d.out[(i / s->groups * s->pixels + p) * d.g.out_ld + i % s->groups * width + c];
+                    double v =
+                        d.out[(i / s->groups * s->pixels + p) * d.g.out_ld + i % s->groups * width + c];
                     sum += v;
                     square += v * v;
                 }
@@ -193,8 +206,9 @@ START_TEST(groups_have_mean_zero_and_variance_one)
 }
 END_TEST
 
-/* 64 x 64 pixels around 1000 with deviation 0.58 or so: all must come out to 1e-6, although squares less squares in
- * float would lose everything, and half a step of a float mean is 5e-5 deviations. x holds multiples of 2^-14, exact in float, so only our sums can be wrong. */
+/* 64 x 64 pixels around 1000 with deviation 0.58 or so: all must come out to 1e-6, although squares less
+ * squares in float would lose everything, and half a step of a float mean is 5e-5 deviations. x holds
+ * multiples of 2^-14, exact in float, so only our sums can be wrong. */
 START_TEST(far_from_zero)
 {
     enum { PIXELS = 4096, WIDTH = 10, CHANNELS = 2 * WIDTH };
@@ -202,8 +216,15 @@ START_TEST(far_from_zero)
     for (int i = 0; i < PIXELS * CHANNELS; i++)
         x[i] = rintf(x[i] * 16384) / 16384 + 1000;
     for (int level = CPU_REF; level <= (int)cpu_best_level(); level++) {
-        struct group_norm g = {.x = {x}, .x_ld = {CHANNELS}, .channels = {CHANNELS}, .images = 1, .pixels = PIXELS,
-                               .groups = 2, .eps = 0, .out = out, .out_ld = CHANNELS};
+        struct group_norm g = {.x = {x},
+                               .x_ld = {CHANNELS},
+                               .channels = {CHANNELS},
+                               .images = 1,
+                               .pixels = PIXELS,
+                               .groups = 2,
+                               .eps = 0,
+                               .out = out,
+                               .out_ld = CHANNELS};
         g.workspace = floats((int64_t)group_norm_workspace(&g), 13, 1, 0);
         run(cpu_kernels((enum cpu_level)level), &g, 1);
         for (int group = 0; group < 2; group++) {
@@ -217,7 +238,8 @@ START_TEST(far_from_zero)
                 double want = (x[at] - mean) / sqrt(square);
                 if (!(fabs(out[at] - want) <= 1e-6))
                     ck_abort_msg("level %d: %.9g, expected %.9g", level, out[at], want);
-            }        }
+            }
+        }
         free(g.workspace);
     }
     free(x), free(out);
@@ -238,7 +260,8 @@ START_TEST(what_is_not_finite_is_not_lost)
                 d.x[side][(70 + pixel) * d.g.x_ld[side] + channel] = bad[i % 3];
                 struct group_norm g = to_codes(&d);
                 run(cpu_kernels((enum cpu_level)level), &g, 2);
-                ck_assert(isfinite(d.scale[side][0]) && isnan(d.scale[side][1]) && isfinite(d.scale[side][2]));
+                ck_assert(isfinite(d.scale[side][0]) && isnan(d.scale[side][1]) &&
+                          isfinite(d.scale[side][2]));
                 release(&d);
             }
 }

@@ -1,10 +1,20 @@
-/* Norms of rows and codes of rows and images: every level against the scalar reference, known codes, values that are
- * not finite or tiny, the same bits for any split, in any batch and in place. */
+/* Norms of rows and codes of rows and images: every level against the scalar reference, known codes, values
+ * that are not finite or tiny, the same bits for any split, in any batch and in place. */
 #include "kernels/cpu/tests/kernel_test.h"
 
 #include <float.h>
 
-enum { WEIGHT = 1, BIAS = 2, SCALE = 4, SHIFT = 8, NORM = 16, OPTIONS = 32, IMAGES = 2, ROWS = 3, ALL = IMAGES * ROWS };
+enum {
+    WEIGHT = 1,
+    BIAS = 2,
+    SCALE = 4,
+    SHIFT = 8,
+    NORM = 16,
+    OPTIONS = 32,
+    IMAGES = 2,
+    ROWS = 3,
+    ALL = IMAGES * ROWS
+};
 
 /* One and a prime, whole vectors, one less and one more, more than is staged. */
 static const int widths[] = {1, 7, 8, 15, 16, 17, 33, 64, 65, 127, 192, 1152, 8192, 8193, 9001};
@@ -19,20 +29,36 @@ struct data {
 static void make(struct data *d, int channels, int option)
 {
     int64_t ld = channels + 3, codes_ld = (channels + 63) / 64 * 64 + 64;
-    *d = (struct data){.x = floats(ALL * ld, 1, 2, 0.5f), .weight = floats(channels, 2, 1, 0), .bias = floats(channels, 3, 1, 0),
-                       .mod = floats(IMAGES * 2 * channels, 4, 1, 0), .out = floats(ALL * ld, 5, 1, 0),
-                       .tap = floats(ALL * ld, 6, 1, 0), .row_scale = floats(ALL, 7, 1, 0), .codes = malloc((size_t)(ALL * codes_ld))};
+    *d = (struct data){.x = floats(ALL * ld, 1, 2, 0.5f),
+                       .weight = floats(channels, 2, 1, 0),
+                       .bias = floats(channels, 3, 1, 0),
+                       .mod = floats(IMAGES * 2 * channels, 4, 1, 0),
+                       .out = floats(ALL * ld, 5, 1, 0),
+                       .tap = floats(ALL * ld, 6, 1, 0),
+                       .row_scale = floats(ALL, 7, 1, 0),
+                       .codes = malloc((size_t)(ALL * codes_ld))};
     memset(d->x + 2 * ld, 0, (size_t)channels * sizeof *d->x);
-    d->r = (struct row_norm){.x = d->x, .x_ld = ld, .images = IMAGES, .rows_per_image = ROWS, .channels = channels,
-                             .norm = !!(option & NORM), .eps = 1e-5f, .weight = option & WEIGHT ? d->weight : NULL,
-                             .bias = option & BIAS ? d->bias : NULL, .scale = option & SCALE ? d->mod : NULL,
-                             .shift = option & SHIFT ? d->mod + channels : NULL, .mod_ld = 2 * channels, .out_ld = ld,
-                             .tap_ld = ld, .codes_ld = codes_ld};
+    d->r = (struct row_norm){.x = d->x,
+                             .x_ld = ld,
+                             .images = IMAGES,
+                             .rows_per_image = ROWS,
+                             .channels = channels,
+                             .norm = !!(option & NORM),
+                             .eps = 1e-5f,
+                             .weight = option & WEIGHT ? d->weight : NULL,
+                             .bias = option & BIAS ? d->bias : NULL,
+                             .scale = option & SCALE ? d->mod : NULL,
+                             .shift = option & SHIFT ? d->mod + channels : NULL,
+                             .mod_ld = 2 * channels,
+                             .out_ld = ld,
+                             .tap_ld = ld,
+                             .codes_ld = codes_ld};
 }
 
 static void release(struct data *d)
 {
-    free(d->x), free(d->weight), free(d->bias), free(d->mod), free(d->out), free(d->tap), free(d->row_scale), free(d->codes);
+    free(d->x), free(d->weight), free(d->bias), free(d->mod), free(d->out), free(d->tap), free(d->row_scale),
+        free(d->codes);
 }
 
 static struct row_norm to_codes(const struct data *d)
@@ -43,8 +69,8 @@ static struct row_norm to_codes(const struct data *d)
     return r;
 }
 
-/* Results are of size 1; sums in float lanes are good to some 1e-7 of it, times modulation. Columns between rows are
- * compared too: they must stay as they were. */
+/* Results are of size 1; sums in float lanes are good to some 1e-7 of it, times modulation. Columns between
+ * rows are compared too: they must stay as they were. */
 START_TEST(every_level_equals_the_reference)
 {
     int channels = widths[_i];
@@ -69,9 +95,10 @@ START_TEST(every_level_equals_the_reference)
                 r.tap = tapped ? got.tap : NULL;
                 k->row_norm(&r, 0, 1);
                 for (int row = 0; row < ALL; row++) {
-                    near(got.tap + row * r.tap_ld, want.tap + row * r.tap_ld, channels, 4e-6, "tap beside codes");
-                    codes_fit(got.codes + row * r.codes_ld, want.tap + row * r.tap_ld, got.row_scale[row], channels, r.codes_ld,
-                              cpu_level_name(k->level));
+                    near(got.tap + row * r.tap_ld, want.tap + row * r.tap_ld, channels, 4e-6,
+                         "tap beside codes");
+                    codes_fit(got.codes + row * r.codes_ld, want.tap + row * r.tap_ld, got.row_scale[row],
+                              channels, r.codes_ld, cpu_level_name(k->level));
                 }
             }
             release(&got);
@@ -133,11 +160,13 @@ START_TEST(split_batch_and_place_do_not_change_a_bit)
         other.r.out = other.out;
         k->row_norm(&other.r, 0, 1);
         for (int row = 0; row < ROWS; row++)
-            equal(other.out + row * a.out_ld, whole.out + (ROWS + row) * a.out_ld, channels * (int64_t)sizeof(float), "alone");
+            equal(other.out + row * a.out_ld, whole.out + (ROWS + row) * a.out_ld,
+                  channels * (int64_t)sizeof(float), "alone");
         whole.r.out = whole.x;
         k->row_norm(&whole.r, 0, 1);
         for (int row = 0; row < ALL; row++)
-            equal(whole.x + row * a.x_ld, whole.out + row * a.out_ld, channels * (int64_t)sizeof(float), "in place");
+            equal(whole.x + row * a.x_ld, whole.out + row * a.out_ld, channels * (int64_t)sizeof(float),
+                  "in place");
         release(&whole);
         release(&other);
     }
@@ -149,7 +178,14 @@ START_TEST(known_norms)
 {
     for (int level = CPU_REF; level <= (int)cpu_best_level(); level++) {
         float x[] = {3, 7, 4096, 4097, 4096, 4097, 4096, 4097}, out[8];
-        struct row_norm r = {.x = x, .x_ld = 2, .images = 1, .rows_per_image = 4, .channels = 2, .norm = 1, .out = out, .out_ld = 2};
+        struct row_norm r = {.x = x,
+                             .x_ld = 2,
+                             .images = 1,
+                             .rows_per_image = 4,
+                             .channels = 2,
+                             .norm = 1,
+                             .out = out,
+                             .out_ld = 2};
         cpu_kernels((enum cpu_level)level)->row_norm(&r, 0, 1);
         for (int i = 0; i < 8; i++)
             ck_assert(out[i] == (i % 2 ? 1 : -1));
@@ -160,7 +196,8 @@ END_TEST
 /* With a largest value of 127 the scale is 1: halves go to the even neighbour, and both ends are reached. */
 START_TEST(known_codes)
 {
-    static const float x[] = {127, -127, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f, 126.5f, 126.4f, 0, 3.49f, -3.51f};
+    static const float x[] = {127,   -127,   0.5f,   1.5f, 2.5f,  -0.5f, -1.5f,
+                              -2.5f, 126.5f, 126.4f, 0,    3.49f, -3.51f};
     static const uint8_t want[] = {255, 1, 128, 130, 130, 128, 126, 126, 254, 254, 128, 131, 124};
     enum { N = sizeof x / sizeof *x };
     for (int level = CPU_REF; level <= (int)cpu_best_level(); level++)
@@ -169,8 +206,14 @@ START_TEST(known_codes)
             float row[N + 20] = {0}, scale, workspace[1];
             uint8_t codes[64];
             memcpy(row + shift, x, sizeof x);
-            struct row_norm r = {.x = row, .x_ld = N + 20, .images = 1, .rows_per_image = 1, .channels = N + 20, .codes = codes,
-                                 .codes_ld = 64, .row_scale = &scale};
+            struct row_norm r = {.x = row,
+                                 .x_ld = N + 20,
+                                 .images = 1,
+                                 .rows_per_image = 1,
+                                 .channels = N + 20,
+                                 .codes = codes,
+                                 .codes_ld = 64,
+                                 .row_scale = &scale};
             k->row_norm(&r, 0, 1);
             ck_assert(scale == 1);
             equal(codes + shift, want, N, "codes of a row");
@@ -188,8 +231,15 @@ END_TEST
 static float scale_of(const struct cpu_kernels *k, const float *x, int norm, int image, uint8_t codes[64])
 {
     float scale = 0, workspace[1];
-    struct row_norm r = {.x = x, .x_ld = 40, .images = 1, .rows_per_image = 1, .channels = 40, .norm = norm, .codes = codes,
-                         .codes_ld = 64, .row_scale = &scale};
+    struct row_norm r = {.x = x,
+                         .x_ld = 40,
+                         .images = 1,
+                         .rows_per_image = 1,
+                         .channels = 40,
+                         .norm = norm,
+                         .codes = codes,
+                         .codes_ld = 64,
+                         .row_scale = &scale};
     struct image_quantize q = {x, 40, 1, 1, 40, codes, 64, &scale, workspace};
     for (int phase = 0; image && phase < 2; phase++)
         k->image_quantize(&q, phase, 0, 1);
@@ -209,12 +259,14 @@ START_TEST(what_is_not_finite_is_not_lost)
                     uint8_t codes[64];
                     for (int c = 0; c < 40; c++)
                         x[c] = c == at ? bad[i] : (float)c * 1e30f;
-                    ck_assert(isnan(scale_of(cpu_kernels((enum cpu_level)level), x, kind == 1, kind == 2, codes)));
+                    ck_assert(
+                        isnan(scale_of(cpu_kernels((enum cpu_level)level), x, kind == 1, kind == 2, codes)));
                 }
 }
 END_TEST
 
-/* The largest float is still a number; a row of zeros, or one whose scale has no inverse, has codes of 128. */
+/* The largest float is still a number; a row of zeros, or one whose scale has no inverse, has codes of 128.
+ */
 START_TEST(ends_of_the_range)
 {
     for (int level = CPU_REF; level <= (int)cpu_best_level(); level++)
@@ -241,8 +293,10 @@ START_TEST(image_codes_equal_the_reference)
     enum { PIXELS = 2 * GROUP_NORM_BLOCK + 5 };
     int channels = widths[_i];
     int64_t ld = channels + 1, codes_ld = (channels + 63) / 64 * 64 + 64;
-    float *x = floats(IMAGES * PIXELS * ld, 8, 3, 0), scale[IMAGES], want_scale[IMAGES], workspace[IMAGES * 3];
-    uint8_t *codes = malloc((size_t)(IMAGES * PIXELS * codes_ld)), *once = malloc((size_t)(IMAGES * PIXELS * codes_ld));
+    float *x = floats(IMAGES * PIXELS * ld, 8, 3, 0), scale[IMAGES], want_scale[IMAGES],
+          workspace[IMAGES * 3];
+    uint8_t *codes = malloc((size_t)(IMAGES * PIXELS * codes_ld)),
+            *once = malloc((size_t)(IMAGES * PIXELS * codes_ld));
     struct image_quantize q = {x, ld, IMAGES, PIXELS, channels, once, codes_ld, want_scale, workspace};
     for (int phase = 0; phase < 2; phase++)
         cpu_kernels(CPU_REF)->image_quantize(&q, phase, 0, 1);
@@ -258,7 +312,8 @@ START_TEST(image_codes_equal_the_reference)
             equal(q.codes, once, IMAGES * PIXELS * codes_ld, "parts");
         }
         for (int row = 0; row < IMAGES * PIXELS; row++)
-            codes_fit(codes + row * codes_ld, x + row * ld, scale[row / PIXELS], channels, codes_ld, cpu_level_name(k->level));
+            codes_fit(codes + row * codes_ld, x + row * ld, scale[row / PIXELS], channels, codes_ld,
+                      cpu_level_name(k->level));
     }
     free(x), free(codes), free(once);
 }
