@@ -1,7 +1,9 @@
 /* evaluate: how close are these pictures or latents to those? */
 #include "common/base/json.h"
 #include "common/file/model.h"
+#include "common/file/output.h"
 #include "common/image/png.h"
+#include "common/image/sheet.h"
 #include "common/method/frechet.h"
 #include "common/method/metrics.h"
 #include "common/run/engine.h"
@@ -15,7 +17,8 @@
 #include <sys/stat.h>
 
 static struct {
-    const char *reference, *features;
+    const char *reference, *features, *sheet;
+    struct tool_list row;
     double min_psnr;
     int64_t resamples;
 } o = {.resamples = 200};
@@ -27,6 +30,9 @@ static const struct tool_option options[] = {
      .help = "model with an output `features`: also the Frechet distance"},
     {"resamples", 0, "N", OPTION_INT, &o.resamples, .min = 0, .max = 10000,
      .help = "bootstrap resamples of its interval (default 200)"},
+    {"sheet", 0, "FILE", OPTION_TEXT, &o.sheet,
+     .help = "contact sheet: a row of the reference, one of GOT, more"},
+    {"row", 0, "DIR", OPTION_LIST, &o.row, .help = "another folder of pictures for the contact sheet"},
     {"min-psnr", 0, "DB", OPTION_DOUBLE, &o.min_psnr, .min = 0, .max = 998, .help = "exit 3 below this PSNR"},
     {0}};
 
@@ -321,6 +327,54 @@ static int frechet(struct tool_run *t, const struct set *a, const struct set *b,
     return status;
 }
 
+/* ---- contact sheet ---- */
+
+enum { SHEET_COLUMNS = 10, SHEET_ROWS = 34 };
+
+static int pictures_of(const struct set *s, struct image *out, int *count, struct error *e)
+{
+    int n = s->count < SHEET_COLUMNS ? (int)s->count : SHEET_COLUMNS;
+    for (*count = 0; *count < n; ++*count)
+        if (image_from_float(s->x + *count * s->size, s->channels, s->height, s->width, 0, 255, &out[*count], e) < 0)
+            return -1;
+    return 0;
+}
+
+/* The first pictures of each set, one set a row, labelled by where they come from. */
+static int write_sheet(const struct set *a, const struct set *b, const char *got, struct error *e)
+{
+    struct image(*pictures)[SHEET_COLUMNS] = mem_array(SHEET_ROWS, sizeof *pictures, e), out = {0};
+    struct sheet_row rows[SHEET_ROWS];
+    struct buf png = {0};
+    int n = 0, status = pictures ? 0 : -1;
+    if (status == 0 && (!a->pictures || !b->pictures))
+        status = error_set(e, HASTEN_EUSAGE, "--sheet is for folders of pictures");
+    for (int i = 0; status == 0 && i < o.row.count + 2 && n < SHEET_ROWS; i++) {
+        struct set more = {0};
+        const struct set *s = i == 0 ? a : i == 1 ? b : &more;
+        if (i > 1)
+            status = read_folder(&more, o.row.item[i - 2], e);
+        rows[n] = (struct sheet_row){i == 0 ? o.reference : i == 1 ? got : o.row.item[i - 2], pictures[n], 0};
+        if (status == 0)
+            status = pictures_of(s, pictures[n], &rows[n].count, e);
+        n++;
+        free_set(&more);
+    }
+    if (status == 0)
+        status = sheet_make(rows, n, SHEET_COLUMNS, &out, e);
+    if (status == 0)
+        status = image_png_write(&out, NULL, 0, image_to_buf, &png, e);
+    if (status == 0)
+        status = output_whole(o.sheet, OUTPUT_BINARY, png.data, png.size, e);
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < SHEET_COLUMNS; k++)
+            image_free(&pictures[i][k]);
+    mem_free(pictures);
+    image_free(&out);
+    buf_free(&png);
+    return status;
+}
+
 static int run(struct tool_run *t, struct set *a, struct set *b, struct error *e)
 {
     struct pairs p = {0};
@@ -338,6 +392,8 @@ static int run(struct tool_run *t, struct set *a, struct set *b, struct error *e
         return error_set(e, HASTEN_EUSAGE, "a stored mean and covariance needs --features");
     paired = !a->mean;
     if ((paired && compare(a, b, &p, e) < 0) || (o.features && frechet(t, a, b, &f, e) < 0))
+        return -1;
+    if (o.sheet && write_sheet(a, b, got, e) < 0)
         return -1;
     cJSON *j = json_new_object(e);
     int status = j && json_add_int(j, "count", b->count, e) == 0 ? 0 : -1;

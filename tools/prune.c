@@ -254,21 +254,35 @@ static void random_scores(struct work *w)
     }
 }
 
-/* Milliseconds of one call of a graph. */
-static int time_graph(struct work *w, const struct graph *g, double *ms, struct error *e)
+/* One call of a graph: the sum of its kernels' medians, which a disturbance in one place hardly moves. kernel_ms: room
+ * for the plan's calls, given back with the plan. */
+struct timed_graph {
+    struct weights *weights;
+    struct timed *timed;
+    struct plan *plan;
+    double *kernel, ms;
+};
+
+static int time_graph(struct work *w, const struct graph *g, struct timed_graph *x, struct error *e)
 {
-    struct weights *weights = weights_open(g, w->t->kernels, w->t->team, NULL, e);
-    struct timing t = {.graph = g,
-                       .weights = weights,
-                       .kernels = w->t->kernels,
-                       .team = w->t->team,
-                       .batch = 1,
-                       .repeats = 9};
-    struct timed *x = weights ? timed_open(&t, 0, NULL, e) : NULL;
-    int status = x ? timed_run(x, 0, ms, NULL, NULL, NULL, e) : -1;
-    timed_close(x);
-    weights_close(weights);
-    return status;
+    *x = (struct timed_graph){.weights = weights_open(g, w->t->kernels, w->t->team, NULL, e)};
+    struct timing t = {g, x->weights, w->t->kernels, w->t->team, 1, 15};
+    double call;
+    x->timed = x->weights ? timed_open(&t, 0, NULL, e) : NULL;
+    x->plan = x->timed ? engine_plan(timed_engine(x->timed), 0, 0, 1, e) : NULL;
+    x->kernel = x->plan ? mem_array((size_t)x->plan->calls + 1, sizeof *x->kernel, e) : NULL;
+    if (!x->kernel || timed_run(x->timed, 0, &call, NULL, x->kernel, NULL, e) < 0)
+        return -1;
+    for (int c = 0; c < x->plan->calls; c++)
+        x->ms += x->kernel[c];
+    return 0;
+}
+
+static void free_timed(struct timed_graph *x)
+{
+    mem_free(x->kernel);
+    timed_close(x->timed);
+    weights_close(x->weights);
 }
 
 /* From a profile, or from this model's own kernels timed here: what vanishes with each unit. */
@@ -282,27 +296,18 @@ static int price_units(struct work *w, struct error *e)
     if (status == 0 && o.profile) {
         status = profile_savings(o.profile, model_id(&w->m), w->g, gone, w->units, ms, &w->full_ms, e);
     } else if (status == 0) {
-        struct weights *weights = weights_open(w->g, w->t->kernels, w->t->team, NULL, e);
-        struct timing t = {.graph = w->g,
-                           .weights = weights,
-                           .kernels = w->t->kernels,
-                           .team = w->t->team,
-                           .batch = 1,
-                           .repeats = 15};
-        struct timed *x = weights ? timed_open(&t, 0, NULL, e) : NULL;
-        struct plan *p = x ? engine_plan(timed_engine(x), 0, 0, 1, e) : NULL;
-        double *kernel = p ? mem_array((size_t)p->calls + 1, sizeof *kernel, e) : NULL;
-        status = kernel ? timed_run(x, 0, &w->full_ms, NULL, kernel, NULL, e) : -1;
-        for (int c = 0; status == 0 && c < p->calls; c++)
+        struct timed_graph x;
+        status = time_graph(w, w->g, &x, e);
+        for (int c = 0; status == 0 && c < x.plan->calls; c++)
             for (int i = 0; i < w->units; i++) {
-                int vanishes = p->call[c].covered > 0;
-                for (int n = 0; n < p->call[c].covered; n++)
-                    vanishes &= gone[i][p->cover[p->call[c].covers + n]];
-                ms[i] += vanishes ? kernel[c] : 0;
+                const struct kernel_call *call = &x.plan->call[c];
+                int vanishes = call->covered > 0;
+                for (int n = 0; n < call->covered; n++)
+                    vanishes &= gone[i][x.plan->cover[call->covers + n]];
+                ms[i] += vanishes ? x.kernel[c] : 0;
             }
-        mem_free(kernel);
-        timed_close(x);
-        weights_close(weights);
+        w->full_ms = x.ms;
+        free_timed(&x);
     }
     for (int i = 0; status == 0 && i < w->units; i++)
         w->unit[i].ms = ms[i];
@@ -420,6 +425,15 @@ static cJSON *removed_names(const struct work *w, struct error *e)
     return j;
 }
 
+static int time_after(struct work *w, struct error *e)
+{
+    struct timed_graph x;
+    int status = time_graph(w, w->g, &x, e);
+    w->after_ms = x.ms;
+    free_timed(&x);
+    return status;
+}
+
 static int validate(struct work *w, float **out, struct error *e)
 {
     int steps = w->m.sampler.steps < 20 ? w->m.sampler.steps : 20;
@@ -454,7 +468,7 @@ static int run(struct work *w, struct error *e)
     if ((o.remove.count ? choose_by_name(w, e) : choose_by_time(w, e)) < 0)
         return -1;
     cJSON *names = removed_names(w, e);
-    if (!names || apply(w, e) < 0 || time_graph(w, w->g, &w->after_ms, e) < 0 || validate(w, &got, e) < 0) {
+    if (!names || apply(w, e) < 0 || time_after(w, e) < 0 || validate(w, &got, e) < 0) {
         cJSON_Delete(names);
         goto out;
     }

@@ -4,7 +4,7 @@
 #     tools/tests/run.sh BIN [NAME...]      BIN: the folder of the programs; NAME: only these tests or cases
 #
 # A case is tools/tests/cases/NAME.sh. It runs under `bash -eu` in an empty scratch folder, with BIN (programs), SRC (the project)
-# and TESTDATA in its environment and BIN in front of PATH. Its first comment may say `# exit: N` (default 0). When
+# and TESTDATA in its environment with BIN and BIN/tests in front of PATH. Its first comment may say `# exit: N` (default 0). When
 # NAME.out or NAME.err lie beside it, each line of standard output or standard error must match the glob pattern in
 # the same line there. A case or test program that exits 77 is skipped, and its last line of output says why.
 # SWEEP=1 in the environment asks unit tests for their long form and adds tools/tests/sweeps/*.sh.
@@ -32,7 +32,7 @@ run_case() {
     name=${file%.sh}
     want=$(sed -n 's/^# exit: *\([0-9]*\).*/\1/p;/^[^#]/q' "$file" | head -n 1)
     mkdir "$scratch/work"
-    (cd "$scratch/work" && PATH=$BIN:$PATH exec timeout "${CASE_SECONDS:-120}" bash -eu "$file") \
+    (cd "$scratch/work" && PATH=$BIN:$BIN/tests:$PATH exec timeout "${CASE_SECONDS:-120}" bash -eu "$file") \
         >"$scratch/out" 2>"$scratch/err" </dev/null
     got=$?
     if [ $got = 77 ]; then

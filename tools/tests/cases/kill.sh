@@ -3,7 +3,9 @@
 moments=12
 [ "${SWEEP:-0}" = 0 ] || moments=400
 failed=0
-cp -r "$TESTDATA/models/fashion-dit" source
+source=$TESTDATA/models/fashion-dit # large enough to be caught writing
+[ -e "$source" ] || { echo "testdata/models/fashion-dit is not there"; exit 77; }
+cp -r "$source" source
 import source -q -o new.zst >/dev/null
 cp new.zst good.zst
 begin=$(date +%s%N)

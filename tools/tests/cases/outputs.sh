@@ -1,6 +1,6 @@
 # Where an output may go, and what it leaves alone.
 source=$PWD/source
-cp -r "$TESTDATA/models/fashion-dit" source
+tiny-model dit source
 code() { # the exit code of a command, its messages in `err`
     local c=0
     "$@" >out 2>err </dev/null || c=$?
@@ -47,7 +47,7 @@ import "$source" -q >/dev/full 2>err || code=$?
 code=0
 import "$source" >&- 2>err || code=$?
 [ $code = 1 ]
-(ulimit -f 100 && trap '' XFSZ && import "$source" -q -o big >/dev/null 2>err) && exit 1
+(ulimit -f 10 && trap '' XFSZ && import "$source" -q -o big >/dev/null 2>err) && exit 1
 [ ! -e big ]
 # The data and the report cannot both have standard output; this is said before any work.
 [ "$(code import "$source" --json)" = 2 ]

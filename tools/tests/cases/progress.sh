@@ -1,5 +1,6 @@
 # Progress: nothing where standard error is no terminal, JSON lines when asked for.
-import "$TESTDATA/models/fashion-unet" -q -o m.zst >/dev/null
+tiny-model unet source
+import source -q -o m.zst >/dev/null
 generate m.zst --steps 3 --count 1 -o a.png 2>err >/dev/null
 [ ! -s err ]
 generate m.zst --steps 3 --count 1 -o b.png --progress jsonl 2>err >/dev/null
