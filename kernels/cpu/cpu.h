@@ -159,7 +159,7 @@ struct image_quantize {
  * depend on the split. q rows of one image may differ in number from k/v rows (cross attention). causal: 1
  * masks keys after the query. image_ld: distance between images in elements. scratch: one float block per
  * part, aligned to 64 bytes. NaN or infinity in a query's scores or in the values gives NaN. out may be q
- * (same ld) only with one part. */
+ * (with the same distances). */
 struct attention {
     const float *q, *k, *v;
     int64_t q_ld, k_ld, v_ld, q_image_ld, k_image_ld, v_image_ld;

@@ -106,6 +106,17 @@ START_TEST(split_batch_and_number_of_queries_do_not_change_a_bit)
         k->attention(&one, 0, 1);
         equal(alone, whole.out + image * other.a.out_image_ld + query * other.a.out_ld + head,
               s->dim * (int64_t)sizeof(float), "alone");
+        /* Onto the queries. */
+        struct attention place = other.a;
+        place.out = other.q;
+        place.out_ld = place.q_ld;
+        place.out_image_ld = place.q_image_ld;
+        for (int p = 0; p < 3; p++)
+            k->attention(&place, p, 3);
+        for (int i = 0; i < s->images * s->queries; i++)
+            equal(other.q + i / s->queries * place.q_image_ld + i % s->queries * place.q_ld,
+                  whole.out + i / s->queries * whole.a.out_image_ld + i % s->queries * whole.a.out_ld,
+                  s->heads * s->dim * (int64_t)sizeof(float), "in place");
         release(&whole);
         release(&other);
     }
