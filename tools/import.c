@@ -68,9 +68,13 @@ static int run(struct tool_run *t, struct error *e)
     if (status == 0 && r.unused)
         tool_warn(t, "%d tensors are not used:\n%s", r.unused, r.unused_names.data);
     cJSON *chosen = status == 0 ? json_new_object(e) : NULL;
-    if (chosen &&
-        json_add_string(chosen, "dtype", (const char *[]){"keep", "f32", "f16", "bf16"}[o.dtype], e) == 0)
+    static const char *const dtypes[] = {"keep", "f32", "f16", "bf16"};
+    if (!chosen || json_add_string(chosen, "dtype", dtypes[o.dtype], e) < 0) {
+        cJSON_Delete(chosen);
+        status = -1;
+    } else {
         status = model_provenance(&m, "import", HASTEN_VERSION, chosen, e);
+    }
     if (status == 0 && model_write(&m, t->output, t->team, id, e) == 0)
         report(t, &m, &r, id, e);
     buf_free(&r.unused_names);

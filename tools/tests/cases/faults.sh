@@ -38,8 +38,8 @@ try() {
     [ $places -gt 2 ] || { echo "$kind $*: no place was reached"; failed=1; }
 }
 
-try alloc 5 4000 import source -q -o out
-try alloc 5 300 inspect model.zst
+try alloc 5 500 import source -q -o out
+try alloc 5 100 inspect model.zst
 try alloc 5 30 inspect --verify --json model.zst
 try alloc 5 20 generate model.zst --steps 2 -q --latents out
 for kind in read write open rename close; do
