@@ -25,10 +25,13 @@ static const struct tool tool = {"import",
                                  TOOL_DATA | TOOL_COMPUTES | TOOL_NEEDS_OPERAND,
                                  "import DiT-XL-2-256/ -o dit.model.zst"};
 
-static int is_directory(const char *path)
+/* 1 or 0; -1: there is nothing. */
+static int is_directory(const char *path, struct error *e)
 {
     struct stat s;
-    return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+    if (stat(path, &s) < 0)
+        return error_errno(e, HASTEN_EFAIL, "cannot open '%s'", path);
+    return S_ISDIR(s.st_mode);
 }
 
 static int report(struct tool_run *t, const struct model *m, const struct import_report *r, const char *id,
@@ -56,7 +59,10 @@ static int run(struct tool_run *t, struct error *e)
     struct import_report r = {0};
     char id[HASH_HEX];
     const char *source = t->operand[0];
-    int directory = is_directory(source), status = model_new(&m, e);
+    int directory = is_directory(source, e);
+    if (directory < 0)
+        return -1;
+    int status = model_new(&m, e);
     if (status == 0 && !directory && !o.graph)
         status = error_set(e, HASTEN_EUSAGE, "%s is no directory; a .safetensors file needs --graph", source);
     else if (status == 0 && directory && o.graph)

@@ -217,7 +217,8 @@ static void put_strip(struct buf *b, const cJSON *streams, const cJSON *actions)
 static void put_tensors(struct buf *b, const cJSON *tensors)
 {
     const cJSON *t, *n;
-    buf_text(b, "\ntensors\n", NULL);
+    if (tensors->child)
+        buf_text(b, "\ntensors\n", NULL);
     cJSON_ArrayForEach(t, tensors)
     {
         char shape[TENSOR_SHAPE_TEXT] = "[";
