@@ -1,5 +1,6 @@
 #!/bin/bash
-# Does each man page name exactly the options that its program takes? `man_options.sh BIN` prints every difference.
+# Does each man page name exactly the options that its program takes, and is mandoc silent about all pages?
+# `man_options.sh BIN` prints every difference and every message.
 # The program's side is `TOOL --complete`; the page's side are the `.It Fl -NAME` items of man/hasten-TOOL.1
 # (`.It Fl o Ar FILE , Fl -output Ar FILE` counts as --output).
 set -u
@@ -22,4 +23,6 @@ for program in "$1"/*; do
         sed -n "s@^< @man/hasten-$tool.1 lacks @p; s@^> @$tool does not take @p")
     [ -z "$differences" ] || { printf '%s\n' "$differences"; status=1; }
 done
+messages=$(mandoc -T lint -W all "$man"/*.[1-8] 2>/dev/null)
+[ -z "$messages" ] || { printf '%s\n' "$messages" | sed "s@mandoc: $man/@man/@"; status=1; }
 exit $status

@@ -3,11 +3,12 @@
 #
 #     tools/tests/run.sh BIN [NAME...]      BIN: the folder of the programs; NAME: only these tests or cases
 #
-# A case is tools/tests/cases/NAME.sh. It runs under `bash -eu` in an empty scratch folder, with BIN (programs), SRC (the project)
-# and TESTDATA in its environment with BIN and BIN/tests in front of PATH. Its first comment may say `# exit: N` (default 0). When
-# NAME.out or NAME.err lie beside it, each line of standard output or standard error must match the glob pattern in
-# the same line there. A case or test program that exits 77 is skipped, and its last line of output says why.
-# SWEEP=1 in the environment asks unit tests for their long form and adds tools/tests/sweeps/*.sh.
+# A case is tools/tests/cases/NAME.sh. It runs under `bash -eu` in an empty scratch folder, with BIN (programs), SRC
+# (the project) and TESTDATA in its environment, and BIN and BIN/tests in front of PATH. Its first comment may say
+# `# exit: N` (default 0). When NAME.out or NAME.err lie beside it, each line of standard output or standard error must
+# match the glob pattern in the same line there. A case or test program that exits 77 is skipped, and its last line of
+# output says why.
+# SWEEP=1 in the environment asks for the long form of those that have one.
 #
 # The last line is "N passed, N failed, N skipped"; the exit code is 1 when anything failed.
 set -u
@@ -120,11 +121,6 @@ add() {
 for file in "$BIN"/tests/test-* "$SRC"/tools/tests/cases/*.sh; do
     add "$file" "$@"
 done
-if [ "${SWEEP:-0}" != 0 ]; then
-    for file in "$SRC"/tools/tests/sweeps/*.sh; do
-        add "$file" "$@"
-    done
-fi
 [ ${#jobs[@]} -gt 0 ] || { echo "no such test: $*" >&2; exit 2; }
 
 scratch=$(mktemp -d) || exit 1
