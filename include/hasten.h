@@ -10,9 +10,9 @@
  *     hasten_generate(h, (uint64_t[]){1, 2, 3, 4}, (int[]){0, 1, 2, 3}, 4, latents, &e);
  *     hasten_close(h);
  *
- * Link with -lhasten -lzstd -lcjson -lpng -lxxhash -lm -pthread. Functions return 0, or -1 (NULL) with a text in *e. A
- * handle is for one thread at a time. The same seed gives the same latent, whatever else is in the batch, with any
- * number of threads. */
+ * Link with -lhasten -lzstd -lcjson -lpng -lxxhash -lm -pthread. Functions return 0, or -1 (NULL) with a text
+ * in *e. A handle is for one thread at a time. The same seed gives the same latent, whatever else is in the
+ * batch, with any number of threads. */
 #ifndef HASTEN_H
 #define HASTEN_H
 
@@ -22,7 +22,8 @@
 extern "C" {
 #endif
 
-/* code: the exit codes of the tools. 1 failed, 2 usage, 3 a gate is not met, 4 bad or mismatched file, 5 out of memory. */
+/* code: the exit codes of the tools. 1 failed, 2 usage, 3 a gate is not met, 4 bad or mismatched file, 5 out
+ * of memory. */
 struct hasten_error {
     int code;
     char text[1000];
@@ -47,7 +48,8 @@ void hasten_close(struct hasten *h);
 void hasten_shape(const struct hasten *h, int shape[3]);
 int hasten_classes(const struct hasten *h); /* 0: unconditional */
 
-/* count latents, one behind the other, each [channels][height][width]. classes may be NULL: 0, 1, 2, ... in turn. */
+/* count latents, one behind the other, each [channels][height][width]. classes may be NULL: 0, 1, 2, ... in
+ * turn. */
 int hasten_generate(struct hasten *h, const uint64_t *seeds, const int *classes, int count, float *latents,
                     struct hasten_error *e);
 

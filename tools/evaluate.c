@@ -335,7 +335,8 @@ static int pictures_of(const struct set *s, struct image *out, int *count, struc
 {
     int n = s->count < SHEET_COLUMNS ? (int)s->count : SHEET_COLUMNS;
     for (*count = 0; *count < n; ++*count)
-        if (image_from_float(s->x + *count * s->size, s->channels, s->height, s->width, 0, 255, &out[*count], e) < 0)
+        if (image_from_float(s->x + *count * s->size, s->channels, s->height, s->width, 0, 255, &out[*count],
+                             e) < 0)
             return -1;
     return 0;
 }

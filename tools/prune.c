@@ -254,8 +254,8 @@ static void random_scores(struct work *w)
     }
 }
 
-/* One call of a graph: the sum of its kernels' medians, which a disturbance in one place hardly moves. kernel_ms: room
- * for the plan's calls, given back with the plan. */
+/* One call of a graph: the sum of its kernels' medians, which a disturbance in one place hardly moves.
+ * kernel_ms: room for the plan's calls, given back with the plan. */
 struct timed_graph {
     struct weights *weights;
     struct timed *timed;

@@ -30,7 +30,8 @@ static int open_schedule(struct hasten *h, const char *path, struct error *e)
     if (cache_schedule_read(&h->schedule, path, e) < 0)
         return -1;
     h->scheduled = 1;
-    if (strcmp(h->schedule.model, model_id(&h->m)) || strcmp(h->schedule.sampler, sampler_short_name(h->sampler.kind)))
+    if (strcmp(h->schedule.model, model_id(&h->m)) ||
+        strcmp(h->schedule.sampler, sampler_short_name(h->sampler.kind)))
         return error_set(e, HASTEN_EFILE, "%s was made for another model or sampler", path);
     return cache_schedule_bind(&h->schedule, h->g, e);
 }
@@ -39,7 +40,8 @@ static int open_all(struct hasten *h, const char *path, const struct hasten_opti
 {
     int level = o->cpu_level ? cpu_level_from_name(o->cpu_level) : (int)cpu_best_level();
     if (level < 0 || level > (int)cpu_best_level())
-        return error_set(e, HASTEN_EUSAGE, "CPU level '%s' is unknown, or this machine does not have it", o->cpu_level);
+        return error_set(e, HASTEN_EUSAGE, "CPU level '%s' is unknown, or this machine does not have it",
+                         o->cpu_level);
     h->team = team_open(o->threads, e);
     if (!h->team || model_open(&h->m, path, 0, h->team, e) < 0)
         return -1;
@@ -119,7 +121,8 @@ int hasten_generate(struct hasten *h, const uint64_t *seeds, const int *classes,
             images[i] = (struct trajectory_image){.seed = seeds[done + i], .label = label};
         }
         if (status == 0)
-            status = trajectory_run(h->trajectory, images, n, latents + done * trajectory_size(h->trajectory), &own);
+            status = trajectory_run(h->trajectory, images, n, latents + done * trajectory_size(h->trajectory),
+                                    &own);
     }
     mem_free(images);
     if (status < 0)
