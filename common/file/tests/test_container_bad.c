@@ -442,7 +442,9 @@ START_TEST(writer_refuses)
         {{{.name = "a", .rank = 1, .shape = {1}}}, 1, "has no data"},
         {{{.name = "a", .rank = 9, .data = &x}}, 1, "has 9 dimensions"},
         {{{.name = "a", .rank = 2, .shape = {1ll << 40, 1ll << 40}, .data = &x}}, 1, "more bytes than"},
-        {{{.name = "a", .dtype = DTYPE_U8, .rank = 1, .shape = {1ll << 53}, .data = &x}}, 1, "more than a file"},
+        {{{.name = "a", .dtype = DTYPE_U8, .rank = 1, .shape = {1ll << 53}, .data = &x}},
+         1,
+         "more than a file"},
         {{{.name = "a"}}, -1, "-1 tensors"},
     };
     char folder[] = "/tmp/hasten-bad-XXXXXX", path[64];
