@@ -8,6 +8,28 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Python writes infinities that JSON does not have ("lambda_min_clipped": -Infinity in every DPM-Solver config): they
+ * become null, which means "not set" there. */
+static void drop_infinities(char *text, size_t size)
+{
+    static const char *const words[] = {"-Infinity", "Infinity"};
+    int inside = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] == '"')
+            inside = !inside;
+        else if (inside && text[i] == '\\')
+            i++;
+        for (size_t w = 0; !inside && w < 2; w++) {
+            size_t n = strlen(words[w]);
+            if (size - i < n || memcmp(text + i, words[w], n))
+                continue;
+            memcpy(text + i, "null     ", n);
+            i += n - 1;
+            break;
+        }
+    }
+}
+
 cJSON *json_read_file(const char *path, struct error *e)
 {
     struct buf b = {.max = 16 << 20};
@@ -24,6 +46,8 @@ cJSON *json_read_file(const char *path, struct error *e)
     if (ferror(f))
         error_errno(e, HASTEN_EFAIL, "cannot read");
     fclose(f);
+    if (b.data)
+        drop_infinities(b.data, b.size);
     if (!e->code)
         json = json_parse(b.data ? b.data : "", b.size, e);
     buf_free(&b);
@@ -208,8 +232,8 @@ static int import_component(struct model *m, const char *folder, const char *nam
     char path[4096], prefix[32];
     const char *class_name;
     snprintf(path, sizeof path, "%s/config.json", folder);
-    cJSON *config = json_read_file(path, e), *entry = json_push_object(source, e);
-    if (!config || !entry || json_add(entry, "config", config, e) < 0)
+    cJSON *config = json_read_file(path, e), *entry = config ? json_push_object(source, e) : NULL;
+    if (json_add(entry, "config", config, e) < 0) /* takes config over in any case */
         return -1;
     if (json_string(config, "_class_name", &class_name, e) < 0)
         return error_under(e, "%s", path);
@@ -254,7 +278,7 @@ static int add_sampler(struct model *m, cJSON *config, const cJSON *index, const
     const cJSON *name = cJSON_GetObjectItemCaseSensitive(denoiser, "_class_name");
     const struct family *f = cJSON_IsString(name) ? family_find(name->valuestring) : NULL;
     cJSON *block = json_add_object(m->meta, "sampler", e);
-    if (!block || json_add(block, "config", config, e) < 0)
+    if (json_add(block, "config", config, e) < 0) /* takes config over in any case */
         return -1;
     if (f && f->classes)
         f->classes(denoiser, &classes, &null_class);
