@@ -287,6 +287,9 @@ static int run(struct work *w, struct error *e)
 {
     const char *path = tool_input(w->t, e);
     struct buf text = {0};
+    int data = w->t->output && tool_stdout_is_data(w->t); /* without -o the table goes there */
+    if (data && tool_claim_stdout(w->t, 1, e) < 0)
+        return -1;
     if (!path || model_open(&w->m, path, w->t->memory, w->t->team, e) < 0 || !(w->g = model_main(&w->m, e)))
         return -1;
     w->weights = weights_open(w->g, w->t->kernels, w->t->team, NULL, e);
@@ -305,7 +308,7 @@ static int run(struct work *w, struct error *e)
         status = as_text(w, &text, e);
     if (status == 0) {
         w->t->json = json;
-        status = tool_report(w->t, text.data, j, w->t->output && !strcmp(w->t->output, "-"), e);
+        status = tool_report(w->t, text.data, j, data, e);
     }
     buf_free(&text);
     cJSON_Delete(j);

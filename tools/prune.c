@@ -45,7 +45,7 @@ static const struct tool tool = {"prune",
                                  "MODEL",
                                  "Leave out the parts that matter least for the time they take.",
                                  options,
-                                 TOOL_OUTPUT | TOOL_COMPUTES | TOOL_SEED | TOOL_FORCE,
+                                 TOOL_DATA | TOOL_COMPUTES | TOOL_SEED | TOOL_FORCE,
                                  "prune model.zst --speedup 1.15 -o pruned.zst"};
 
 struct unit {
@@ -410,7 +410,7 @@ static int report(struct work *w, struct error *e)
                                           json_add_double(j, "psnr_db", w->quality.psnr, e) < 0))))
         status = -1;
     if (status == 0)
-        status = tool_report(w->t, b.data, j, !w->t->output || !strcmp(w->t->output, "-"), e);
+        status = tool_report(w->t, b.data, j, tool_stdout_is_data(w->t), e);
     cJSON_Delete(j);
     buf_free(&b);
     return status;
@@ -447,9 +447,6 @@ static int run(struct work *w, struct error *e)
     const char *path = tool_input(w->t, e);
     float *got = NULL;
     int status = -1;
-    if (w->t->json && !w->t->output)
-        return error_set(e, HASTEN_EUSAGE,
-                         "--json and the model both want standard output: name a file with -o");
     if ((o.speedup > 0) + (o.max_ms > 0) + (o.remove.count > 0) != 1)
         return error_set(e, HASTEN_EUSAGE, "give one of --speedup, --max-ms and --remove");
     if (!path || model_open(&w->m, path, w->t->memory, w->t->team, e) < 0)
