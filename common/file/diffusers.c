@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Python writes infinities that JSON does not have ("lambda_min_clipped": -Infinity in every DPM-Solver config): they
- * become null, which means "not set" there. */
+/* Python writes infinities that JSON does not have ("lambda_min_clipped": -Infinity in every DPM-Solver
+ * config): they become null, which means "not set" there. */
 static void drop_infinities(char *text, size_t size)
 {
     static const char *const words[] = {"-Infinity", "Infinity"};
