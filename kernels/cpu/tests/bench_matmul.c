@@ -1,5 +1,6 @@
-/* Rates of the matrix products at the shapes of DiT-XL/2 and of U-Nets, on one thread, by its CPU time,
- * beside the peak of multiply-adds measured in the same run. Run by hand: bin/tests/bench-matmul [LEVEL]. */
+/* Rates of the matrix products at the shapes of DiT-XL/2 and of U-Nets, on one thread, by its CPU time, and
+ * their share of the peak of multiply-adds measured beside each of them. Run by hand:
+ * bin/tests/bench-matmul [LEVEL]. */
 #include "kernels/cpu/cpu.h"
 
 #include <stdio.h>
@@ -12,6 +13,50 @@ static double seconds(void)
     struct timespec t;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- the peak: multiply-adds on twelve registers, each depending on its own last result ---- */
+
+enum { CHAINS = 12 };
+#if defined __x86_64__
+#define TWELVE(op, r)                                                                                     \
+    op " %%" r "12, %%" r "13, %%" r "0\n" op " %%" r "12, %%" r "13, %%" r "1\n"                          \
+    op " %%" r "12, %%" r "13, %%" r "2\n" op " %%" r "12, %%" r "13, %%" r "3\n"                          \
+    op " %%" r "12, %%" r "13, %%" r "4\n" op " %%" r "12, %%" r "13, %%" r "5\n"                          \
+    op " %%" r "12, %%" r "13, %%" r "6\n" op " %%" r "12, %%" r "13, %%" r "7\n"                          \
+    op " %%" r "12, %%" r "13, %%" r "8\n" op " %%" r "12, %%" r "13, %%" r "9\n"                          \
+    op " %%" r "12, %%" r "13, %%" r "10\n" op " %%" r "12, %%" r "13, %%" r "11"
+#define BLOCK(op, r)                                                                                        \
+    __asm__ volatile(TWELVE(op, r)::: "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", \
+                     "xmm9", "xmm10", "xmm11")
+#else
+#define BLOCK(op, r) (void)0
+#endif
+
+/* Operations per second / 1e9 of the level's widest float or int8 multiply-add; 0 where it has none: below
+ * VNNI int8 products are widened, which has no peak of its own. */
+static double peak(enum cpu_level level, int int8)
+{
+    enum { TURNS = 500 * 1000 };
+    if (level == CPU_REF || (int8 && level < CPU_AVX512_VNNI))
+        return 0;
+#if defined __x86_64__ /* zeros, so that no denormal slows anything down */
+    __asm__ volatile("vpxor %%xmm12, %%xmm12, %%xmm12\nvpxor %%xmm13, %%xmm13, %%xmm13" ::: "xmm12", "xmm13");
+#endif
+    double best = 1e9;
+    for (int i = 0; i < 3; i++) {
+        double start = seconds();
+        for (int t = 0; t < TURNS; t++)
+            if (int8)
+                BLOCK("vpdpbusd", "zmm");
+            else if (level == CPU_AVX2)
+                BLOCK("vfmadd231ps", "ymm");
+            else
+                BLOCK("vfmadd231ps", "zmm");
+        double t = seconds() - start;
+        best = t < best ? t : best;
+    }
+    return 2e-9 * (level == CPU_AVX2 ? 8 : 16) * (int8 ? 4 : 1) * CHAINS * TURNS / best;
 }
 
 static void *some(size_t bytes)
@@ -51,7 +96,7 @@ static double rate(const struct cpu_kernels *k, int int8, int h, int w, int c, i
                        .out = out,
                        .out_ld = n};
     double best = 1e9;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 7; i++) {
         double start = seconds();
         k->matmul(&m, 0, 1);
         double t = seconds() - start;
@@ -61,23 +106,36 @@ static double rate(const struct cpu_kernels *k, int int8, int h, int w, int c, i
     return 2.0 * (double)rows * c * n * kernel * kernel / best * 1e-9;
 }
 
+static void print(enum cpu_level level, int int8, double rate)
+{
+    double top = peak(level, int8);
+    if (top > 0)
+        printf("   %6.0f %5.1f %%", rate, 100 * rate / top);
+    else
+        printf("   %6.0f        ", rate);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         int h, w, c, n, kernel;
-    } shapes[] = {{1, 256, 1152, 1152, 1}, {1, 256, 1152, 4608, 1}, {1, 256, 4608, 1152, 1},
-                  {1, 49, 192, 768, 1},    {64, 64, 64, 64, 3},     {64, 64, 320, 320, 3},
-                  {32, 32, 640, 640, 3},   {16, 16, 512, 512, 3},   {8, 8, 1280, 1280, 3},
-                  {1, 1, 1152, 6912, 1}};
+    } shapes[] = {
+        {1, 256, 1152, 1152, 1}, {1, 256, 1152, 3456, 1}, {1, 256, 1152, 4608, 1}, {1, 256, 4608, 1152, 1},
+        {1, 512, 1152, 4608, 1}, {1, 49, 192, 768, 1},    {1, 1, 1152, 6912, 1},   {64, 64, 64, 64, 3},
+        {64, 64, 320, 320, 3},   {32, 32, 640, 640, 3},   {16, 16, 1280, 1280, 3}, {8, 8, 1280, 1280, 3},
+        {64, 64, 4, 320, 3},     {64, 64, 320, 4, 3},
+    };
     int level = argc > 1 ? cpu_level_from_name(argv[1]) : (int)cpu_best_level();
     if (level < 0 || level > (int)cpu_best_level())
         return 2;
-    printf("%-24s %10s %10s\n", "rows x in x out, kernel", "f32 GF/s", "int8 GOP/s");
+    printf("%-22s   f32 GF/s  of peak   int8 GOP/s of peak\n", "rows x in x out, kernel");
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);
         int h = shapes[i].h, w = shapes[i].w, c = shapes[i].c, n = shapes[i].n, kernel = shapes[i].kernel;
-        printf("%5d x %4d x %4d, %d    %10.0f %10.0f\n", h * w, c, n, kernel, rate(k, 0, h, w, c, n, kernel),
-               rate(k, 1, h, w, c, n, kernel));
+        printf("%5d x %4d x %4d, %d", h * w, c, n, kernel);
+        for (int int8 = 0; int8 < 2; int8++)
+            print((enum cpu_level)level, int8, rate(k, int8, h, w, c, n, kernel));
+        printf("\n");
     }
     return 0;
 }
