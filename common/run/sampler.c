@@ -156,7 +156,7 @@ void sampler_space(const struct sampler *s, int n, int drop_last, int round, dou
     }
 }
 
-double sampler_alpha(const struct sampler *s, int t)
+float sampler_alpha(const struct sampler *s, int t)
 {
     int one = s->c.kind == SAMPLER_DDPM || s->c.alpha_to_one;
     return t >= 0 ? s->alphas[t] : one ? 1 : s->alphas[0];

@@ -5,11 +5,13 @@
 
 #include <math.h>
 
-/* Predicted picture and noise from the network's output, alpha being the cumulative product. */
-static void predict(const struct sampler *s, double alpha, const float *output, const float *x, float *x0,
+/* Predicted picture and noise from the network's output, alpha being the cumulative product. Coefficients are
+ * float32 from end to end here, as diffusers has them: 1 - alpha / next loses digits that no other order of
+ * operations loses in the same way. */
+static void predict(const struct sampler *s, float alpha, const float *output, const float *x, float *x0,
                     float *eps)
 {
-    float a = (float)sqrt(alpha), b = (float)sqrt(1 - alpha);
+    float a = sqrtf(alpha), b = sqrtf(1 - alpha);
     for (int64_t i = 0; i < sampler_count(s); i++) {
         float out = output[i], clean = out, noise = out;
         if (s->c.prediction == PREDICT_EPSILON) {
@@ -53,14 +55,14 @@ static void ddim_step(struct sampler *s, int call, const float *output, const fl
     (void)variance;
     int t = (int)s->timestep[call];
     int before = s->c.previous_in_list ? next_in_list(s, call) : t - s->c.train_steps / s->run.steps;
-    double alpha = s->alphas[t], next = sampler_alpha(s, before);
-    double spread = s->run.eta * sqrt((1 - next) / (1 - alpha) * (1 - alpha / next));
+    float alpha = s->alphas[t], next = sampler_alpha(s, before);
+    float spread = (float)s->run.eta * sqrtf((1 - next) / (1 - alpha) * (1 - alpha / next));
     float *x0 = s->history[0], *eps = s->history[1];
     predict(s, alpha, output, x, x0, eps);
     sampler_limit(s, x0);
-    float a = (float)sqrt(next), b = (float)sqrt(fmax(0, 1 - next - spread * spread)), c = (float)spread;
+    float a = sqrtf(next), b = sqrtf(fmaxf(0, 1 - next - spread * spread));
     for (int64_t i = 0; i < sampler_count(s); i++)
-        x[i] = a * x0[i] + b * eps[i] + (s->run.eta > 0 ? c * noise[i] : 0);
+        x[i] = a * x0[i] + b * eps[i] + (s->run.eta > 0 ? spread * noise[i] : 0);
 }
 
 const struct sampler_method method_ddim = {
@@ -73,23 +75,22 @@ static int ddpm_noise(const struct sampler *s, int call) { return s->timestep[ca
 static void ddpm_step(struct sampler *s, int call, const float *output, const float *variance,
                       const float *noise, float *x)
 {
-    double alpha = s->alphas[(int)s->timestep[call]], next = sampler_alpha(s, next_in_list(s, call));
-    double beta = 1 - alpha / next, small = fmax((1 - next) / (1 - alpha) * beta, 1e-20);
-    double to_clean = sqrt(next) * beta / (1 - alpha), to_x = sqrt(1 - beta) * (1 - next) / (1 - alpha);
-    double spread = s->c.variance == VARIANCE_FIXED_LARGE ? sqrt(beta) : sqrt(small);
-    float *x0 = s->history[0];
+    float alpha = s->alphas[(int)s->timestep[call]], next = sampler_alpha(s, next_in_list(s, call));
+    float keep = alpha / next, beta = 1 - keep, small = fmaxf((1 - next) / (1 - alpha) * beta, 1e-20f);
+    float to_clean = sqrtf(next) * beta / (1 - alpha), to_x = sqrtf(keep) * (1 - next) / (1 - alpha);
+    float spread = s->c.variance == VARIANCE_FIXED_LARGE ? sqrtf(beta) : sqrtf(small);
+    float low = logf(small), high = logf(beta), *x0 = s->history[0];
     predict(s, alpha, output, x, x0, NULL);
     sampler_limit(s, x0);
     for (int64_t i = 0; i < sampler_count(s); i++) {
-        double deviation = spread;
-        if (variance && s->c.variance == VARIANCE_LEARNED_RANGE) {
-            double share = (variance[i] + 1.0) / 2;
-            deviation = exp(0.5 * (share * log(beta) + (1 - share) * log(small)));
-        } else if (variance && s->c.variance == VARIANCE_LEARNED) {
-            deviation = sqrt(variance[i]);
+        float deviation = spread;
+        if (noise && variance && s->c.variance == VARIANCE_LEARNED_RANGE) {
+            float share = (variance[i] + 1) / 2;
+            deviation = expf(0.5f * (share * high + (1 - share) * low));
+        } else if (noise && variance && s->c.variance == VARIANCE_LEARNED) {
+            deviation = sqrtf(variance[i]);
         }
-        float mean = (float)to_clean * x0[i] + (float)to_x * x[i];
-        x[i] = mean + (noise ? (float)deviation * noise[i] : 0);
+        x[i] = to_clean * x0[i] + to_x * x[i] + (noise ? deviation * noise[i] : 0);
     }
 }
 
@@ -108,7 +109,7 @@ static int lcm_prepare(struct sampler *s, struct error *e)
         return -1;
     int apart = s->c.train_steps / original;
     for (int i = 0; i < steps; i++) {
-        int from_end = (int)floor((double)original * i / steps);
+        int from_end = (int)(i * ((double)original / steps));
         s->timestep[i] = (original - from_end) * apart - 1;
     }
     return 0;
@@ -121,15 +122,15 @@ static void lcm_step(struct sampler *s, int call, const float *output, const flo
 {
     (void)variance;
     int t = (int)s->timestep[call], last = call + 1 == s->calls;
-    double alpha = s->alphas[t], next = last ? alpha : sampler_alpha(s, next_in_list(s, call));
-    double scaled = t * s->c.timestep_scaling, skip = 0.25 / (scaled * scaled + 0.25),
-           out = scaled / sqrt(scaled * scaled + 0.25);
+    float alpha = s->alphas[t], next = last ? alpha : sampler_alpha(s, next_in_list(s, call));
+    float scaled = (float)(t * s->c.timestep_scaling), skip = 0.25f / (scaled * scaled + 0.25f),
+          out = scaled / sqrtf(scaled * scaled + 0.25f), a = sqrtf(next), b = sqrtf(1 - next);
     float *x0 = s->history[0];
     predict(s, alpha, output, x, x0, NULL);
     sampler_limit(s, x0);
     for (int64_t i = 0; i < sampler_count(s); i++) {
-        float clean = (float)out * x0[i] + (float)skip * x[i];
-        x[i] = last ? clean : (float)sqrt(next) * clean + (float)sqrt(1 - next) * noise[i];
+        float clean = out * x0[i] + skip * x[i];
+        x[i] = last ? clean : a * clean + b * noise[i];
     }
 }
 

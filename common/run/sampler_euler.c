@@ -7,20 +7,20 @@
 #include <string.h>
 
 /* The slope (x - x0) / sigma at one number. */
-static float slope(const struct sampler *s, float output, float x, double sigma)
+static float slope(const struct sampler *s, float output, float x, float sigma)
 {
-    float clean;
+    float clean, one_more = sigma * sigma + 1;
     if (s->c.prediction == PREDICT_EPSILON)
-        clean = x - (float)sigma * output;
+        clean = x - sigma * output;
     else if (s->c.prediction == PREDICT_SAMPLE)
         clean = output;
     else
-        clean = output * (float)(-sigma / sqrt(sigma * sigma + 1)) + x / (float)(sigma * sigma + 1);
+        clean = output * (-sigma / sqrtf(one_more)) + x / one_more;
     if (s->c.kind == SAMPLER_HEUN && s->c.clip_sample) {
         float range = (float)s->c.clip_range;
         clean = clean < -range ? -range : clean > range ? range : clean;
     }
-    return (x - clean) / (float)sigma;
+    return (x - clean) / sigma;
 }
 
 static int euler_prepare(struct sampler *s, struct error *e)
@@ -36,7 +36,7 @@ static void euler_step(struct sampler *s, int call, const float *output, const f
     (void)variance, (void)noise;
     float go = (float)(s->sigma[call + 1] - s->sigma[call]);
     for (int64_t i = 0; i < sampler_count(s); i++)
-        x[i] += slope(s, output[i], x[i], s->sigma[call]) * go;
+        x[i] += slope(s, output[i], x[i], (float)s->sigma[call]) * go;
 }
 
 const struct sampler_method method_euler = {
@@ -52,11 +52,11 @@ static void euler_a_step(struct sampler *s, int call, const float *output, const
                          const float *noise, float *x)
 {
     (void)variance;
-    double from = s->sigma[call], to = s->sigma[call + 1];
-    double up = sqrt(to * to * (from * from - to * to) / (from * from)),
-           down = sqrt(fmax(0, to * to - up * up));
+    float from = (float)s->sigma[call], to = (float)s->sigma[call + 1];
+    float up = sqrtf(to * to * (from * from - to * to) / (from * from)),
+          down = sqrtf(fmaxf(0, to * to - up * up)), go = down - from;
     for (int64_t i = 0; i < sampler_count(s); i++)
-        x[i] = x[i] + slope(s, output[i], x[i], from) * (float)(down - from) + noise[i] * (float)up;
+        x[i] = x[i] + slope(s, output[i], x[i], from) * go + noise[i] * up;
 }
 
 const struct sampler_method method_euler_a = {
@@ -78,8 +78,8 @@ static void heun_step(struct sampler *s, int call, const float *output, const fl
                       const float *noise, float *x)
 {
     (void)variance, (void)noise;
-    double from = s->sigma[call / 2], to = s->sigma[call / 2 + 1];
-    float go = (float)(to - from), *before = s->history[0], *start = s->history[1];
+    float from = (float)s->sigma[call / 2], to = (float)s->sigma[call / 2 + 1];
+    float go = to - from, *before = s->history[0], *start = s->history[1];
     for (int64_t i = 0; i < sampler_count(s); i++) {
         if (call % 2 == 0) {
             before[i] = slope(s, output[i], x[i], from);
@@ -123,7 +123,7 @@ static void lms_step(struct sampler *s, int call, const float *output, const flo
     for (int k = 0; k < order; k++)
         c[k] = (float)basis_integral(s, call, order, k);
     for (int64_t i = 0; i < sampler_count(s); i++) {
-        s->history[call % 4][i] = slope(s, output[i], x[i], s->sigma[call]);
+        s->history[call % 4][i] = slope(s, output[i], x[i], (float)s->sigma[call]);
         float sum = 0;
         for (int k = 0; k < order; k++)
             sum += c[k] * s->history[(call - k) % 4][i];

@@ -50,7 +50,7 @@ double sampler_time_of_sigma(const struct sampler *s, double sigma);
 /* Euler, Heun, LMS: timesteps, sigmas with a zero behind, Karras if wanted, init_sigma. n entries. */
 int sampler_sigma_schedule(struct sampler *s, int n, double *timestep, double *sigma);
 
-double sampler_alpha(const struct sampler *s, int t); /* cumulative; t < 0: the final one */
+float sampler_alpha(const struct sampler *s, int t); /* cumulative; t < 0: the final one */
 /* Clip or threshold predicted pictures, as the settings say. */
 void sampler_limit(struct sampler *s, float *x0);
 

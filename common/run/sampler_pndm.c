@@ -19,12 +19,12 @@ static int pndm_prepare(struct sampler *s, struct error *e)
     int status = -1;
     if (!s->c.skip_prk && n < 4) {
         error_set(e, HASTEN_EUSAGE, "%d steps: PNDM with Runge-Kutta steps takes at least 4", n);
-    } else if (sampler_tables(s, s->c.skip_prk ? (n > 1 ? n + 1 : 2) : RUNGE_KUTTA_CALLS + n - 3, 0, e) ==
+    } else if (sampler_tables(s, s->c.skip_prk ? (n > 1 ? n + 1 : 1) : RUNGE_KUTTA_CALLS + n - 3, 0, e) ==
                0) {
         status = 0;
         if (s->c.skip_prk) {
             for (int i = 0; i < s->calls; i++)
-                s->timestep[i] = falling[n == 1 ? 0 : i < 2 ? i : i - 1];
+                s->timestep[i] = falling[i < 2 ? i : i - 1];
         } else {
             /* Each step calls at t, t - half, t - half and at the next t. */
             for (int i = 0; i < RUNGE_KUTTA_CALLS; i++)
@@ -43,13 +43,12 @@ static int pndm_prepare(struct sampler *s, struct error *e)
 static void transfer(const struct sampler *s, const float *from, int t, int before, const float *output,
                      float *x)
 {
-    double alpha = sampler_alpha(s, t), next = sampler_alpha(s, before);
-    double divisor = alpha * sqrt(1 - next) + sqrt(alpha * (1 - alpha) * next);
-    float keep = (float)sqrt(next / alpha), go = (float)((next - alpha) / divisor);
-    float a = (float)sqrt(alpha), b = (float)sqrt(1 - alpha);
+    float alpha = sampler_alpha(s, t), next = sampler_alpha(s, before);
+    float divisor = alpha * sqrtf(1 - next) + sqrtf(alpha * (1 - alpha) * next);
+    float keep = sqrtf(next / alpha), go = next - alpha, a = sqrtf(alpha), b = sqrtf(1 - alpha);
     for (int64_t i = 0; i < sampler_count(s); i++) {
         float eps = s->c.prediction == PREDICT_V ? a * output[i] + b * from[i] : output[i];
-        x[i] = keep * from[i] - go * eps;
+        x[i] = keep * from[i] - go * eps / divisor;
     }
 }
 
