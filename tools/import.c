@@ -71,7 +71,9 @@ static int run(struct tool_run *t, struct error *e)
     if (status == 0)
         status = directory ? diffusers_import(&m, source, (enum import_dtype)o.dtype, &r, e)
                            : graph_file_import(&m, source, o.graph, (enum import_dtype)o.dtype, &r, e);
-    if (status == 0 && r.unused)
+    if (r.defects.size)
+        tool_warn(t, "tensors that do not fit:\n%s", r.defects.data);
+    if (r.unused)
         tool_warn(t, "%d tensors are not used:\n%s", r.unused, r.unused_names.data);
     cJSON *chosen = status == 0 ? json_new_object(e) : NULL;
     static const char *const dtypes[] = {"keep", "f32", "f16", "bf16"};
@@ -84,6 +86,7 @@ static int run(struct tool_run *t, struct error *e)
     if (status == 0 && model_write(&m, t->output, t->team, id, e) == 0)
         report(t, &m, &r, id, e);
     buf_free(&r.unused_names);
+    buf_free(&r.defects);
     model_close(&m);
     return e->code ? -1 : 0;
 }

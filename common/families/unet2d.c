@@ -2,16 +2,17 @@
  * has them). */
 #include "common/families/family.h"
 
-#include <stdio.h>
 #include <string.h>
 
 enum { MOST_SKIPS = 256, MOST_LEVELS = 16 };
 
 struct unet {
-    int levels, width[MOST_LEVELS], layers, head_dim, groups;
-    const char *down[MOST_LEVELS], *up[MOST_LEVELS], *downsample_type, *upsample_type;
-    int down_pad;
+    int levels, width[MOST_LEVELS], layers;
+    const char *down[MOST_LEVELS], *up[MOST_LEVELS];
+    int down_by_resnet, up_by_resnet; /* of levels with attention */
+    int down_pad, odd;                /* odd: sizes that do not halve, so that going up asks the skip */
     struct resnet resnet;
+    struct pixel_attention attention;
     int skip[MOST_SKIPS], skips;
 };
 
@@ -28,63 +29,64 @@ static int pop(struct builder *b, struct unet *u)
     return u->skips ? u->skip[--u->skips] : b_fail(b, "a skip connection too few");
 }
 
+/* Old files put "UNetRes" in front of the names of blocks. */
+static const char *block_type(const char *type) { return strncmp(type, "UNetRes", 7) ? type : type + 7; }
+
 static int attends(const char *type) { return !strncmp(type, "Attn", 4); }
 
-static int downsample(struct builder *b, struct unet *u, const char *p, const char *type, int h)
+static int layer(struct builder *b, struct unet *u, const char *block, const char *type, int j, int h,
+                 int width)
 {
-    if (!strcmp(type, "ResnetDownsampleBlock2D") ||
-        (attends(type) && u->downsample_type && !strcmp(u->downsample_type, "resnet"))) {
-        struct resnet r = u->resnet;
-        r.down = 1;
-        return b_resnet(b, b_name(b, "%s.downsamplers.0", p), h, &r);
-    }
-    /* Padding 0 means one column right and one row below. */
-    return b_conv(b, b_name(b, "%s.downsamplers.0.conv", p), h, 2, u->down_pad,
-                  u->down_pad ? u->down_pad : 1);
+    h = b_resnet(b, b_name(b, "%s.resnets.%d", block, j), h, width, &u->resnet);
+    return attends(type) ? b_pixel_attention(b, b_name(b, "%s.attentions.%d", block, j), h, &u->attention)
+                         : h;
 }
 
 static int down_block(struct builder *b, struct unet *u, int level, int h)
 {
-    const char *type = u->down[level], *p = b_name(b, "down_blocks.%d", level);
-    if (strcmp(type, "DownBlock2D") && strcmp(type, "AttnDownBlock2D") &&
-        strcmp(type, "ResnetDownsampleBlock2D"))
-        return b_fail(b, "down block type '%s' is not supported", type);
+    const char *type = block_type(u->down[level]), *p = b_name(b, "down_blocks.%d", level);
+    int width = u->width[level], by_resnet = !strcmp(type, "ResnetDownsampleBlock2D");
+    if (strcmp(type, "DownBlock2D") && strcmp(type, "AttnDownBlock2D") && !by_resnet)
+        return b_fail(b, "down block type '%s' is not supported", u->down[level]);
     for (int j = 0; j < u->layers; j++) {
-        h = b_resnet(b, b_name(b, "%s.resnets.%d", p, j), h, &u->resnet);
-        if (attends(type))
-            h = b_pixel_attention(b, b_name(b, "%s.attentions.%d", p, j), h, u->groups, u->resnet.eps,
-                                  u->head_dim, 1);
+        h = layer(b, u, p, type, j, h, width);
         push(b, u, h);
     }
-    if (level + 1 < u->levels) {
-        h = downsample(b, u, p, type, h);
-        push(b, u, h);
+    if (level + 1 == u->levels)
+        return h;
+    if (by_resnet || (attends(type) && u->down_by_resnet)) {
+        struct resnet r = u->resnet;
+        r.down = 1;
+        h = b_resnet(b, b_name(b, "%s.downsamplers.0", p), h, width, &r);
+    } else { /* padding 0 means one column right and one row below */
+        h = b_conv(b, b_name(b, "%s.downsamplers.0.conv", p), h, width, 3, 2, u->down_pad,
+                   u->down_pad ? u->down_pad : 1);
     }
+    push(b, u, h);
     return h;
 }
 
 static int up_block(struct builder *b, struct unet *u, int level, int h)
 {
-    const char *type = u->up[level], *p = b_name(b, "up_blocks.%d", level);
-    if (strcmp(type, "UpBlock2D") && strcmp(type, "AttnUpBlock2D") && strcmp(type, "ResnetUpsampleBlock2D"))
-        return b_fail(b, "up block type '%s' is not supported", type);
+    const char *type = block_type(u->up[level]), *p = b_name(b, "up_blocks.%d", level);
+    int width = u->width[u->levels - 1 - level], by_resnet = !strcmp(type, "ResnetUpsampleBlock2D");
+    if (strcmp(type, "UpBlock2D") && strcmp(type, "AttnUpBlock2D") && !by_resnet)
+        return b_fail(b, "up block type '%s' is not supported", u->up[level]);
     for (int j = 0; j <= u->layers; j++) {
         h = b_node(b, "concat", b_name(b, "%s.resnets.%d.concat", p, j), h, pop(b, u), -1);
-        h = b_resnet(b, b_name(b, "%s.resnets.%d", p, j), h, &u->resnet);
-        if (attends(type))
-            h = b_pixel_attention(b, b_name(b, "%s.attentions.%d", p, j), h, u->groups, u->resnet.eps,
-                                  u->head_dim, 1);
+        h = layer(b, u, p, type, j, h, width);
     }
-    if (level + 1 == u->levels)
+    if (level + 1 == u->levels || b->failed)
         return h;
-    if (!strcmp(type, "ResnetUpsampleBlock2D") ||
-        (attends(type) && u->upsample_type && !strcmp(u->upsample_type, "resnet"))) {
+    int like = u->odd && u->skips ? u->skip[u->skips - 1] : -1;
+    if (by_resnet || (attends(type) && u->up_by_resnet)) {
         struct resnet r = u->resnet;
         r.up = 1;
-        return b_resnet(b, b_name(b, "%s.upsamplers.0", p), h, &r);
+        r.up_like = like;
+        return b_resnet(b, b_name(b, "%s.upsamplers.0", p), h, width, &r);
     }
-    h = b_node(b, "upsample", b_name(b, "%s.upsamplers.0", p), h, -1, -1);
-    return b_conv(b, b_name(b, "%s.upsamplers.0.conv", p), h, 1, 1, 1);
+    h = b_node(b, "upsample", b_name(b, "%s.upsamplers.0", p), h, like, -1);
+    return b_same_conv(b, b_name(b, "%s.upsamplers.0.conv", p), h, width, 3);
 }
 
 static int mid_block(struct builder *b, struct unet *u, const cJSON *config, int h)
@@ -93,131 +95,127 @@ static int mid_block(struct builder *b, struct unet *u, const cJSON *config, int
         return h;
     c_only(b, config, "mid_block_type", "UNetMidBlock2D");
     struct resnet r = u->resnet;
-    r.scale = c_double(b, config, "mid_block_scale_factor", 1);
-    int groups = c_int(b, config, "attn_norm_num_groups", 0);
-    h = b_resnet(b, "mid_block.resnets.0", h, &r);
-    if (c_bool(b, config, "add_attention", 1)) {
-        if (!groups && r.scale_shift)
-            return b_fail(b, "a middle attention without norm (scale_shift without attn_norm_num_groups) is "
-                             "not supported");
-        h = b_pixel_attention(b, "mid_block.attentions.0", h, groups ? groups : u->groups, r.eps, u->head_dim,
-                              r.scale);
-    }
-    return b_resnet(b, "mid_block.resnets.1", h, &r);
+    struct pixel_attention a = u->attention;
+    int width = u->width[u->levels - 1];
+    r.scale = a.scale = c_double(b, config, "mid_block_scale_factor", 1);
+    if (r.scale == 0)
+        return b_fail(b, "mid_block_scale_factor 0 makes no sense");
+    /* Without attn_norm_num_groups there is a norm only where time is added, not where it scales. */
+    a.groups =
+        c_int(b, config, "attn_norm_num_groups", r.scale_shift ? 0 : r.groups, 1, GRAPH_MAX_SIZE);
+    h = b_resnet(b, "mid_block.resnets.0", h, width, &r);
+    if (c_bool(b, config, "add_attention", 1))
+        h = b_pixel_attention(b, "mid_block.attentions.0", h, &a);
+    return b_resnet(b, "mid_block.resnets.1", h, width, &r);
 }
 
-static int read_list(struct builder *b, const cJSON *config, const char *key, const char **out, int count)
+/* "conv" or "resnet": how levels with attention change the size. */
+static int by_resnet(struct builder *b, const cJSON *config, const char *key)
 {
-    const cJSON *list = c_get(config, key), *item;
-    int n = 0;
-    cJSON_ArrayForEach(item, list)
-    {
-        if (n < count && cJSON_IsString(item))
-            out[n] = item->valuestring;
-        n++;
-    }
-    return n == count && out[count - 1] ? 0 : b_fail(b, "%s must name %d block types", key, count) - 1;
+    const char *how = c_text(b, config, key, "conv");
+    if (strcmp(how, "conv") && strcmp(how, "resnet"))
+        return b_fail(b, "config key '%s' is %s, only conv and resnet are supported", key, how);
+    return !strcmp(how, "resnet");
 }
 
-static int read_config(struct builder *b, const cJSON *config, struct unet *u)
+static void read_blocks(struct builder *b, const cJSON *config, struct unet *u)
 {
-    const cJSON *widths = c_get(config, "block_out_channels"), *item;
+    static const int widths[] = {224, 448, 672, 896, 0};
+    static const char *const down[] = {"DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D",
+                                       "AttnDownBlock2D", NULL};
+    static const char *const up[] = {"AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D", NULL};
+    u->levels = c_ints(b, config, "block_out_channels", widths, u->width, MOST_LEVELS);
+    int downs = c_words(b, config, "down_block_types", down, u->down, MOST_LEVELS);
+    int ups = c_words(b, config, "up_block_types", up, u->up, MOST_LEVELS);
+    if (!b->failed && (downs != u->levels || ups != u->levels))
+        b_fail(b, "%d down_block_types and %d up_block_types do not fit %d block_out_channels", downs, ups,
+               u->levels);
+}
+
+static void read_config(struct builder *b, const cJSON *config, struct unet *u)
+{
     const char *shift = c_text(b, config, "resnet_time_scale_shift", "default");
-    cJSON_ArrayForEach(item, widths)
-    {
-        if (u->levels == MOST_LEVELS || !cJSON_IsNumber(item) || item->valueint < 1)
-            return b_fail(b, "block_out_channels must be 1 to %d positive numbers", MOST_LEVELS) - 1;
-        u->width[u->levels++] = item->valueint;
-    }
-    if (!u->levels)
-        return b_fail(b, "block_out_channels is missing") - 1;
-    if (read_list(b, config, "down_block_types", u->down, u->levels) < 0 ||
-        read_list(b, config, "up_block_types", u->up, u->levels) < 0)
-        return -1;
-    u->layers = c_int(b, config, "layers_per_block", 2);
-    u->head_dim = cJSON_GetObjectItemCaseSensitive(config, "attention_head_dim")
-                      ? c_int(b, config, "attention_head_dim", 0)
-                      : 8;
-    u->groups = c_int(b, config, "norm_num_groups", 32);
-    u->downsample_type = c_text(b, config, "downsample_type", "conv");
-    u->upsample_type = c_text(b, config, "upsample_type", "conv");
-    u->down_pad = c_int(b, config, "downsample_padding", 1);
-    c_only(b, config, "time_embedding_type", "positional");
-    if (shift && strcmp(shift, "default") && strcmp(shift, "scale_shift"))
-        return b_fail(b, "resnet_time_scale_shift '%s' is not supported", shift) - 1;
-    if (u->layers < 1 || u->layers > 64 || u->groups < 1)
-        return b_fail(b, "layers_per_block %d or norm_num_groups %d makes no sense", u->layers, u->groups) -
-               1;
-    u->resnet = (struct resnet){.groups = u->groups,
+    int no_head_dim = cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(config, "attention_head_dim"));
+    read_blocks(b, config, u);
+    u->layers = c_int(b, config, "layers_per_block", 2, 1, 64);
+    u->down_by_resnet = by_resnet(b, config, "downsample_type");
+    u->up_by_resnet = by_resnet(b, config, "upsample_type");
+    u->down_pad = c_int(b, config, "downsample_padding", 1, 0, 16);
+    if (strcmp(shift, "default") && strcmp(shift, "scale_shift"))
+        b_fail(b, "resnet_time_scale_shift '%s' is not supported", shift);
+    u->resnet = (struct resnet){.groups = c_int(b, config, "norm_num_groups", 32, 1, GRAPH_MAX_SIZE),
                                 .eps = c_double(b, config, "norm_eps", 1e-5),
                                 .scale = 1,
                                 .act = c_text(b, config, "act_fn", "silu"),
-                                .scale_shift = shift && !strcmp(shift, "scale_shift")};
-    return b->failed ? -1 : 0;
+                                .up_like = -1,
+                                .scale_shift = !strcmp(shift, "scale_shift")};
+    u->attention =
+        (struct pixel_attention){.groups = u->resnet.groups,
+                                 .eps = u->resnet.eps,
+                                 .scale = 1,
+                                 .head_dim = no_head_dim ? 0
+                                                         : c_int(b, config, "attention_head_dim", 8, 1,
+                                                                 GRAPH_MAX_SIZE)};
 }
 
-static int embed_class(struct builder *b, const cJSON *config, int emb, int sinusoid_dim, int flip,
-                       double shift)
+static int embed_class(struct builder *b, const cJSON *config, int emb, const struct time_embedding *t)
 {
     const char *type = c_text(b, config, "class_embed_type", NULL);
     if (!type && !c_get(config, "num_class_embeds"))
         return emb;
-    int c;
-    if (!type) {
-        c = b_node(b, "embedding", "class_embedding", b_input(b, "class_labels", VALUE_VECTOR, 1, 0, 0), -1,
-                   -1);
-        b_weight(b, c, "weight", "class_embedding.weight");
-    } else if (!strcmp(type, "timestep")) {
-        int label = b_input(b, "class_labels", VALUE_VECTOR, 1, 0, 0);
-        c = b_time_embedding(b, "class_proj", "class_embedding", label, sinusoid_dim, flip, shift, "silu");
-    } else if (!strcmp(type, "identity")) {
-        int width = c_int(b, config, "time_embedding_dim", 4 * sinusoid_dim);
-        c = b_input(b, "class_labels", VALUE_VECTOR, width, 0, 0);
-    } else {
+    int c = b_input(b, "class_labels", VALUE_VECTOR, type && !strcmp(type, "identity") ? t->width : 1, 0, 0);
+    if (!type)
+        c = b_embedding(b, "class_embedding", "class_embedding.weight", c,
+                        c_int(b, config, "num_class_embeds", 1, 1, 1 << 24), t->width);
+    else if (!strcmp(type, "timestep"))
+        c = b_time_embedding(b, "class_proj", "class_embedding", c, t);
+    else if (strcmp(type, "identity"))
         return b_fail(b, "class_embed_type '%s' is not supported", type);
-    }
     return b_node(b, "add", "emb", emb, c, -1);
 }
 
-/* sample_size: a number, [height, width], or missing (then 32). */
-static void read_size(const cJSON *config, int *height, int *width)
+static int embed_time(struct builder *b, const cJSON *config, const struct unet *u, int time)
 {
-    const cJSON *size = c_get(config, "sample_size"), *h = cJSON_GetArrayItem(size, 0),
-                *w = cJSON_GetArrayItem(size, 1);
-    *height = *width = cJSON_IsNumber(size) ? size->valueint : 32;
-    if (cJSON_IsNumber(h) && cJSON_IsNumber(w)) {
-        *height = h->valueint;
-        *width = w->valueint;
-    }
+    const char *type = c_text(b, config, "time_embedding_type", "positional");
+    int fourier = !strcmp(type, "fourier"), width = c_int(b, config, "time_embedding_dim", 0, 0, 1 << 20);
+    if (strcmp(type, "positional") && !fourier)
+        return b_fail(b, "time_embedding_type '%s' is not supported", type);
+    struct time_embedding t = {.dim = fourier ? 2 * u->width[0] : u->width[0],
+                               .flip = c_bool(b, config, "flip_sin_to_cos", 1) && !fourier,
+                               .shift = c_double(b, config, "freq_shift", 0),
+                               .width = width ? width : 4 * u->width[0],
+                               .fourier = fourier ? "time_proj.weight" : NULL};
+    int emb = b_time_embedding(b, "time_proj", "time_embedding", time, &t);
+    return embed_class(b, config, emb, &t);
 }
 
 static int build_unet2d(struct builder *b, const cJSON *config)
 {
     struct unet u = {0};
-    int height, width;
-    if (read_config(b, config, &u) < 0)
+    int height, width, channels = c_int(b, config, "in_channels", 3, 1, 4096);
+    c_size(b, config, "sample_size", 32, &height, &width);
+    read_config(b, config, &u);
+    if (b->failed)
         return -1;
-    read_size(config, &height, &width);
-    int x = b_input(b, "sample", VALUE_IMAGE, c_int(b, config, "in_channels", 3), height, width);
-    int time = b_input(b, "timestep", VALUE_VECTOR, 1, 0, 0), flip = c_bool(b, config, "flip_sin_to_cos", 1);
-    double shift = c_double(b, config, "freq_shift", 0);
+    u.odd = ((height | width) & ((1 << (u.levels - 1)) - 1)) != 0;
+    int x = b_input(b, "sample", VALUE_IMAGE, channels, height, width);
+    int time = b_input(b, "timestep", VALUE_VECTOR, 1, 0, 0);
     if (c_bool(b, config, "center_input_sample", 0)) {
         x = b_node(b, "scale", "center_input", x, -1, -1);
         b_attr(b, x, "factor", 2);
         b_attr(b, x, "offset", -1);
     }
-    int emb = b_time_embedding(b, "time_proj", "time_embedding", time, u.width[0], flip, shift, "silu");
-    u.resnet.temb = embed_class(b, config, emb, u.width[0], flip, shift);
-    int h = b_conv(b, "conv_in", x, 1, 1, 1);
+    u.resnet.temb = embed_time(b, config, &u, time);
+    int h = b_same_conv(b, "conv_in", x, u.width[0], 3);
     push(b, &u, h);
     for (int i = 0; i < u.levels && !b->failed; i++)
         h = down_block(b, &u, i, h);
     h = mid_block(b, &u, config, h);
     for (int i = 0; i < u.levels && !b->failed; i++)
         h = up_block(b, &u, i, h);
-    h = b_group_norm(b, "conv_norm_out", h, u.groups, u.resnet.eps);
+    h = b_group_norm(b, "conv_norm_out", h, u.resnet.groups, u.resnet.eps);
     h = b_node(b, "silu", "conv_act", h, -1, -1);
-    b_output(b, "sample", b_conv(b, "conv_out", h, 1, 1, 1));
+    b_output(b, "sample", b_same_conv(b, "conv_out", h, c_int(b, config, "out_channels", 3, 1, 8192), 3));
     return b->failed ? -1 : 0;
 }
 

@@ -1,5 +1,5 @@
-/* Reading diffusers directories: see diffusers.h. Layouts: specs of huggingface/diffusers 0.42. */
-#include "common/file/diffusers.h"
+/* Importing: components, blocks, what was not needed. See diffusers.h. */
+#include "common/file/diffusers_inside.h"
 #include "common/base/json.h"
 #include "common/families/family.h"
 #include "common/graph/graph_json.h"
@@ -8,170 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Python writes infinities that JSON does not have ("lambda_min_clipped": -Infinity in every DPM-Solver
- * config): they become null, which means "not set" there. */
-static void drop_infinities(char *text, size_t size)
-{
-    static const char *const words[] = {"-Infinity", "Infinity"};
-    int inside = 0;
-    for (size_t i = 0; i < size; i++) {
-        if (text[i] == '"')
-            inside = !inside;
-        else if (inside && text[i] == '\\')
-            i++;
-        for (size_t w = 0; !inside && w < 2; w++) {
-            size_t n = strlen(words[w]);
-            if (size - i < n || memcmp(text + i, words[w], n))
-                continue;
-            memcpy(text + i, "null     ", n);
-            i += n - 1;
-            break;
-        }
-    }
-}
-
-cJSON *json_read_file(const char *path, struct error *e)
-{
-    struct buf b = {.max = 16 << 20};
-    cJSON *json = NULL;
-    FILE *f = fopen(path, "rbe");
-    if (!f) {
-        error_errno(e, HASTEN_EFAIL, "%s", path);
-        return NULL;
-    }
-    char piece[65536];
-    size_t n;
-    while ((n = fread(piece, 1, sizeof piece, f)) > 0 && buf_add(&b, piece, n, e) == 0)
-        ;
-    if (ferror(f))
-        error_errno(e, HASTEN_EFAIL, "cannot read");
-    fclose(f);
-    if (b.data)
-        drop_infinities(b.data, b.size);
-    if (!e->code)
-        json = json_parse(b.data ? b.data : "", b.size, e);
-    buf_free(&b);
-    if (!json)
-        error_under(e, "%s", path);
-    return json;
-}
-
-/* ---- tensors ---- */
-
-/* Names of attention weights before diffusers 0.13, and what they are called now. */
-static const char *modern_name(const char *name, char out[1200])
-{
-    static const char *const old[][2] = {
-        {".query.", ".to_q."}, {".key.", ".to_k."}, {".value.", ".to_v."}, {".proj_attn.", ".to_out.0."}};
-    for (size_t i = 0; i < 4; i++) {
-        const char *at = strstr(name, old[i][0]);
-        if (at && strstr(name, "attentions.")) {
-            snprintf(out, 1200, "%.*s%s%s", (int)(at - name), name, old[i][1], at + strlen(old[i][0]));
-            return out;
-        }
-    }
-    return name;
-}
-
-static int convert(struct tensor *t, enum import_dtype dtype, struct error *e)
-{
-    static const enum dtype targets[] = {DTYPE_F32, DTYPE_F32, DTYPE_F16, DTYPE_BF16};
-    if (dtype == IMPORT_KEEP || !dtype_is_float(t->dtype) || t->dtype == targets[dtype])
-        return 0;
-    struct tensor fresh = *t;
-    fresh.dtype = targets[dtype];
-    float *wide = tensor_measure(&fresh, e) < 0 ? NULL : mem_array(t->count, sizeof *wide, e);
-    fresh.data = wide ? mem_array(fresh.size, 1, e) : NULL;
-    if (fresh.data) {
-        tensor_to_f32(t->dtype, t->data, wide, t->count);
-        tensor_from_f32(fresh.dtype, wide, fresh.data, t->count);
-        mem_free(t->data);
-        *t = fresh;
-    }
-    mem_free(wide);
-    return fresh.data ? 0 : -1;
-}
-
-static int take_tensors(struct model *m, struct container *c, const char *prefix, enum import_dtype dtype,
-                        struct error *e)
-{
-    for (int i = 0; i < c->count; i++) {
-        char name[1200], full[1400];
-        if (container_tensor_load(c, i, NULL, e) < 0)
-            return -1;
-        struct tensor t = c->tensor[i];
-        snprintf(full, sizeof full, "%s%s", prefix, modern_name(t.name, name));
-        t.name = full;
-        if (model_find(m, full))
-            return error_set(e, HASTEN_EFILE, "tensor '%s' is there twice", full);
-        t.data = container_tensor_take(c, i);
-        if (convert(&t, dtype, e) < 0 || model_add_tensor(m, &t, 1, e) < 0) {
-            mem_free(t.data);
-            return -1;
-        }
-    }
-    return 0;
-}
-
-static int read_tensors(struct model *m, const char *path, const char *prefix, enum import_dtype dtype,
-                        struct error *e)
-{
-    struct container_options any = {.foreign = 1};
-    struct container *c = container_open(path, &any, e);
-    int status = c ? take_tensors(m, c, prefix, dtype, e) : -1;
-    container_close(c);
-    return status;
-}
-
 static int exists(const char *path) { return access(path, F_OK) == 0; }
-
-static int read_shards(struct model *m, const char *folder, const char *index, const char *prefix,
-                       enum import_dtype dtype, struct error *e)
-{
-    cJSON *json = json_read_file(index, e), *map = json ? json_object(json, "weight_map", e) : NULL, *item,
-          *before;
-    int status = map ? 0 : -1;
-    cJSON_ArrayForEach(item, map)
-    {
-        char path[4096];
-        int seen = 0;
-        if (!cJSON_IsString(item) || strchr(item->valuestring, '/')) {
-            status = error_set(e, HASTEN_EFILE, "%s: '%s' names no file of this folder", index, item->string);
-            break;
-        }
-        for (before = map->child; before != item; before = before->next)
-            seen |= !strcmp(before->valuestring, item->valuestring);
-        snprintf(path, sizeof path, "%s/%s", folder, item->valuestring);
-        if (!seen && (status = read_tensors(m, path, prefix, dtype, e)) < 0)
-            break;
-    }
-    cJSON_Delete(json);
-    return status;
-}
-
-/* The weight files of a component, the full ones before the fp16 variant. */
-static int read_weights(struct model *m, const char *folder, const char *prefix, enum import_dtype dtype,
-                        struct error *e)
-{
-    static const char *const names[] = {"diffusion_pytorch_model.safetensors",
-                                        "diffusion_pytorch_model.safetensors.index.json",
-                                        "diffusion_pytorch_model.fp16.safetensors",
-                                        "diffusion_pytorch_model.safetensors.index.fp16.json",
-                                        "diffusion_pytorch_model.fp16.safetensors.index.json",
-                                        "model.safetensors"};
-    char path[4096];
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
-        if (exists(path))
-            return strstr(names[i], "index") ? read_shards(m, folder, path, prefix, dtype, e)
-                                             : read_tensors(m, path, prefix, dtype, e);
-    }
-    snprintf(path, sizeof path, "%s/diffusion_pytorch_model.bin", folder);
-    if (exists(path))
-        return error_set(e, HASTEN_EFILE,
-                         "%s is a pickle, which is not read; save it with safe_serialization=True", path);
-    return error_set(e, HASTEN_EFAIL, "%s: there is no diffusion_pytorch_model.safetensors", folder);
-}
 
 /* ---- what was not needed ---- */
 
@@ -226,41 +63,65 @@ static int sort_out(struct model *m, const struct graph *g, const struct family 
 
 /* ---- components ---- */
 
-static int import_component(struct model *m, const char *folder, const char *name, cJSON *source,
+static const struct family *family_of(const cJSON *config, struct error *e)
+{
+    const char *class_name;
+    if (json_string(config, "_class_name", &class_name, e) < 0)
+        return NULL;
+    if (c_get(config, "quantization_config")) {
+        error_set(e, HASTEN_EFILE, "quantization_config: weights that are quantized already are not read");
+        return NULL;
+    }
+    const struct family *f = family_find(class_name);
+    if (!f)
+        error_set(e, HASTEN_EFILE,
+                  "the class '%s' is not known (known: UNet2DModel, DiTTransformer2DModel, Transformer2DModel "
+                  "with ada_norm_zero, AutoencoderKL)",
+                  class_name);
+    return f;
+}
+
+/* The graph, once the tensors are there. When some do not fit, all that is wrong goes into the report. */
+static int build(struct model *m, struct graph *g, const struct family *f, const char *prefix,
+                 const cJSON *config, cJSON *aliases, struct import_report *r, struct error *e)
+{
+    struct builder b = {.g = g, .prefix = prefix, .find = model_find, .context = m, .e = e};
+    struct error ignored = {0};
+    int status = family_build(f, &b, config);
+    if (status == 0 && (status = graph_infer(g, 0, 0, model_find, m, e)) == 0)
+        status = sort_out(m, g, f, prefix, aliases, r, e);
+    else if (b.wrong && sort_out(m, g, f, prefix, NULL, r, &ignored) == 0)
+        buf_add(&r->defects, b.defects.data, b.defects.size, &ignored);
+    builder_free(&b);
+    return status;
+}
+
+/* part: the component's name in the pipeline, "" where there is no pipeline. */
+static int import_component(struct model *m, const char *folder, const char *part, cJSON *source,
                             enum import_dtype dtype, struct import_report *r, struct error *e)
 {
     char path[4096], prefix[32];
-    const char *class_name;
     snprintf(path, sizeof path, "%s/config.json", folder);
     cJSON *config = json_read_file(path, e), *entry = config ? json_push_object(source, e) : NULL;
     if (json_add(entry, "config", config, e) < 0) /* takes config over in any case */
         return -1;
-    if (json_string(config, "_class_name", &class_name, e) < 0)
-        return error_under(e, "%s", path);
-    if (c_get(config, "quantization_config"))
-        return error_set(e, HASTEN_EFILE,
-                         "%s: quantization_config: weights that are quantized already are not read", path);
-    const struct family *f = family_find(class_name);
+    const struct family *f = family_of(config, e);
     if (!f)
-        return error_set(e, HASTEN_EFILE,
-                         "%s: the class '%s' is not known (known: UNet2DModel, DiTTransformer2DModel, "
-                         "Transformer2DModel with "
-                         "ada_norm_zero, AutoencoderKL)",
-                         path, class_name);
-    snprintf(prefix, sizeof prefix, "%s.", f->component);
+        return error_under(e, "%s", path);
+    if (model_component(m, f->component))
+        return error_set(e, HASTEN_EFILE, "%s: the pipeline has a second %s", path, f->component);
     struct graph *g = graph_open(f->component, e);
     if (!g || model_add_component(m, g, e) < 0) {
         graph_close(g);
         return -1;
     }
-    struct builder b = {.g = g, .prefix = prefix, .find = model_find, .context = m, .e = e};
+    snprintf(prefix, sizeof prefix, "%s.", f->component);
     cJSON *aliases = json_add_object(entry, "aliases", e);
-    if (!aliases || json_add_string(entry, "component", f->component, e) < 0 ||
-        json_add_string(entry, "folder", name, e) < 0 || read_weights(m, folder, prefix, dtype, e) < 0)
+    struct intake to = {m, prefix, dtype, json_add_object(entry, "renamed", e)};
+    if (!aliases || !to.renamed || json_add_string(entry, "component", f->component, e) < 0 ||
+        json_add_string(entry, "folder", part, e) < 0 || intake_folder(&to, folder, e) < 0)
         return -1;
-    if (f->build(&b, config) < 0 || graph_infer(g, 0, 0, model_find, m, e) < 0)
-        return error_under(e, "%s", path);
-    return sort_out(m, g, f, prefix, aliases, r, e);
+    return build(m, g, f, prefix, config, aliases, r, e) < 0 ? error_under(e, "%s", path) : 0;
 }
 
 /* ---- blocks ---- */
@@ -274,16 +135,18 @@ static int is_pipeline(const cJSON *index, const char *word)
 static int add_sampler(struct model *m, cJSON *config, const cJSON *index, const cJSON *denoiser,
                        struct error *e)
 {
-    int classes = 0, null_class = -1;
+    int classes = 0, null_class = -1, steps = 50;
     const cJSON *name = cJSON_GetObjectItemCaseSensitive(denoiser, "_class_name");
+    const cJSON *train = cJSON_GetObjectItemCaseSensitive(config, "num_train_timesteps");
     const struct family *f = cJSON_IsString(name) ? family_find(name->valuestring) : NULL;
+    if (is_pipeline(index, "DDPM")) /* its default, as far as there are that many */
+        steps = cJSON_IsNumber(train) && train->valuedouble < 1000 ? train->valueint : 1000;
     cJSON *block = json_add_object(m->meta, "sampler", e);
     if (json_add(block, "config", config, e) < 0) /* takes config over in any case */
         return -1;
     if (f && f->classes)
         f->classes(denoiser, &classes, &null_class);
-    if (json_add_int(block, "steps", is_pipeline(index, "DDPM") ? 1000 : 50, e) < 0 ||
-        json_add_int(block, "classes", classes, e) < 0)
+    if (json_add_int(block, "steps", steps, e) < 0 || json_add_int(block, "classes", classes, e) < 0)
         return -1;
     if (null_class >= 0 && (json_add_int(block, "null_class", null_class, e) < 0 ||
                             json_add_double(block, "guidance", 4, e) < 0))
@@ -293,20 +156,22 @@ static int add_sampler(struct model *m, cJSON *config, const cJSON *index, const
 
 static int add_image(struct model *m, const cJSON *decoder, struct error *e)
 {
-    const struct graph *g = model_component(m, "denoiser");
-    if (!g)
-        g = m->graph[0];
-    struct shape s = g->node[0].shape;
+    struct graph *g = model_component(m, "denoiser"), *d = model_component(m, "decoder");
+    struct shape s = (g ? g : m->graph[0])->node[0].shape;
     cJSON *block = json_add_object(m->meta, "image", e);
     if (!block || json_add_int(block, "channels", s.channels, e) < 0 ||
         json_add_int(block, "height", s.height, e) < 0 || json_add_int(block, "width", s.width, e) < 0)
         return -1;
-    const cJSON *scale = decoder ? c_get(decoder, "scaling_factor") : NULL,
-                *shift = decoder ? c_get(decoder, "shift_factor") : NULL;
-    if (decoder &&
-        json_add_double(block, "latent_scale", cJSON_IsNumber(scale) ? scale->valuedouble : 0.18215, e) < 0)
+    if (!d)
+        return 0;
+    if (d->node[0].shape.channels != s.channels)
+        return error_set(e, HASTEN_EFILE, "the decoder takes latents of %d channels, the denoiser has %d",
+                         d->node[0].shape.channels, s.channels);
+    const cJSON *scale = c_get(decoder, "scaling_factor"), *shift = c_get(decoder, "shift_factor");
+    if (json_add_double(block, "latent_scale", cJSON_IsNumber(scale) ? scale->valuedouble : 0.18215, e) < 0 ||
+        (cJSON_IsNumber(shift) && json_add_double(block, "latent_shift", shift->valuedouble, e) < 0))
         return -1;
-    return cJSON_IsNumber(shift) ? json_add_double(block, "latent_shift", shift->valuedouble, e) : 0;
+    return graph_infer(d, s.height, s.width, model_find, m, e); /* at the denoiser's size */
 }
 
 static int add_labels(struct model *m, const cJSON *index, struct error *e)
@@ -345,25 +210,45 @@ static const cJSON *config_of(const cJSON *source, const char *component)
     return NULL;
 }
 
+/* Components whose class is null are not there; these two do not change pictures. */
+static int is_absent(const cJSON *part)
+{
+    return !cJSON_IsArray(part) || !cJSON_IsString(cJSON_GetArrayItem(part, 1)) ||
+           !strcmp(part->string, "safety_checker") || !strcmp(part->string, "feature_extractor");
+}
+
+static int import_parts(struct model *m, const char *root, const cJSON *index, cJSON *source,
+                        enum import_dtype dtype, struct import_report *r, struct error *e)
+{
+    char folder[4096];
+    const cJSON *part;
+    cJSON_ArrayForEach(part, index)
+    {
+        const char *name = part->string;
+        if (is_absent(part) || !strcmp(name, "scheduler"))
+            continue;
+        if (strcmp(name, "unet") && strcmp(name, "transformer") && strcmp(name, "vae"))
+            return error_set(e, HASTEN_EFILE,
+                             "%s/model_index.json: the component '%s' (%s) is not supported, only unet, "
+                             "transformer, vae and scheduler are",
+                             root, name, cJSON_GetArrayItem(part, 1)->valuestring);
+        folder_of(root, name, "config.json", folder);
+        if (import_component(m, folder, name, source, dtype, r, e) < 0)
+            return -1;
+    }
+    return m->components ? 0
+                         : error_set(e, HASTEN_EFILE, "%s/model_index.json names no unet, transformer or vae",
+                                     root);
+}
+
 static int import_all(struct model *m, const char *root, const cJSON *index, cJSON *source,
                       enum import_dtype dtype, struct import_report *r, struct error *e)
 {
-    static const char *const parts[] = {"unet", "transformer", "vae"};
     char folder[4096], path[4608];
-    int count = 0;
-    for (size_t i = 0; index && i < sizeof parts / sizeof *parts; i++) {
-        const cJSON *v = cJSON_GetObjectItemCaseSensitive(index, parts[i]);
-        if (!cJSON_IsArray(v) || !cJSON_IsString(cJSON_GetArrayItem(v, 1)))
-            continue;
-        folder_of(root, parts[i], "config.json", folder);
-        count++;
-        if (import_component(m, folder, strcmp(folder, root) ? parts[i] : "", source, dtype, r, e) < 0)
-            return -1;
-    }
-    if (!index && import_component(m, root, "", source, dtype, r, e) < 0)
+    int status = index ? import_parts(m, root, index, source, dtype, r, e)
+                       : import_component(m, root, "", source, dtype, r, e);
+    if (status < 0)
         return -1;
-    if (index && !count)
-        return error_set(e, HASTEN_EFILE, "%s/model_index.json names no unet, transformer or vae", root);
     folder_of(root, "scheduler", "scheduler_config.json", folder);
     snprintf(path, sizeof path, "%s/scheduler_config.json", folder);
     const cJSON *denoiser = config_of(source, "denoiser");
@@ -378,8 +263,11 @@ static int import_all(struct model *m, const char *root, const cJSON *index, cJS
 int diffusers_import(struct model *m, const char *root, enum import_dtype dtype, struct import_report *r,
                      struct error *e)
 {
-    char path[4096];
+    char path[4096], config[4096];
     snprintf(path, sizeof path, "%s/model_index.json", root);
+    snprintf(config, sizeof config, "%s/config.json", root);
+    if (!exists(path) && !exists(config))
+        return error_set(e, HASTEN_EFAIL, "%s holds neither model_index.json nor config.json", root);
     cJSON *index = exists(path) ? json_read_file(path, e) : NULL;
     cJSON *source = e->code ? NULL : json_add_object(m->meta, "source", e);
     cJSON *components = source ? json_add_array(source, "components", e) : NULL;
@@ -400,7 +288,8 @@ int graph_file_import(struct model *m, const char *tensors, const char *graph, e
 {
     cJSON *json = json_read_file(graph, e), *components = json ? json_object(json, "components", e) : NULL,
           *c;
-    int status = components ? read_tensors(m, tensors, "", dtype, e) : -1;
+    struct intake to = {m, "", dtype, NULL};
+    int status = components ? intake_file(&to, tensors, e) : -1;
     if (json) {
         cJSON_Delete(m->meta);
         m->meta = json;

@@ -99,8 +99,9 @@ static const struct op ops[] = {
     /* Channels ordered (p, q, c) become the pixel (h * block + p, w * block + q), channel c; and back. */
     {"depth_to_space", 1, 1, 1, {SIZE("block", 2)}, {{0}}, infer_depth_to_space, ref_depth_to_space},
     {"space_to_depth", 1, 1, 1, {SIZE("block", 2)}, {{0}}, infer_space_to_depth, ref_space_to_depth},
-    /* Sinusoids of t * scale (or of ln(t) * scale): sines first, cosines first with flip. Frequencies are
-     * exp(-ln(max_period) i / (half - shift)), or the given ones. An odd dim ends with a zero. */
+    /* Sinusoids of t * frequency * scale (log: of ln(t) * ...): sines first, cosines first with flip.
+     * Frequencies are exp(-ln(max_period) i / (half - shift)), or the given ones. An odd dim ends with a
+     * zero. */
     {"timestep_embedding",
      1,
      1,

@@ -322,11 +322,11 @@ void ref_timestep_embedding(const struct op_call *c)
     double step = -log(node_attr(n, "max_period")) / (half - node_attr(n, "shift"));
     for (int image = 0; image < c->images; image++) {
         float t = c->in[0][image], *out = c->out + (int64_t)image * dim;
-        t = (node_attr(n, "log") ? logf(t) : t) * (float)node_attr(n, "scale");
+        t = node_attr(n, "log") ? logf(t) : t;
         for (int i = 0; i < half; i++) {
             /* PyTorch makes the exponent, the frequency and the angle in float32. */
             float frequency = c->weight[0] ? c->weight[0][i] : expf((float)((float)step * (float)i));
-            float angle = t * frequency;
+            float angle = t * frequency * (float)node_attr(n, "scale");
             out[flip ? half + i : i] = (float)sin(angle);
             out[flip ? i : half + i] = (float)cos(angle);
         }
