@@ -231,9 +231,10 @@ INLINE vf v_activate(vf x, enum activation act)
     switch (act) {
     case ACT_SILU:
         return v_div(x, v_add(v_set(1), v_exp(v_sub(v_zero(), x))));
-    case ACT_GELU_TANH: {
-        vf inner = v_mul(v_set(0.79788456080286535588f), v_fma(v_mul(v_mul(x, x), x), v_set(0.044715f), x));
-        return v_mul(v_mul(v_set(0.5f), x), v_add(v_set(1), v_tanh(inner)));
+    case ACT_GELU_TANH: { /* (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u)) */
+        vf twice =
+            v_mul(v_set(-2 * 0.79788456080286535588f), v_fma(v_mul(v_mul(x, x), x), v_set(0.044715f), x));
+        return v_div(x, v_add(v_set(1), v_exp(twice)));
     }
     case ACT_GELU_ERF:
         return v_mul(v_mul(v_set(0.5f), x), v_add(v_set(1), v_erf(v_mul(x, v_set(0.70710678118654752440f)))));
