@@ -2,8 +2,7 @@
  *
  *     struct torch_random g;
  *     torch_random_seed(&g, 42);
- *     torch_randn(&g, x, n);                     // torch.randn(n,
- * generator=torch.Generator().manual_seed(42))
+ *     torch_randn(&g, x, n);      // torch.randn(n, generator=torch.Generator().manual_seed(42))
  *
  * From 16 numbers on, 16 uniforms make 16 normals at a time; below, doubles make them in pairs, and the
  * second of a pair waits in the generator, also over other draws. */

@@ -13,11 +13,12 @@ static const struct sampler_method *const methods[SAMPLER_CLASSES] = {
     &method_lms,  &method_dpmpp, &method_unipc, &method_lcm,   &method_flow,
 };
 
-/* torch.linspace in float32: from both ends towards the middle. */
+/* torch.linspace in float32: from both ends towards the middle, each number rounded once (fused
+ * multiply-add). */
 static float torch_linspace(float start, float end, int n, int i)
 {
-    float step = n > 1 ? (end - start) / (float)(n - 1) : 0;
-    return i < n / 2 ? start + step * (float)i : end - step * (float)(n - 1 - i);
+    double step = n > 1 ? (end - start) / (float)(n - 1) : 0;
+    return (float)(i < n / 2 ? start + step * i : end - step * (n - 1 - i));
 }
 
 static double cosine_bar(double u)
@@ -82,6 +83,54 @@ static void fill_alphas(struct sampler *s)
         s->alphas[c->train_steps - 1] = 5.9604644775390625e-8f; /* 2^-24: the first sigma stays finite */
 }
 
+/* What pipelines pass as mu: linear in the number of tokens between the two given sizes. */
+static double mu_of_size(const struct sampler_config *c, int tokens)
+{
+    double slope = c->max_seq_len > c->base_seq_len
+                       ? (c->max_shift - c->base_shift) / (c->max_seq_len - c->base_seq_len)
+                       : 0;
+    return c->base_shift + slope * (tokens - c->base_seq_len);
+}
+
+/* One timestep of a method that has no sigmas: the cumulative product there must be one it can divide by. */
+static int check_alpha(const struct sampler *s, double t, struct error *e)
+{
+    if (t >= s->c.train_steps)
+        return error_set(e, HASTEN_EUSAGE, "%d steps: with steps_offset %d the first timestep is %g of %d",
+                         s->run.steps, s->c.steps_offset, t, s->c.train_steps);
+    float alpha = s->alphas[(int)t];
+    int divides_by_rest = s->c.kind == SAMPLER_DDPM || s->c.kind == SAMPLER_PNDM ||
+                          (s->c.kind == SAMPLER_DDIM && s->c.prediction == PREDICT_SAMPLE);
+    if (!(alpha >= 0 && alpha <= 1) || (alpha == 1 && divides_by_rest))
+        return error_set(e, HASTEN_EFILE, "the betas leave no noise at timestep %g", t);
+    int clipped = s->c.clip_sample && !s->c.thresholding;
+    if (alpha == 0 && s->c.prediction == PREDICT_EPSILON && !clipped)
+        return error_set(
+            e, HASTEN_EFILE,
+            "the betas leave no signal at timestep %g (rescale_betas_zero_snr?), and the network "
+            "predicts the noise",
+            t);
+    return 0;
+}
+
+/* Whatever an update would divide by is looked at here, before the first network call. */
+static int check_tables(const struct sampler *s, struct error *e)
+{
+    for (int i = 0; i < s->calls; i++) {
+        if (!(s->timestep[i] >= 0 && isfinite(s->timestep[i])))
+            return error_set(e, HASTEN_EUSAGE, "%d steps: timestep %d would be %g", s->run.steps, i,
+                             s->timestep[i]);
+        if (!s->method->sigma_table && check_alpha(s, s->timestep[i], e) < 0)
+            return -1;
+    }
+    for (int i = 0; s->method->sigma_table && i < s->run.steps; i++) {
+        if (!isfinite(s->sigma[i]) || (s->sigma[i] <= 0 && s->c.kind != SAMPLER_FLOW))
+            return error_set(e, HASTEN_EFILE, "noise level %d of %d would be %g", i, s->run.steps,
+                             s->sigma[i]);
+    }
+    return 0;
+}
+
 struct sampler *sampler_open(const struct sampler_config *c, const struct sampler_run *run, int images,
                              int64_t size, struct error *e)
 {
@@ -94,15 +143,15 @@ struct sampler *sampler_open(const struct sampler_config *c, const struct sample
     if (!s)
         return NULL;
     s->c = *c;
-    s->c.betas = c->betas;
     s->run = *run;
     s->method = methods[c->kind];
     s->images = s->most_images = images;
     s->size = size;
     s->init_sigma = 1;
+    s->mu = run->has_mu ? run->mu : mu_of_size(c, run->seq_len);
     if (c->kind != SAMPLER_FLOW && (s->alphas = mem_array((size_t)c->train_steps, sizeof *s->alphas, e)))
         fill_alphas(s);
-    if ((c->kind != SAMPLER_FLOW && !s->alphas) || s->method->prepare(s, e) < 0)
+    if ((c->kind != SAMPLER_FLOW && !s->alphas) || s->method->prepare(s, e) < 0 || check_tables(s, e) < 0)
         goto fail;
     s->c.betas = NULL; /* the caller's; not needed any more */
     s->run.sigmas = NULL;
@@ -138,21 +187,35 @@ int sampler_tables(struct sampler *s, int calls, int sigmas, struct error *e)
     return s->timestep && s->sigma ? 0 : -1;
 }
 
+double sampler_linspace(double start, double stop, int n, int i)
+{
+    return n > 1 && i == n - 1 ? stop : start + i * (n > 1 ? (stop - start) / (n - 1) : 0);
+}
+
+/* DPM-Solver's lambda_min_clipped: timesteps whose log signal-to-noise ratio is below it are left out. */
+static int usable_steps(const struct sampler *s)
+{
+    int n = s->c.train_steps;
+    while (s->c.kind == SAMPLER_DPMPP && n > 1 &&
+           logf(sqrtf(s->alphas[n - 1])) - logf(sqrtf(1 - s->alphas[n - 1])) < s->c.lambda_min)
+        n--;
+    return n;
+}
+
 void sampler_space(const struct sampler *s, int n, int drop_last, int round, double *out)
 {
-    int train = s->c.train_steps, points = n + (drop_last ? 1 : 0);
+    int train = usable_steps(s), points = n + (drop_last ? 1 : 0);
     for (int i = 0; i < n; i++) {
         int back = points - 1 - i;
-        double t;
         if (s->c.spacing == SPACING_LINSPACE) {
-            t = points > 1 ? (double)(train - 1) * back / (points - 1) : 0;
-            t = round ? nearbyint(t) : (double)(float)t;
+            double t = points > 1 ? sampler_linspace(0, train - 1, points, back) : 0;
+            out[i] = round ? nearbyint(t) : (double)(float)t;
         } else if (s->c.spacing == SPACING_LEADING) {
-            t = (double)(train / points) * back + s->c.steps_offset;
+            out[i] = (double)(train / points) * back + s->c.steps_offset;
         } else {
-            t = nearbyint(train - i * ((double)train / n)) - 1;
+            double apart = (train - (double)s->c.train_steps / n) - train; /* as numpy.arange steps */
+            out[i] = nearbyint(train + i * apart) - 1;
         }
-        out[i] = t < 0 ? 0 : t > train - 1 ? train - 1 : t;
     }
 }
 
@@ -164,27 +227,34 @@ float sampler_alpha(const struct sampler *s, int t)
 
 double sampler_sigma_at(const struct sampler *s, double t)
 {
-    int low = (int)t, high = low + 1 < s->c.train_steps ? low + 1 : low;
+    int last = s->c.train_steps - 1, low = t < last ? (int)t : last, high = low < last ? low + 1 : last;
     float a = s->alphas[low], b = s->alphas[high];
-    double x = sqrtf((1 - a) / a), y = sqrtf((1 - b) / b);
-    return x + (y - x) * (t - low);
+    /* The root in double, then rounded: the end of a zero-SNR schedule is half-way between two floats,
+     * and torch has the upper one, 4096. */
+    double x = (float)sqrt((1 - a) / a), y = (float)sqrt((1 - b) / b);
+    return x + (y - x) * (t < last ? t - low : 0);
 }
 
-void sampler_karras(double high, double low, int n, double *out)
+void sampler_karras(const struct sampler *s, double high, double low, int n, double *out)
 {
+    high = s->c.sigma_max > 0 ? s->c.sigma_max : high;
+    low = s->c.sigma_min > 0 ? s->c.sigma_min : low;
     double a = pow(high, 1 / 7.0), b = pow(low, 1 / 7.0);
     for (int i = 0; i < n; i++)
-        out[i] = pow(a + (n > 1 ? (double)i / (n - 1) : 0) * (b - a), 7);
+        out[i] = pow(a + sampler_linspace(0, 1, n, i) * (b - a), 7);
 }
+
+static double log_sigma(const struct sampler *s, int t) { return logf((float)sampler_sigma_at(s, t)); }
 
 double sampler_time_of_sigma(const struct sampler *s, double sigma)
 {
     double target = log(fmax(sigma, 1e-10));
     int low = 0;
-    while (low < s->c.train_steps - 2 && log(sampler_sigma_at(s, low + 1)) <= target)
+    if (s->c.train_steps == 1)
+        return 0;
+    while (low < s->c.train_steps - 2 && log_sigma(s, low + 1) <= target)
         low++;
-    double a = log(sampler_sigma_at(s, low)), b = log(sampler_sigma_at(s, low + 1)),
-           w = (a - target) / (a - b);
+    double a = log_sigma(s, low), b = log_sigma(s, low + 1), w = (a - target) / (a - b);
     w = w < 0 ? 0 : w > 1 ? 1 : w;
     return (1 - w) * low + w * (low + 1);
 }
@@ -195,7 +265,7 @@ int sampler_sigma_schedule(struct sampler *s, int n, double *timestep, double *s
     for (int i = 0; i < n; i++)
         sigma[i] = sampler_sigma_at(s, timestep[i]);
     if (s->c.karras) {
-        sampler_karras(sigma[0], sigma[n - 1], n, sigma);
+        sampler_karras(s, sigma[0], sigma[n - 1], n, sigma);
         for (int i = 0; i < n; i++)
             timestep[i] = (float)sampler_time_of_sigma(s, sigma[i]);
     }
@@ -205,7 +275,7 @@ int sampler_sigma_schedule(struct sampler *s, int n, double *timestep, double *s
         sigma[i] = (float)sigma[i];
         most = sigma[i] > most ? sigma[i] : most;
     }
-    s->init_sigma = s->c.spacing == SPACING_LEADING ? sqrt(most * most + 1) : most;
+    s->init_sigma = s->c.spacing == SPACING_LEADING ? sqrtf((float)most * (float)most + 1) : most;
     return 0;
 }
 
@@ -235,8 +305,8 @@ double sampler_sigma(const struct sampler *s, int call)
 
 void sampler_scale(const struct sampler *s, int call, const float *x, float *input)
 {
-    double sigma = s->method->scales ? sampler_sigma(s, call) : 0;
-    float divisor = (float)sqrt(sigma * sigma + 1);
+    float sigma = s->method->scales ? (float)sampler_sigma(s, call) : 0;
+    float divisor = sqrtf(sigma * sigma + 1);
     if (!s->method->scales)
         memcpy(input, x, (size_t)sampler_count(s) * sizeof *x);
     for (int64_t i = 0; s->method->scales && i < sampler_count(s); i++)
@@ -252,7 +322,7 @@ void sampler_step(struct sampler *s, int call, const float *output, const float 
 void sampler_restart(struct sampler *s, int images)
 {
     s->images = images;
-    s->filled = s->order = 0;
+    s->filled = 0;
 }
 
 static int by_value(const void *x, const void *y)

@@ -153,16 +153,20 @@ static const struct field {
     {"use_flow_sigmas", DPM | UNIPC, FIELD_BOOL, AT(flow_sigmas), 0, 0, 0, {0}},
     {"flow_shift", DPM | UNIPC, FIELD_DOUBLE, AT(flow_shift), 1, 1e-6, 1e6, {0}},
     {"shift", FLOW, FIELD_DOUBLE, AT(shift), 1, 1e-6, 1e6, {0}},
-    {"use_dynamic_shifting", FLOW | UNIPC, FIELD_BOOL, AT(dynamic_shift), 0, 0, 0, {0}},
-    {"time_shift_type", FLOW | UNIPC, FIELD_WORD, AT(linear_shift), 0, 0, 0, {"exponential", "linear"}},
-    {"base_shift", FLOW, FIELD_DOUBLE, AT(base_shift), 0.5, -100, 100, {0}},
-    {"max_shift", FLOW, FIELD_DOUBLE, AT(max_shift), 1.15, -100, 100, {0}},
-    {"base_image_seq_len", FLOW, FIELD_INT, AT(base_seq_len), 256, 1, 1e6, {0}},
-    {"max_image_seq_len", FLOW, FIELD_INT, AT(max_seq_len), 4096, 1, 1e6, {0}},
+    {"use_dynamic_shifting", FLOW | UNIPC | DPM, FIELD_BOOL, AT(dynamic_shift), 0, 0, 0, {0}},
+    {"time_shift_type", FLOW | UNIPC | DPM, FIELD_WORD, AT(linear_shift), 0, 0, 0, {"exponential", "linear"}},
+    {"base_shift", FLOW | UNIPC, FIELD_DOUBLE, AT(base_shift), 0.5, -100, 100, {0}},
+    {"max_shift", FLOW | UNIPC, FIELD_DOUBLE, AT(max_shift), 1.15, -100, 100, {0}},
+    {"base_image_seq_len", FLOW | UNIPC, FIELD_INT, AT(base_seq_len), 256, 1, 1e6, {0}},
+    {"max_image_seq_len", FLOW | UNIPC, FIELD_INT, AT(max_seq_len), 4096, 1, 1e6, {0}},
     {"shift_terminal", FLOW | UNIPC, FIELD_DOUBLE, AT(shift_terminal), 0, 0, 1, {0}},
     {"solver_order", DPM | UNIPC, FIELD_INT, AT(solver_order), 2, 1, 3, {0}},
-    {"solver_type", DPM, FIELD_WORD, AT(heun_solver), 0, 0, 0, {"midpoint", "heun"}},
-    {"solver_type", UNIPC, FIELD_WORD, AT(bh1), 0, 0, 0, {"bh2", "bh1"}},
+    /* The words of other classes mean the default; see read_as. */
+    {"solver_type", DPM, FIELD_WORD, AT(heun_solver), 0, 0, 0, {"midpoint", "heun", "logrho", "bh1", "bh2"}},
+    {"solver_type", UNIPC, FIELD_WORD, AT(bh1), 0, 0, 0, {"bh2", "bh1", "midpoint", "heun", "logrho"}},
+    {"lambda_min_clipped", DPM, FIELD_DOUBLE, AT(lambda_min), -1e9, -1e9, 1e9, {0}},
+    {"sigma_min", EULER | UNIPC, FIELD_DOUBLE, AT(sigma_min), 0, 1e-9, 1e9, {0}},
+    {"sigma_max", EULER | UNIPC, FIELD_DOUBLE, AT(sigma_max), 0, 1e-9, 1e9, {0}},
     {"lower_order_final", DPM | UNIPC, FIELD_BOOL, AT(lower_order_final), 1, 0, 0, {0}},
     {"euler_at_final", DPM, FIELD_BOOL, AT(euler_at_final), 0, 0, 0, {0}},
     {"original_inference_steps", LCM, FIELD_INT, AT(original_steps), 50, 1, 100000, {0}},
@@ -175,21 +179,33 @@ static const struct field {
 static const struct {
     const char *key;
     int classes;
-    const char *only; /* a word; NULL: false, null, or an empty list */
+    const char *only[2]; /* words, or "true"; none: false, null, or an empty list */
 } refused[] = {
-    {"use_exponential_sigmas", EULER | HEUN | LMS | DPM | UNIPC | FLOW, NULL},
-    {"use_beta_sigmas", EULER | HEUN | LMS | DPM | UNIPC | FLOW, NULL},
-    {"use_karras_sigmas", FLOW, NULL},
-    {"use_lu_lambdas", DPM, NULL},
-    {"use_dynamic_shifting", DPM, NULL},
-    {"invert_sigmas", FLOW, NULL},
-    {"stochastic_sampling", FLOW, NULL},
-    {"disable_corrector", UNIPC, NULL},
-    {"solver_p", UNIPC, NULL},
-    {"algorithm_type", DPM, "dpmsolver++"},
-    {"interpolation_type", EULER, "linear"},
-    {"timestep_type", EULER, "discrete"},
+    {"use_exponential_sigmas", EULER | HEUN | LMS | DPM | UNIPC | FLOW, {0}},
+    {"use_beta_sigmas", EULER | HEUN | LMS | DPM | UNIPC | FLOW, {0}},
+    {"use_karras_sigmas", FLOW, {0}},
+    {"use_lu_lambdas", DPM, {0}},
+    {"invert_sigmas", FLOW, {0}},
+    {"stochastic_sampling", FLOW, {0}},
+    {"disable_corrector", UNIPC, {0}},
+    {"solver_p", UNIPC, {0}},
+    {"predict_x0", UNIPC, {"true"}},
+    {"algorithm_type", DPM, {"dpmsolver++", "deis"}}, /* diffusers takes the second for the first */
+    {"interpolation_type", EULER, {"linear"}},
+    {"timestep_type", EULER, {"discrete"}},
 };
+
+static int is_allowed(const char *const *only, const cJSON *v)
+{
+    if (!v || cJSON_IsNull(v))
+        return 1;
+    if (!only[0])
+        return cJSON_IsFalse(v) || (cJSON_IsArray(v) && !v->child);
+    if (cJSON_IsTrue(v))
+        return !strcmp(only[0], "true");
+    return cJSON_IsString(v) &&
+           (!strcmp(v->valuestring, only[0]) || (only[1] && !strcmp(v->valuestring, only[1])));
+}
 
 static int read_word(const struct field *f, const cJSON *v, struct sampler_config *c, struct error *e)
 {
@@ -237,12 +253,9 @@ static int check_refused(const cJSON *json, enum sampler_class kind, struct erro
 {
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         const cJSON *v = refused[i].classes & (1 << kind) ? json_get(json, refused[i].key) : NULL;
-        if (!v || cJSON_IsNull(v) || cJSON_IsFalse(v) || (cJSON_IsArray(v) && !v->child))
-            continue;
-        if (refused[i].only && cJSON_IsString(v) && !strcmp(v->valuestring, refused[i].only))
-            continue;
-        return error_set(e, HASTEN_EFILE, "%s of %s is not supported with this value", refused[i].key,
-                         classes[kind].class_name);
+        if (!is_allowed(refused[i].only, v))
+            return error_set(e, HASTEN_EFILE, "%s of %s is not supported with this value", refused[i].key,
+                             classes[kind].class_name);
     }
     return 0;
 }
@@ -308,8 +321,10 @@ static int check(const struct sampler_config *c, struct error *e)
         return error_set(e, HASTEN_EFILE, "flow matching predicts the flow or the sample");
     if (c->flow_sigmas && c->prediction == PREDICT_EPSILON)
         return error_set(e, HASTEN_EFILE, "use_flow_sigmas with epsilon prediction is not supported");
-    if (c->kind == SAMPLER_DPMPP && c->solver_order > 2)
-        return error_set(e, HASTEN_EFILE, "solver_order 3 of DPM-Solver++ is not supported");
+    if (c->shift_terminal > 0 && c->kind == SAMPLER_UNIPC && !c->flow_sigmas)
+        return error_set(e, HASTEN_EFILE, "shift_terminal of UniPC needs use_flow_sigmas");
+    if (c->dynamic_shift && c->linear_shift && c->kind == SAMPLER_DPMPP)
+        return error_set(e, HASTEN_EFILE, "DPM-Solver++ does not know the time_shift_type 'linear'");
     if (c->karras && c->flow_sigmas)
         return error_set(e, HASTEN_EFILE, "Karras sigmas of a flow model are not supported");
     return 0;
@@ -324,6 +339,9 @@ static int read_as(struct sampler_config *c, const cJSON *json, enum sampler_cla
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (fields[i].classes & (1 << kind) && read_field(&fields[i], json, c, e) < 0)
             return -1;
+    /* Words that another class wrote mean the default here, in diffusers too. */
+    c->heun_solver = c->heun_solver == 1;
+    c->bh1 = c->bh1 == 1;
     return read_betas(c, json, e);
 }
 

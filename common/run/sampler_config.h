@@ -1,15 +1,20 @@
 /* The settings of a sampler: a diffusers scheduler_config.json plus what a model needs around it.
  *
  *     struct sampler_config c;
- *     if (sampler_config_read(&c, json, NULL, e) < 0) ...           // a diffusers object, its class from
- * "_class_name" if (sampler_config_read(&c, json, "dpmpp-2m", e) < 0) ...     // the same settings for
- * another class sampler_config_free(&c);
+ *     if (sampler_config_read(&c, json, NULL, e) < 0)        // a diffusers object, class from "_class_name"
+ *     if (sampler_config_read(&c, json, "dpmpp-2m", e) < 0)  // the same settings for another class
+ *     sampler_config_free(&c);
  *
  * Missing keys mean today's defaults of the class (diffusers 0.42). Another class takes over the keys that it
  * knows and that are written in the file, as from_config does; a flow-matching shift carries over between
- * flow classes. Values that are not supported are refused by name. Two keys are ours, for models that no
- * diffusers class describes: "previous_timestep": "list"   DDIM steps to the next entry of its list instead
- * of t - T/N "sigma_spacing": "uniform"    flow: sigma_i = 1 - i/N, without shift */
+ * flow classes. Values that are not supported are refused by name; keys that are unknown to the class are
+ * ignored, as diffusers does. Two keys are ours, for models that no diffusers class describes:
+ *
+ *     "previous_timestep": "list"   DDIM steps to the next entry of its list instead of t - T/N
+ *     "sigma_spacing": "uniform"    flow: sigma_i = 1 - i/N, without shift
+ *
+ * Not supported: exponential, beta and Lu sigmas, the stochastic and the noise-predicting DPM-Solvers, UniPC
+ * that predicts noise, Karras sigmas of flow models. */
 #ifndef HASTEN_RUN_SAMPLER_CONFIG_H
 #define HASTEN_RUN_SAMPLER_CONFIG_H
 
@@ -50,6 +55,8 @@ struct sampler_config {
     int train_steps, steps_offset, solver_order, original_steps;
     double beta_start, beta_end, clip_range, threshold_ratio, sample_max, flow_shift, shift, timestep_scaling;
     double base_shift, max_shift, shift_terminal; /* shift_terminal 0: none */
+    double sigma_min, sigma_max; /* ends of Karras sigmas; 0: the schedule's */
+    double lambda_min;           /* timesteps below this log(alpha / sigma) are left out */
     int base_seq_len, max_seq_len;
     int clip_sample, thresholding, alpha_to_one, zero_snr, skip_prk, karras, flow_sigmas, dynamic_shift,
         linear_shift;

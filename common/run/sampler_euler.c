@@ -131,45 +131,83 @@ static void lms_step(struct sampler *s, int call, const float *output, const flo
     }
 }
 
+static int lms_prepare(struct sampler *s, struct error *e)
+{
+    if (euler_prepare(s, e) < 0)
+        return -1;
+    for (int i = 0; i < s->calls; i++)
+        if (!(s->sigma[i + 1] < s->sigma[i]))
+            return error_set(e, HASTEN_EUSAGE,
+                             "%d steps: noise levels %d and %d are equal, and LMS divides by the "
+                             "difference; take fewer steps",
+                             s->calls, i, i + 1);
+    return 0;
+}
+
 const struct sampler_method method_lms = {
-    .histories = 4, .scales = 1, .sigma_table = 1, .prepare = euler_prepare, .step = lms_step};
+    .histories = 4, .scales = 1, .sigma_table = 1, .prepare = lms_prepare, .step = lms_step};
 
 /* ---- flow matching (Lipman et al. 2023; shifts: Esser et al. 2024, section 5.3.2) ---- */
 
-static double flow_shifted(const struct sampler *s, double sigma, double mu)
+/* Numbers given by the caller are float32 arrays in diffusers, and stay so: every operation rounds. */
+static double rounded(int single, double v) { return single ? (double)(float)v : v; }
+
+double sampler_dynamic_shift(const struct sampler *s, double sigma)
 {
-    if (!s->c.dynamic_shift)
-        return s->c.shift * sigma / (1 + (s->c.shift - 1) * sigma);
-    double m = s->c.linear_shift ? mu : exp(mu);
-    return m / (m + (1 / sigma - 1));
+    int single = s->c.kind == SAMPLER_FLOW && s->run.sigmas;
+    double m = s->c.linear_shift ? s->mu : exp(s->mu), rest = rounded(single, 1 / sigma);
+    m = rounded(single, m);
+    rest = rounded(single, rest - 1);
+    return rounded(single, m / rounded(single, m + rest));
 }
 
-/* The table is shifted when the class is built and again by set_timesteps: the ends are shifted twice. */
+void sampler_stretch(struct sampler *s)
+{
+    int n = s->run.steps, single = s->c.kind == SAMPLER_FLOW && s->run.sigmas;
+    if (s->c.shift_terminal <= 0)
+        return;
+    double scale = rounded(single, rounded(single, 1 - s->sigma[n - 1]) / (1 - s->c.shift_terminal));
+    for (int i = 0; i < n; i++)
+        s->sigma[i] = rounded(single, 1 - rounded(single, rounded(single, 1 - s->sigma[i]) / scale));
+}
+
+static double fixed_shift(const struct sampler *s, double sigma, int single)
+{
+    double shift = s->c.shift, below = rounded(single, (shift - 1) * sigma);
+    return rounded(single, rounded(single, shift * sigma) / rounded(single, 1 + below));
+}
+
+/* With a fixed shift the table is shifted when the class is built and again by set_timesteps: its ends,
+ * between which the timesteps are spread, are shifted twice. */
+static double flow_sigma(const struct sampler *s, int i, double low, double high)
+{
+    int n = s->run.steps;
+    if (s->c.uniform_sigmas)
+        return 1 - (double)i / n;
+    double sigma = sampler_linspace(high * s->c.train_steps, low * s->c.train_steps, n, i) / s->c.train_steps;
+    if (s->run.sigmas)
+        sigma = (float)s->run.sigmas[i];
+    else if (s->c.dynamic_shift && !s->run.has_mu)
+        sigma = sampler_linspace(1, 1.0 / n, n, i); /* the list of the pipelines that know the size only */
+    return s->c.dynamic_shift ? sampler_dynamic_shift(s, sigma)
+                              : fixed_shift(s, sigma, s->run.sigmas != NULL);
+}
+
 static int flow_prepare(struct sampler *s, struct error *e)
 {
     int n = s->run.steps, train = s->c.train_steps;
-    double low = 1.0 / train, high = 1, mu = s->run.mu;
+    float low = 1.0f / (float)train, high = 1;
     if (sampler_tables(s, n, 1, e) < 0)
         return -1;
-    if (s->c.dynamic_shift && !s->run.has_mu) {
-        double m = (s->c.max_shift - s->c.base_shift) / (s->c.max_seq_len - s->c.base_seq_len);
-        mu = m * s->run.seq_len + s->c.base_shift - m * s->c.base_seq_len;
-    }
     if (!s->c.dynamic_shift) {
-        low = (float)flow_shifted(s, (float)low, 0);
-        high = (float)flow_shifted(s, high, 0);
+        low = (float)fixed_shift(s, low, 1);
+        high = (float)fixed_shift(s, high, 1);
     }
+    for (int i = 0; i < n; i++)
+        s->sigma[i] = flow_sigma(s, i, low, high);
+    sampler_stretch(s);
     for (int i = 0; i < n; i++) {
-        double sigma =
-            s->run.sigmas ? (float)s->run.sigmas[i] : high + (n > 1 ? (low - high) * i / (n - 1) : 0);
-        /* Without shift the pipelines that shift dynamically pass linspace(1, 1/n, n). */
-        if (s->c.uniform_sigmas || (s->c.dynamic_shift && !s->run.sigmas))
-            sigma = 1 - (double)i / n;
-        s->sigma[i] = s->c.uniform_sigmas ? sigma : flow_shifted(s, sigma, mu);
-    }
-    double stretch = s->c.shift_terminal > 0 ? (1 - s->sigma[n - 1]) / (1 - s->c.shift_terminal) : 1;
-    for (int i = 0; i < n; i++) {
-        s->sigma[i] = (float)(1 - (1 - s->sigma[i]) / stretch);
+        s->sigma[i] = (float)s->sigma[i];
         s->timestep[i] = (float)s->sigma[i] * (float)train;
     }
     s->sigma[n] = 0;

@@ -17,10 +17,9 @@ struct sampler {
     double *timestep; /* calls */
     double *sigma;    /* calls + 1 where a method uses them */
     int calls;
-    double init_sigma;
+    double init_sigma, mu; /* mu: of dynamic shifting */
     float *history[SAMPLER_HISTORY]; /* images * size each, as many as the method wants */
     int filled;                      /* values in a multistep history */
-    int order;                       /* UniPC: of the last step */
     float *sorted;                   /* size numbers for thresholding */
 };
 
@@ -39,16 +38,23 @@ extern const struct sampler_method method_ddim, method_ddpm, method_pndm, method
 
 /* Tables of `calls` timesteps and, if wanted, calls + 1 sigmas. */
 int sampler_tables(struct sampler *s, int calls, int sigmas, struct error *e) HASTEN_CHECKED;
+double sampler_linspace(double start, double stop, int n, int i); /* number i of numpy.linspace */
 /* The n timesteps of a spacing in falling order, n = points: rounded where `round`; drop_last: of points + 1
  * (DPM, UniPC). */
 void sampler_space(const struct sampler *s, int points, int drop_last, int round, double *out);
 /* sigma(t) of the noise schedule, linear between whole timesteps. */
 double sampler_sigma_at(const struct sampler *s, double t);
-/* Karras et al. 2022, eq. 5 between these ends; and the timestep whose log sigma is that. */
-void sampler_karras(double high, double low, int n, double *out);
+/* Karras et al. 2022, eq. 5 between these ends (or the settings' own); and the timestep whose log sigma
+ * is that. */
+void sampler_karras(const struct sampler *s, double high, double low, int n, double *out);
 double sampler_time_of_sigma(const struct sampler *s, double sigma);
 /* Euler, Heun, LMS: timesteps, sigmas with a zero behind, Karras if wanted, init_sigma. n entries. */
 int sampler_sigma_schedule(struct sampler *s, int n, double *timestep, double *sigma);
+
+/* Flow matching (Esser et al. 2024, section 5.3.2): the shift by mu, and the stretch of all sigmas that
+ * brings the last one to shift_terminal. */
+double sampler_dynamic_shift(const struct sampler *s, double sigma);
+void sampler_stretch(struct sampler *s);
 
 float sampler_alpha(const struct sampler *s, int t); /* cumulative; t < 0: the final one */
 /* Clip or threshold predicted pictures, as the settings say. */
