@@ -1,7 +1,7 @@
 /* DiT (Peebles and Xie 2023) as diffusers has it: DiTTransformer2DModel, and Transformer2DModel with
- * ada_norm_zero, which diffusers loads as the former. The trunk stays an image of patches, so nothing is moved
- * but at the end. The timestep and label embedders are stored once for every block; where all copies are
- * equal, one is used and import stores one. */
+ * ada_norm_zero, which diffusers loads as the former. The trunk stays an image of patches, so nothing is
+ * moved but at the end. The timestep and label embedders are stored once for every block; where all copies
+ * are equal, one is used and import stores one. */
 #include "common/families/family.h"
 
 #include <string.h>

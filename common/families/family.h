@@ -115,7 +115,8 @@ int c_bool(struct builder *b, const cJSON *config, const char *key, int fallback
 const char *c_text(struct builder *b, const cJSON *config, const char *key,
                    const char *fallback);                 /* null: the fallback */
 const cJSON *c_get(const cJSON *config, const char *key); /* NULL when missing or null */
-/* A list of 1 to `most` whole numbers, or of words; gives how many. Missing: the fallback's, ended by 0 or NULL. */
+/* A list of 1 to `most` whole numbers, or of words; gives how many. Missing: the fallback's, which end with 0
+ * or NULL. */
 int c_ints(struct builder *b, const cJSON *config, const char *key, const int *fallback, int *out, int most);
 int c_words(struct builder *b, const cJSON *config, const char *key, const char *const *fallback,
             const char **out, int most);

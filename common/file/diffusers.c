@@ -29,11 +29,14 @@ static const struct tensor *twin_of(const struct model *m, const struct tensor *
                : NULL;
 }
 
+/* entry: NULL, or the component's record, which gets what the way back needs. */
 static int sort_out(struct model *m, const struct graph *g, const struct family *f, const char *prefix,
-                    cJSON *aliases, struct import_report *r, struct error *e)
+                    cJSON *entry, struct import_report *r, struct error *e)
 {
+    cJSON *aliases = entry ? json_add_object(entry, "aliases", e) : NULL;
+    int before = r->ignored;
     unsigned char *named = mem_array((size_t)m->tensors + 1, 1, e);
-    int status = named ? 0 : -1;
+    int status = named && (aliases || !entry) ? 0 : -1;
     for (int i = 0; named && i < g->count; i++)
         for (int w = 0; w < GRAPH_MAX_WEIGHTS; w++) {
             const struct tensor *t = g->node[i].weight[w] ? model_find(m, g->node[i].weight[w]) : NULL;
@@ -58,7 +61,7 @@ static int sort_out(struct model *m, const struct graph *g, const struct family 
         }
     }
     mem_free(named);
-    return status;
+    return status == 0 && entry ? json_add_int(entry, "ignored", r->ignored - before, e) : status;
 }
 
 /* ---- components ---- */
@@ -75,21 +78,21 @@ static const struct family *family_of(const cJSON *config, struct error *e)
     const struct family *f = family_find(class_name);
     if (!f)
         error_set(e, HASTEN_EFILE,
-                  "the class '%s' is not known (known: UNet2DModel, DiTTransformer2DModel, Transformer2DModel "
-                  "with ada_norm_zero, AutoencoderKL)",
+                  "the class '%s' is not known (known: UNet2DModel, DiTTransformer2DModel, "
+                  "Transformer2DModel with ada_norm_zero, AutoencoderKL)",
                   class_name);
     return f;
 }
 
 /* The graph, once the tensors are there. When some do not fit, all that is wrong goes into the report. */
 static int build(struct model *m, struct graph *g, const struct family *f, const char *prefix,
-                 const cJSON *config, cJSON *aliases, struct import_report *r, struct error *e)
+                 const cJSON *config, cJSON *entry, struct import_report *r, struct error *e)
 {
     struct builder b = {.g = g, .prefix = prefix, .find = model_find, .context = m, .e = e};
     struct error ignored = {0};
     int status = family_build(f, &b, config);
     if (status == 0 && (status = graph_infer(g, 0, 0, model_find, m, e)) == 0)
-        status = sort_out(m, g, f, prefix, aliases, r, e);
+        status = sort_out(m, g, f, prefix, entry, r, e);
     else if (b.wrong && sort_out(m, g, f, prefix, NULL, r, &ignored) == 0)
         buf_add(&r->defects, b.defects.data, b.defects.size, &ignored);
     builder_free(&b);
@@ -116,12 +119,11 @@ static int import_component(struct model *m, const char *folder, const char *par
         return -1;
     }
     snprintf(prefix, sizeof prefix, "%s.", f->component);
-    cJSON *aliases = json_add_object(entry, "aliases", e);
     struct intake to = {m, prefix, dtype, json_add_object(entry, "renamed", e)};
-    if (!aliases || !to.renamed || json_add_string(entry, "component", f->component, e) < 0 ||
+    if (!to.renamed || json_add_string(entry, "component", f->component, e) < 0 ||
         json_add_string(entry, "folder", part, e) < 0 || intake_folder(&to, folder, e) < 0)
         return -1;
-    return build(m, g, f, prefix, config, aliases, r, e) < 0 ? error_under(e, "%s", path) : 0;
+    return build(m, g, f, prefix, config, entry, r, e) < 0 ? error_under(e, "%s", path) : 0;
 }
 
 /* ---- blocks ---- */

@@ -4,7 +4,8 @@
 
 #include "common/file/diffusers.h"
 
-/* Where tensors of a file go. renamed: NULL, or gets "full name now": "name in the file" where they differ. */
+/* Where tensors of a file go. renamed: NULL, or gets "full name now": "name in the file" where they
+ * differ. */
 struct intake {
     struct model *m;
     const char *prefix;

@@ -1,0 +1,318 @@
+/* Writing a model as a diffusers directory: see diffusers.h. The family's graph is built again from the
+ * stored configuration; where the model's own graph still is that one, its tensors fit the family. */
+#include "common/base/json.h"
+#include "common/families/family.h"
+#include "common/file/diffusers.h"
+#include "common/file/output.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct part {
+    struct model *m;
+    const cJSON *config, *aliases, *renamed;
+    const char *component, *folder, *class_name;
+    struct graph *stored, *fresh;
+    struct tensor *out; /* names and headers; data NULL where codes become floats */
+    const struct tensor **codes, **scales;
+    int count;
+};
+
+static const char *text_of(const cJSON *o, const char *key)
+{
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, key);
+    return cJSON_IsString(v) ? v->valuestring : NULL;
+}
+
+/* graph.h's tensor_find: the model's tensors, and those that import stored under another block's name. */
+static const struct tensor *find(const void *context, const char *name)
+{
+    const struct part *p = context;
+    const struct tensor *t = model_find(p->m, name);
+    const char *twin = t ? NULL : text_of(p->aliases, name);
+    return twin ? model_find(p->m, twin) : t;
+}
+
+static int read_part(struct part *p, struct model *m, const cJSON *entry, struct error *e)
+{
+    *p = (struct part){.m = m,
+                       .config = json_object(entry, "config", e),
+                       .aliases = json_get(entry, "aliases"),
+                       .renamed = json_get(entry, "renamed")};
+    if (!p->config || json_string(p->config, "_class_name", &p->class_name, e) < 0 ||
+        json_string(entry, "component", &p->component, e) < 0 ||
+        json_string(entry, "folder", &p->folder, e) < 0)
+        return -1;
+    if (strchr(p->folder, '/') || !strcmp(p->folder, ".."))
+        return error_set(e, HASTEN_EFILE, "'%s' is not the name of a folder", p->folder);
+    p->stored = model_component(m, p->component);
+    return p->stored ? 0
+                     : error_set(e, HASTEN_EFILE, "the model has no component '%s' any more", p->component);
+}
+
+/* ---- is it still what the family builds? ---- */
+
+static int same_node(const struct node *x, const struct node *y)
+{
+    if (x->op != y->op || x->inputs != y->inputs)
+        return 0;
+    for (int i = 0; i < x->inputs; i++)
+        if (x->in[i] != y->in[i])
+            return 0;
+    for (int i = 0; i < GRAPH_MAX_ATTRS && x->op->attr[i].name; i++) { /* but for how weights are stored */
+        const char *name = x->op->attr[i].name;
+        if (strcmp(name, "format") && strcmp(name, "split") && x->attr[i] != y->attr[i])
+            return 0;
+    }
+    for (int i = 0; i < GRAPH_MAX_WEIGHTS && x->op->weight[i].name; i++)
+        if (strcmp(x->op->weight[i].name, "weight_scale") &&
+            strcmp(x->weight[i] ? x->weight[i] : "", y->weight[i] ? y->weight[i] : ""))
+            return 0;
+    return 1;
+}
+
+static int same_graph(const struct part *p, struct error *e)
+{
+    const struct graph *s = p->stored, *f = p->fresh;
+    for (int i = 0; i < f->count; i++)
+        if (i >= s->count || strcmp(s->node[i].name, f->node[i].name))
+            return error_set(e, HASTEN_EFILE,
+                             graph_find(s, f->node[i].name) < 0
+                                 ? "'%s' was left out of the %s, and a %s cannot express that"
+                                 : "'%s' of the %s stands elsewhere than in a %s",
+                             f->node[i].name, p->component, p->class_name);
+    for (int i = 0; i < f->count; i++)
+        if (!same_node(&s->node[i], &f->node[i]))
+            return error_set(e, HASTEN_EFILE, "'%s' of the %s was changed, and a %s cannot express that",
+                             f->node[i].name, p->component, p->class_name);
+    return s->count == f->count ? 0
+                                : error_set(e, HASTEN_EFILE, "'%s' of the %s is nothing that a %s has",
+                                            s->node[f->count].name, p->component, p->class_name);
+}
+
+static int check_part(struct part *p, struct error *e)
+{
+    char prefix[64];
+    struct error why = {0};
+    const struct family *f = family_find(p->class_name);
+    if (!f || strcmp(f->component, p->component))
+        return error_set(e, HASTEN_EFILE, "'%s' is not a family whose %s is known", p->class_name,
+                         p->component);
+    snprintf(prefix, sizeof prefix, "%s.", p->component);
+    p->fresh = graph_open(p->component, e);
+    if (!p->fresh)
+        return -1;
+    struct builder b = {.g = p->fresh, .prefix = prefix, .find = find, .context = p, .e = &why};
+    int status = family_build(f, &b, p->config);
+    /* What was pruned shows best in the nodes; defects of tensors come after. */
+    if (status < 0 && !b.wrong)
+        error_set(e, why.code, "%s", why.text);
+    else if (same_graph(p, e) == 0 && status < 0)
+        error_set(e, why.code, "%s", why.text);
+    builder_free(&b);
+    return e->code ? -1 : 0;
+}
+
+/* ---- tensors ---- */
+
+/* One tensor under its name of long ago. node: where its scale is, if it holds codes; NULL: none. */
+static int add_tensor(struct part *p, const char *full, const struct tensor *t, const struct node *node,
+                      struct error *e)
+{
+    struct tensor *out = &p->out[p->count];
+    const char *old = text_of(p->renamed, full);
+    *out = *t;
+    out->name = old ? old : full + strlen(p->component) + 1;
+    if (t->dtype == DTYPE_I8) {
+        const struct tensor *scale = node ? node_weight(node, "weight_scale") : NULL;
+        if (!scale)
+            return error_set(e, HASTEN_EFILE, "tensor '%s' holds codes without a scale", full);
+        out->dtype = DTYPE_F32;
+        out->data = NULL;
+        p->codes[p->count] = t;
+        p->scales[p->count] = scale;
+        if (tensor_measure(out, e) < 0)
+            return -1;
+    }
+    p->count++;
+    return 0;
+}
+
+static const struct node *reader_of(const struct graph *g, const char *tensor)
+{
+    for (int i = 0; i < g->count; i++)
+        for (int w = 0; w < GRAPH_MAX_WEIGHTS; w++)
+            if (g->node[i].weight[w] && !strcmp(g->node[i].weight[w], tensor))
+                return &g->node[i];
+    return NULL;
+}
+
+/* Two nodes may read one tensor. */
+static int is_listed(const struct part *p, const struct tensor *t)
+{
+    for (int i = 0; i < p->count; i++)
+        if (p->out[i].data == t->data || p->codes[i] == t)
+            return 1;
+    return 0;
+}
+
+static int collect(struct part *p, struct error *e)
+{
+    size_t most = (size_t)p->fresh->count * GRAPH_MAX_WEIGHTS + (size_t)cJSON_GetArraySize(p->aliases) + 1;
+    const cJSON *alias;
+    p->out = mem_array(most, sizeof *p->out, e);
+    p->codes = mem_array(most, sizeof *p->codes, e);
+    p->scales = mem_array(most, sizeof *p->scales, e);
+    if (!p->out || !p->codes || !p->scales)
+        return -1;
+    for (int i = 0; i < p->fresh->count; i++)
+        for (int w = 0; w < GRAPH_MAX_WEIGHTS; w++) {
+            const char *full = p->fresh->node[i].weight[w];
+            const struct tensor *t = full ? find(p, full) : NULL;
+            if (t && !is_listed(p, t) && add_tensor(p, full, t, &p->stored->node[i], e) < 0)
+                return -1;
+        }
+    cJSON_ArrayForEach(alias, p->aliases)
+    {
+        const struct tensor *t = find(p, alias->string);
+        if (!t || strlen(alias->string) <= strlen(p->component) + 1)
+            return error_set(e, HASTEN_EFILE, "the source of tensor '%s' is missing", alias->string);
+        if (add_tensor(p, alias->string, t, reader_of(p->stored, t->name), e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* container.h's container_fill: codes times the scale of their row. */
+static int fill(void *context, int index, const struct tensor *t, void *data, struct error *e)
+{
+    const struct part *p = context;
+    const signed char *codes = p->codes[index]->data;
+    const float *scales = p->scales[index]->data;
+    size_t row = t->rank && t->shape[0] ? t->count / (size_t)t->shape[0] : 1;
+    (void)e;
+    for (size_t i = 0; i < t->count; i++)
+        ((float *)data)[i] = (float)codes[i] * scales[i / row];
+    return 0;
+}
+
+/* ---- files ---- */
+
+static int make_folder(const char *path, struct error *e)
+{
+    struct stat s;
+    if (mkdir(path, 0777) == 0)
+        return 0;
+    if (errno == EEXIST && stat(path, &s) == 0 && S_ISDIR(s.st_mode))
+        return 0;
+    return error_errno(e, HASTEN_EFAIL, "cannot make the folder '%s'", path);
+}
+
+static int write_json(const char *folder, const char *name, const cJSON *json, struct error *e)
+{
+    struct buf b = {0};
+    char path[4608];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    int status = json_write_pretty(&b, json, e) < 0 || output_whole(path, 0, b.data, b.size, e) < 0 ? -1 : 0;
+    buf_free(&b);
+    return status;
+}
+
+static int write_part(struct part *p, const char *root, struct team *team, struct error *e)
+{
+    char folder[4096], path[4608];
+    snprintf(folder, sizeof folder, "%s%s%s", root, *p->folder ? "/" : "", p->folder);
+    snprintf(path, sizeof path, "%s/diffusion_pytorch_model.safetensors", folder);
+    if (make_folder(folder, e) < 0 ||
+        container_write(path, "weights", NULL, p->out, p->count, fill, p, team, NULL, e) < 0)
+        return -1;
+    return write_json(folder, "config.json", p->config, e);
+}
+
+static void free_part(struct part *p)
+{
+    graph_close(p->fresh);
+    mem_free(p->out);
+    mem_free(p->codes);
+    mem_free(p->scales);
+}
+
+/* The scheduler's configuration; import had made null of an infinity, which is that key's default. */
+static int write_scheduler(const struct model *m, const char *root, struct error *e)
+{
+    char folder[4096];
+    if (!m->sampler.present)
+        return 0;
+    cJSON *config = json_copy(m->sampler.config, e);
+    snprintf(folder, sizeof folder, "%s/scheduler", root);
+    if (config && cJSON_IsNull(json_get(config, "lambda_min_clipped")))
+        json_remove(config, "lambda_min_clipped");
+    int status =
+        !config || make_folder(folder, e) < 0 || write_json(folder, "scheduler_config.json", config, e) < 0
+            ? -1
+            : 0;
+    cJSON_Delete(config);
+    return status;
+}
+
+/* Components that the model does not hold become [null, null], as diffusers writes absent ones. */
+static int write_index(const struct model *m, const cJSON *source, const char *root, struct error *e)
+{
+    const cJSON *stored = json_get(source, "model_index"), *part;
+    cJSON *index = stored ? json_copy(stored, e) : NULL, *item;
+    if (!stored)
+        return 0;
+    cJSON_ArrayForEach(item, index)
+    {
+        int held = !strcmp(item->string, "scheduler") && m->sampler.present;
+        cJSON_ArrayForEach(part, json_get(source, "components"))
+        {
+            const char *folder = text_of(part, "folder");
+            held |= folder && !strcmp(folder, item->string);
+        }
+        for (cJSON *v = cJSON_IsArray(item) && !held ? item->child : NULL; v; v = v->next) {
+            cJSON_free(v->valuestring);
+            v->valuestring = NULL;
+            v->type = cJSON_NULL;
+        }
+    }
+    int status = index ? write_json(root, "model_index.json", index, e) : -1;
+    cJSON_Delete(index);
+    return status;
+}
+
+int diffusers_export(struct model *m, const char *root, struct team *team, int *tensors, struct error *e)
+{
+    struct part part[MODEL_MAX_COMPONENTS] = {{0}};
+    const cJSON *source = json_get(m->meta, "source"), *entry;
+    const cJSON *entries = source ? json_get(source, "components") : NULL;
+    int count = 0, status = 0;
+    *tensors = 0;
+    if (!cJSON_IsArray(entries) || !entries->child)
+        return error_set(e, HASTEN_EFILE, "the model does not come from a diffusers directory");
+    cJSON_ArrayForEach(entry, entries)
+    {
+        if (status < 0)
+            break;
+        if (count == MODEL_MAX_COMPONENTS)
+            status = error_set(e, HASTEN_EFILE, "more than %d components", MODEL_MAX_COMPONENTS);
+        else if ((status = read_part(&part[count], m, entry, e)) == 0) {
+            status = check_part(&part[count], e) < 0 || collect(&part[count], e) < 0 ? -1 : 0;
+            count++;
+        }
+    }
+    /* Nothing is written before everything is known to fit. */
+    if (status == 0)
+        status = make_folder(root, e);
+    for (int i = 0; status == 0 && i < count; i++) {
+        status = write_part(&part[i], root, team, e);
+        *tensors += part[i].count;
+    }
+    if (status == 0)
+        status = write_scheduler(m, root, e) < 0 || write_index(m, source, root, e) < 0 ? -1 : 0;
+    for (int i = 0; i < count; i++)
+        free_part(&part[i]);
+    return status;
+}
