@@ -2,34 +2,17 @@
  *
  * CASE is an object {"cls", "config", "steps", "set_timesteps", "step_kwargs", "seed"}. Reads COUNT float32
  * (the start, before the initial sigma), then for each call writes "call TIMESTEP\n" and the input, and reads
- * the output; at the end writes "done\n" and the result. */
+ * the output; at the end writes "done\n" and the result. Exit codes as the tools': 2 the command line, 4 a bad
+ * case or too little input. */
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "common/base/torch_random.h"
+#include "common/file/diffusers.h"
 #include "common/run/sampler.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static char *read_all(const char *path, size_t *size, struct error *e)
-{
-    FILE *f = fopen(path, "rb");
-    char *text = NULL;
-    if (!f) {
-        error_errno(e, HASTEN_EFAIL, "%s", path);
-        return NULL;
-    }
-    *size = 0;
-    for (size_t room = 0, n = 1; n;) {
-        if (*size == room)
-            text = mem_resize(text, room = room ? 2 * room : 65536, 1, e);
-        n = text ? fread(text + *size, 1, room - *size, f) : 0;
-        *size += n;
-    }
-    fclose(f);
-    return text;
-}
 
 static int read_floats(float *x, size_t n, struct error *e)
 {
@@ -56,15 +39,16 @@ struct drive {
 static int read_case(struct drive *d, cJSON *json, struct error *e)
 {
     const char *cls;
-    cJSON *config = json_object(json, "config", e), *times, *step, *seed;
-    int64_t steps;
+    cJSON *config = json_object(json, "config", e), *times, *step;
+    int64_t steps, seed;
     size_t count;
     if (!config || json_string(json, "cls", &cls, e) < 0 ||
         json_add_string(config, "_class_name", cls, e) < 0 ||
         json_int(json, "steps", 1, 100000, &steps, e) < 0 ||
         sampler_config_read(&d->config, config, NULL, e) < 0 ||
         json_object_or(json, "set_timesteps", &times, e) < 0 ||
-        json_object_or(json, "step_kwargs", &step, e) < 0)
+        json_object_or(json, "step_kwargs", &step, e) < 0 ||
+        json_int_or(json, "seed", 0, INT64_C(1) << 53, 0, &seed, e) < 0)
         return -1;
     d->run.steps = (int)steps;
     if (times && json_get(times, "mu")) {
@@ -79,11 +63,8 @@ static int read_case(struct drive *d, cJSON *json, struct error *e)
             return error_set(e, HASTEN_EFILE, "%zu sigmas for %lld steps", count, (long long)steps);
         d->run.sigmas = d->sigmas;
     }
-    if (step && json_double_or(step, "eta", 0, 1, 0, &d->run.eta, e) < 0)
-        return -1;
-    seed = json_get(json, "seed");
-    torch_random_seed(&d->random, cJSON_IsNumber(seed) ? (uint64_t)seed->valuedouble : 0);
-    return 0;
+    torch_random_seed(&d->random, (uint64_t)seed);
+    return step ? json_double_or(step, "eta", 0, 1, 0, &d->run.eta, e) : 0;
 }
 
 static int drive(struct drive *d, size_t count, struct error *e)
@@ -122,19 +103,19 @@ int main(int argc, char **argv)
 {
     struct error e = {0};
     struct drive d = {0};
-    char *end = NULL, *text;
-    size_t size;
-    unsigned long count = argc == 3 ? strtoul(argv[2], &end, 10) : 0;
-    if (!end || *end || !count || argv[2][0] == '-') {
+    char *end = NULL;
+    unsigned long count = argc == 3 && argv[2][0] >= '0' && argv[2][0] <= '9' ? strtoul(argv[2], &end, 10) : 0;
+    if (!end || *end || !count) {
         fprintf(stderr, "usage: sampler-drive CASE.json COUNT\n");
         return HASTEN_EUSAGE;
     }
-    text = read_all(argv[1], &size, &e);
-    cJSON *json = text ? json_parse(text, size, &e) : NULL;
-    if (json && read_case(&d, json, &e) == 0 && drive(&d, count, &e) < 0)
+    cJSON *json = json_read_file(argv[1], &e);
+    if (json && (read_case(&d, json, &e) < 0 || drive(&d, count, &e) < 0)) {
         error_under(&e, "%s", argv[1]);
+        if (e.code == HASTEN_EUSAGE) /* the case's number of steps: here that is file content */
+            e.code = HASTEN_EFILE;
+    }
     cJSON_Delete(json);
-    mem_free(text);
     mem_free(d.sigmas);
     sampler_config_free(&d.config);
     if (e.code)
