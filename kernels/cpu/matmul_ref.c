@@ -63,7 +63,7 @@ static double source_sum(const struct matmul *m, int which, int image, int h, in
     int64_t taps = (int64_t)m->kernel_h * m->kernel_w, first = which ? m->source[0].channels : 0;
     int64_t all = m->source[0].channels + (m->sources > 1 ? m->source[1].channels : 0);
     double sum = 0;
-    int32_t isum = 0;
+    uint32_t isum = 0; /* wraps as the vectors do */
     int64_t center = 0;
     for (int64_t tap = 0; tap < taps; tap++) {
         int64_t row = source_row(m, s, h, w, (int)(tap / m->kernel_w), (int)(tap % m->kernel_w));
@@ -73,15 +73,16 @@ static double source_sum(const struct matmul *m, int which, int image, int h, in
         int64_t at = image * s->image_ld + row * s->ld, weight = (n * all + first) * taps + tap;
         for (int64_t c = 0; c < s->channels; c++)
             if (m->int8)
-                isum += (((const uint8_t *)s->data)[at + c] - 128) *
-                        ((const int8_t *)m->weights)[weight + c * taps];
+                isum += (uint32_t)((((const uint8_t *)s->data)[at + c] - 128) *
+                                   ((const int8_t *)m->weights)[weight + c * taps]);
             else
                 sum +=
                     (double)((const float *)s->data)[at + c] * ((const float *)m->weights)[weight + c * taps];
     }
     if (!m->int8)
         return sum;
-    return (double)isum * s->scale[m->scale_per_row ? (int64_t)image * s->height * s->width + center : image];
+    return (double)(int32_t)isum *
+           s->scale[m->scale_per_row ? (int64_t)image * s->height * s->width + center : image];
 }
 
 static float finish(const struct matmul *m, double sum, int image, int64_t row, int n)
