@@ -8,13 +8,7 @@ int b_time_embedding(struct builder *b, const char *sinusoid, const char *name, 
     int h = b_node(b, "timestep_embedding", sinusoid, time, -1, -1);
     b_attr(b, h, "dim", t->dim);
     b_attr(b, h, "flip", t->flip);
-    if (t->fourier) {
-        b_attr(b, h, "log", 1);
-        b_attr(b, h, "scale", 6.28318530717958647693);
-        b_weight(b, h, "frequencies", t->fourier, (int[5]){t->dim / 2});
-    } else {
-        b_attr(b, h, "shift", t->shift);
-    }
+    b_attr(b, h, "shift", t->shift);
     if (!b->failed)
         b->width[h] = t->dim;
     h = b_linear(b, b_name(b, "%s.linear_1", name), h, t->width);

@@ -83,7 +83,6 @@ int b_embedding(struct builder *b, const char *name, const char *tensor, int lab
 struct time_embedding {
     int dim, flip, width; /* of the sinusoid, of the result */
     double shift;
-    const char *fourier; /* tensor of frequencies (GaussianFourierProjection); NULL: the usual ones */
 };
 /* Sinusoid, linear_1, SiLU, linear_2 under `name`. */
 int b_time_embedding(struct builder *b, const char *sinusoid, const char *name, int time,

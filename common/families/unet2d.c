@@ -176,15 +176,12 @@ static int embed_class(struct builder *b, const cJSON *config, int emb, const st
 
 static int embed_time(struct builder *b, const cJSON *config, const struct unet *u, int time)
 {
-    const char *type = c_text(b, config, "time_embedding_type", "positional");
-    int fourier = !strcmp(type, "fourier"), width = c_int(b, config, "time_embedding_dim", 0, 0, 1 << 20);
-    if (strcmp(type, "positional") && !fourier)
-        return b_fail(b, "time_embedding_type '%s' is not supported", type);
-    struct time_embedding t = {.dim = fourier ? 2 * u->width[0] : u->width[0],
-                               .flip = c_bool(b, config, "flip_sin_to_cos", 1) && !fourier,
+    int width = c_int(b, config, "time_embedding_dim", 0, 0, 1 << 20);
+    c_only(b, config, "time_embedding_type", "positional"); /* fourier also divides the result by the time */
+    struct time_embedding t = {.dim = u->width[0],
+                               .flip = c_bool(b, config, "flip_sin_to_cos", 1),
                                .shift = c_double(b, config, "freq_shift", 0),
-                               .width = width ? width : 4 * u->width[0],
-                               .fourier = fourier ? "time_proj.weight" : NULL};
+                               .width = width ? width : 4 * u->width[0]};
     int emb = b_time_embedding(b, "time_proj", "time_embedding", time, &t);
     return embed_class(b, config, emb, &t);
 }

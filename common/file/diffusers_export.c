@@ -6,6 +6,7 @@
 #include "common/file/output.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -54,42 +55,46 @@ static int read_part(struct part *p, struct model *m, const cJSON *entry, struct
 
 /* ---- is it still what the family builds? ---- */
 
-static int same_node(const struct node *x, const struct node *y)
+static int same_text(const char *x, const char *y) { return !strcmp(x ? x : "", y ? y : ""); }
+
+/* Files hold numbers to nine digits. */
+static int same_number(double x, double y) { return fabs(x - y) <= 1e-8 * fabs(x); }
+
+/* Node x of graph g against node y of graph h, but for how weights are stored. */
+static int same_node(const struct graph *g, const struct node *x, const struct graph *h, const struct node *y)
 {
     if (x->op != y->op || x->inputs != y->inputs)
         return 0;
     for (int i = 0; i < x->inputs; i++)
-        if (x->in[i] != y->in[i])
+        if (strcmp(g->node[x->in[i]].name, h->node[y->in[i]].name))
             return 0;
-    for (int i = 0; i < GRAPH_MAX_ATTRS && x->op->attr[i].name; i++) { /* but for how weights are stored */
+    for (int i = 0; i < GRAPH_MAX_ATTRS && x->op->attr[i].name; i++) {
         const char *name = x->op->attr[i].name;
-        if (strcmp(name, "format") && strcmp(name, "split") && x->attr[i] != y->attr[i])
+        if (strcmp(name, "format") && strcmp(name, "split") && !same_number(x->attr[i], y->attr[i]))
             return 0;
     }
     for (int i = 0; i < GRAPH_MAX_WEIGHTS && x->op->weight[i].name; i++)
-        if (strcmp(x->op->weight[i].name, "weight_scale") &&
-            strcmp(x->weight[i] ? x->weight[i] : "", y->weight[i] ? y->weight[i] : ""))
+        if (strcmp(x->op->weight[i].name, "weight_scale") && !same_text(x->weight[i], y->weight[i]))
             return 0;
     return 1;
 }
 
+/* The order of the nodes may differ (a file has the inputs first). */
 static int same_graph(const struct part *p, struct error *e)
 {
     const struct graph *s = p->stored, *f = p->fresh;
-    for (int i = 0; i < f->count; i++)
-        if (i >= s->count || strcmp(s->node[i].name, f->node[i].name))
-            return error_set(e, HASTEN_EFILE,
-                             graph_find(s, f->node[i].name) < 0
-                                 ? "'%s' was left out of the %s, and a %s cannot express that"
-                                 : "'%s' of the %s stands elsewhere than in a %s",
-                             f->node[i].name, p->component, p->class_name);
-    for (int i = 0; i < f->count; i++)
-        if (!same_node(&s->node[i], &f->node[i]))
-            return error_set(e, HASTEN_EFILE, "'%s' of the %s was changed, and a %s cannot express that",
-                             f->node[i].name, p->component, p->class_name);
-    return s->count == f->count ? 0
-                                : error_set(e, HASTEN_EFILE, "'%s' of the %s is nothing that a %s has",
-                                            s->node[f->count].name, p->component, p->class_name);
+    for (int i = 0; i < f->count; i++) {
+        int at = graph_find(s, f->node[i].name);
+        if (at < 0 || !same_node(s, &s->node[at], f, &f->node[i]))
+            return error_set(e, HASTEN_EFILE, "'%s' was %s the %s, and a %s cannot express that",
+                             f->node[i].name, at < 0 ? "left out of" : "changed in", p->component,
+                             p->class_name);
+    }
+    for (int i = 0; i < s->count; i++)
+        if (graph_find(f, s->node[i].name) < 0)
+            return error_set(e, HASTEN_EFILE, "'%s' of the %s is nothing that a %s has", s->node[i].name,
+                             p->component, p->class_name);
+    return 0;
 }
 
 static int check_part(struct part *p, struct error *e)
@@ -117,36 +122,35 @@ static int check_part(struct part *p, struct error *e)
 
 /* ---- tensors ---- */
 
-/* One tensor under its name of long ago. node: where its scale is, if it holds codes; NULL: none. */
-static int add_tensor(struct part *p, const char *full, const struct tensor *t, const struct node *node,
-                      struct error *e)
+/* Where the scale of a tensor of codes is. */
+static const struct tensor *scale_of(const struct graph *g, const char *tensor)
+{
+    for (int i = 0; i < g->count; i++)
+        for (int w = 0; w < GRAPH_MAX_WEIGHTS; w++)
+            if (g->node[i].weight[w] && !strcmp(g->node[i].weight[w], tensor))
+                return node_weight(&g->node[i], "weight_scale");
+    return NULL;
+}
+
+/* One tensor under the name that it had in the source. */
+static int add_tensor(struct part *p, const char *full, const struct tensor *t, struct error *e)
 {
     struct tensor *out = &p->out[p->count];
     const char *old = text_of(p->renamed, full);
     *out = *t;
     out->name = old ? old : full + strlen(p->component) + 1;
     if (t->dtype == DTYPE_I8) {
-        const struct tensor *scale = node ? node_weight(node, "weight_scale") : NULL;
-        if (!scale)
-            return error_set(e, HASTEN_EFILE, "tensor '%s' holds codes without a scale", full);
+        p->codes[p->count] = t;
+        p->scales[p->count] = scale_of(p->stored, t->name);
         out->dtype = DTYPE_F32;
         out->data = NULL;
-        p->codes[p->count] = t;
-        p->scales[p->count] = scale;
+        if (!p->scales[p->count])
+            return error_set(e, HASTEN_EFILE, "tensor '%s' holds codes without a scale", full);
         if (tensor_measure(out, e) < 0)
             return -1;
     }
     p->count++;
     return 0;
-}
-
-static const struct node *reader_of(const struct graph *g, const char *tensor)
-{
-    for (int i = 0; i < g->count; i++)
-        for (int w = 0; w < GRAPH_MAX_WEIGHTS; w++)
-            if (g->node[i].weight[w] && !strcmp(g->node[i].weight[w], tensor))
-                return &g->node[i];
-    return NULL;
 }
 
 /* Two nodes may read one tensor. */
@@ -171,7 +175,7 @@ static int collect(struct part *p, struct error *e)
         for (int w = 0; w < GRAPH_MAX_WEIGHTS; w++) {
             const char *full = p->fresh->node[i].weight[w];
             const struct tensor *t = full ? find(p, full) : NULL;
-            if (t && !is_listed(p, t) && add_tensor(p, full, t, &p->stored->node[i], e) < 0)
+            if (t && !is_listed(p, t) && add_tensor(p, full, t, e) < 0)
                 return -1;
         }
     cJSON_ArrayForEach(alias, p->aliases)
@@ -179,7 +183,7 @@ static int collect(struct part *p, struct error *e)
         const struct tensor *t = find(p, alias->string);
         if (!t || strlen(alias->string) <= strlen(p->component) + 1)
             return error_set(e, HASTEN_EFILE, "the source of tensor '%s' is missing", alias->string);
-        if (add_tensor(p, alias->string, t, reader_of(p->stored, t->name), e) < 0)
+        if (add_tensor(p, alias->string, t, e) < 0)
             return -1;
     }
     return 0;
