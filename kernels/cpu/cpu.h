@@ -37,11 +37,11 @@ enum activation { ACT_NONE, ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF, ACT_RELU, ACT
  * A linear layer is a 1x1 convolution. Rows of the input are found by geometry, so padding (a tap outside
  * reads zeros), stride, nearest upsampling and concatenation along channels cost no copy.
  *
- * int8 form: a source holds uint8 codes (q + 128, q in -127..127) with one float scale per row (scale_per_row,
- * a linear layer's: 1x1, stride 1, no padding, no upsampling) or per image; padding reads 128. Weights are int8
- * with one float scale per output column. The int32 sum of each source is scaled by that source's row scale,
- * the sources are added in order, then the column scale applies. int8 rows are padded to a multiple of 64 codes
- * with 128 (ld >= that multiple). */
+ * int8 form: a source holds uint8 codes (q + 128, q in -127..127) with one float scale per image, or per row
+ * for a linear layer (scale_per_row: 1x1, stride 1, no padding or upsampling). Padding reads 128. Weights are
+ * int8 with one float scale per output column. The int32 sum of each source is scaled by that source's scale,
+ * the sources are added in order, then the column scale applies. int8 rows are padded to a multiple of 64
+ * codes with 128 (ld >= that multiple). */
 struct mm_source {
     const void *data; /* float or uint8, [images][height][width][ld] */
     int64_t channels; /* read per row */
