@@ -18,7 +18,7 @@ static const struct sampler_method *const methods[SAMPLER_CLASSES] = {
 static float torch_linspace(float start, float end, int n, int i)
 {
     double step = n > 1 ? (end - start) / (float)(n - 1) : 0;
-    return (float)(i < n / 2 ? start + step * i : end - step * (n - 1 - i));
+    return (float)(n == 1 || i < n / 2 ? start + step * i : end - step * (n - 1 - i));
 }
 
 static double cosine_bar(double u)
