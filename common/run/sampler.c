@@ -92,23 +92,23 @@ static double mu_of_size(const struct sampler_config *c, int tokens)
     return c->base_shift + slope * (tokens - c->base_seq_len);
 }
 
-/* One timestep of a method that has no sigmas: the cumulative product there must be one it can divide by. */
-static int check_alpha(const struct sampler *s, double t, struct error *e)
+/* A timestep of a method that has no sigmas: the cumulative product there must be one it can divide by.
+ * Without any signal only the first may be, and only where nothing is divided by it. */
+static int check_alpha(const struct sampler *s, int call, struct error *e)
 {
+    double t = s->timestep[call];
     if (t >= s->c.train_steps)
         return error_set(e, HASTEN_EUSAGE, "%d steps: with steps_offset %d the first timestep is %g of %d",
                          s->run.steps, s->c.steps_offset, t, s->c.train_steps);
     float alpha = s->alphas[(int)t];
-    int divides_by_rest = s->c.kind == SAMPLER_DDPM || s->c.kind == SAMPLER_PNDM ||
-                          (s->c.kind == SAMPLER_DDIM && s->c.prediction == PREDICT_SAMPLE);
-    if (!(alpha >= 0 && alpha <= 1) || (alpha == 1 && divides_by_rest))
+    int divides = s->c.prediction == PREDICT_EPSILON && !(s->c.clip_sample && !s->c.thresholding);
+    if (!(alpha >= 0 && alpha <= 1) || (alpha == 1 && s->c.kind != SAMPLER_LCM))
         return error_set(e, HASTEN_EFILE, "the betas leave no noise at timestep %g", t);
-    int clipped = s->c.clip_sample && !s->c.thresholding;
-    if (alpha == 0 && s->c.prediction == PREDICT_EPSILON && !clipped)
+    if (alpha == 0 && (call > 0 || divides))
         return error_set(
             e, HASTEN_EFILE,
-            "the betas leave no signal at timestep %g (rescale_betas_zero_snr?), and the network "
-            "predicts the noise",
+            "the betas leave no signal at timestep %g (beta_end, rescale_betas_zero_snr), which a "
+            "step would divide by",
             t);
     return 0;
 }
@@ -120,11 +120,12 @@ static int check_tables(const struct sampler *s, struct error *e)
         if (!(s->timestep[i] >= 0 && isfinite(s->timestep[i])))
             return error_set(e, HASTEN_EUSAGE, "%d steps: timestep %d would be %g", s->run.steps, i,
                              s->timestep[i]);
-        if (!s->method->sigma_table && check_alpha(s, s->timestep[i], e) < 0)
+        if (!s->method->sigma_table && check_alpha(s, i, e) < 0)
             return -1;
     }
     for (int i = 0; s->method->sigma_table && i < s->run.steps; i++) {
-        if (!isfinite(s->sigma[i]) || (s->sigma[i] <= 0 && s->c.kind != SAMPLER_FLOW))
+        if (!(s->sigma[i] < 1e9) /* its fourth power is a float32 */ ||
+            (s->sigma[i] <= 0 && s->c.kind != SAMPLER_FLOW))
             return error_set(e, HASTEN_EFILE, "noise level %d of %d would be %g", i, s->run.steps,
                              s->sigma[i]);
     }
@@ -227,12 +228,14 @@ float sampler_alpha(const struct sampler *s, int t)
 
 double sampler_sigma_at(const struct sampler *s, double t)
 {
-    int last = s->c.train_steps - 1, low = t < last ? (int)t : last, high = low < last ? low + 1 : last;
+    int last = s->c.train_steps - 1;
+    t = t > 0 ? fmin(t, last) : 0; /* as numpy.interp does; the table is checked afterwards */
+    int low = (int)t, high = low < last ? low + 1 : last;
     float a = s->alphas[low], b = s->alphas[high];
     /* The root in double, then rounded: the end of a zero-SNR schedule is half-way between two floats,
      * and torch has the upper one, 4096. */
     double x = (float)sqrt((1 - a) / a), y = (float)sqrt((1 - b) / b);
-    return x + (y - x) * (t < last ? t - low : 0);
+    return x + (y - x) * (t - low);
 }
 
 void sampler_karras(const struct sampler *s, double high, double low, int n, double *out)
