@@ -111,6 +111,8 @@ static int import_component(struct model *m, const char *folder, const char *par
     const struct family *f = family_of(config, e);
     if (!f)
         return error_under(e, "%s", path);
+    if (*part && !strcmp(part, "vae") != !strcmp(f->component, "decoder"))
+        return error_set(e, HASTEN_EFILE, "%s: a %s does not belong here", path, f->class_name);
     if (model_component(m, f->component))
         return error_set(e, HASTEN_EFILE, "%s: the pipeline has a second %s", path, f->component);
     struct graph *g = graph_open(f->component, e);

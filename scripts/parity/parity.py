@@ -20,7 +20,7 @@ from diffusers import (DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
 import pipelines
 
-BIN = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bin")
+BIN = sys.argv[1] if __name__ == "__main__" and len(sys.argv) > 1 else os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bin")
 LIMIT = 1e-4
 SCHEDULERS = {
     "ddim": DDIMScheduler(), "ddpm": DDPMScheduler(), "pndm": PNDMScheduler(), "euler": EulerDiscreteScheduler(),
