@@ -2,8 +2,8 @@
  *
  * CASE is an object {"cls", "config", "steps", "set_timesteps", "step_kwargs", "seed"}. Reads COUNT float32
  * (the start, before the initial sigma), then for each call writes "call TIMESTEP\n" and the input, and reads
- * the output; at the end writes "done\n" and the result. Exit codes as the tools': 2 the command line, 4 a bad
- * case or too little input. */
+ * the output; at the end writes "done\n" and the result. Exit codes as the tools': 2 the command line, 4 a
+ * bad case or too little input. */
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "common/base/torch_random.h"
@@ -104,7 +104,8 @@ int main(int argc, char **argv)
     struct error e = {0};
     struct drive d = {0};
     char *end = NULL;
-    unsigned long count = argc == 3 && argv[2][0] >= '0' && argv[2][0] <= '9' ? strtoul(argv[2], &end, 10) : 0;
+    int number = argc == 3 && argv[2][0] >= '0' && argv[2][0] <= '9';
+    unsigned long count = number ? strtoul(argv[2], &end, 10) : 0;
     if (!end || *end || !count) {
         fprintf(stderr, "usage: sampler-drive CASE.json COUNT\n");
         return HASTEN_EUSAGE;
