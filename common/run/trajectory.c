@@ -98,6 +98,13 @@ static int prepare(struct trajectory *t, struct error *e)
     return check_schedule(t, e);
 }
 
+/* Strictly between the ends, which times that are rounded to float32 may just miss. */
+static int is_inside(double time, const double interval[2])
+{
+    double slack = 1e-6 * fmax(1, fabs(time));
+    return time > interval[0] + slack && time < interval[1] - slack;
+}
+
 struct trajectory *trajectory_open(const struct trajectory_options *o, struct error *e)
 {
     struct trajectory *t = mem_array(1, sizeof *t, e);
@@ -121,7 +128,7 @@ struct trajectory *trajectory_open(const struct trajectory_options *o, struct er
         double time =
             o->model->one_minus_sigma ? 1 - sampler_sigma(t->sampler, c) : sampler_timestep(t->sampler, c);
         t->times[c] = (float)time;
-        t->guide_at[c] = t->guided && time > o->model->interval[0] && time < o->model->interval[1];
+        t->guide_at[c] = t->guided && is_inside(time, o->model->interval);
     }
     if (open_engine(t, e) == 0)
         return t;
