@@ -185,8 +185,8 @@ static int read_sampler(struct model *m, struct error *e)
         if (count == 2)
             memcpy(s->interval, interval, sizeof s->interval);
         mem_free(interval);
-        if (count != 2)
-            return error_set(e, HASTEN_EFILE, "guidance_interval needs two numbers");
+        if (count != 2 || !(s->interval[0] < s->interval[1]))
+            return error_set(e, HASTEN_EFILE, "guidance_interval needs two numbers, the smaller one first");
     }
     struct sampler_config check;
     if (sampler_config_read(&check, s->config, NULL, e) < 0)

@@ -1,0 +1,233 @@
+/* Models: there and back through a file, editing tensors, provenance, and blocks that make no sense. */
+#include "common/base/json.h"
+#include "common/file/model.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/hasten-model-XXXXXX";
+
+static const char *path_of(const char *name)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+static const char whole[] =
+    "{\"components\":{\"denoiser\":{"
+    "\"inputs\":[{\"name\":\"sample\",\"kind\":\"image\",\"channels\":2,\"height\":4,\"width\":6}],"
+    "\"nodes\":[{\"name\":\"conv\",\"op\":\"conv2d\",\"in\":[\"sample\"],"
+    "\"weights\":{\"weight\":\"denoiser.conv.weight\",\"bias\":\"denoiser.conv.bias\"}}],"
+    "\"outputs\":{\"sample\":\"conv\"}}},"
+    "\"sampler\":{\"config\":{\"_class_name\":\"DDIMScheduler\"},\"steps\":20,\"guidance\":3,\"classes\":10,"
+    "\"null_class\":10,\"guidance_interval\":[0.25,0.75]},"
+    "\"image\":{\"channels\":2,\"height\":4,\"width\":6,\"low\":0,\"latent_scale\":0.5}}";
+
+static float weight[4] = {1, 2, 3, 4}, bias[2] = {-1, 1};
+
+static void add(struct model *m, const char *name, int rank, int64_t rows, int64_t columns, float *data)
+{
+    struct error e = {0};
+    struct tensor t = {.name = name, .dtype = DTYPE_F32, .rank = rank, .shape = {rows, columns, 1, 1}};
+    ck_assert_int_eq(tensor_measure(&t, &e), 0);
+    t.data = data;
+    ck_assert_int_eq(model_add_tensor(m, &t, 0, &e), 0);
+}
+
+/* A file of these metadata with the two tensors. */
+static void write_file(const char *name, const cJSON *meta)
+{
+    struct error e = {0};
+    struct model m = {0};
+    add(&m, "denoiser.conv.weight", 4, 2, 2, weight);
+    add(&m, "denoiser.conv.bias", 1, 2, 0, bias);
+    int status =
+        container_write(path_of(name), "model", meta, m.tensor, m.tensors, NULL, NULL, NULL, NULL, &e);
+    ck_assert_msg(status == 0, "%s", e.text);
+    model_close(&m);
+}
+
+static cJSON *parse(const char *text)
+{
+    struct error e = {0};
+    cJSON *j = json_parse(text, strlen(text), &e);
+    ck_assert_msg(j != NULL, "%s", e.text);
+    return j;
+}
+
+static void open_whole(struct model *m)
+{
+    struct error e = {0};
+    cJSON *meta = parse(whole);
+    write_file("whole.zst", meta);
+    cJSON_Delete(meta);
+    int status = model_open(m, path_of("whole.zst"), 0, NULL, &e);
+    ck_assert_msg(status == 0, "%s", e.text);
+}
+
+START_TEST(blocks_and_tensors_are_read)
+{
+    struct error e = {0};
+    struct model m;
+    open_whole(&m);
+    ck_assert_int_eq(m.components, 1);
+    ck_assert_ptr_eq(model_main(&m, &e), model_component(&m, "denoiser"));
+    ck_assert_ptr_null(model_component(&m, "decoder"));
+    ck_assert(m.sampler.present && m.sampler.steps == 20 && m.sampler.guidance == 3);
+    ck_assert(m.sampler.classes == 10 && m.sampler.null_class == 10 && !m.sampler.one_minus_sigma);
+    ck_assert(m.sampler.interval[0] == 0.25 && m.sampler.interval[1] == 0.75);
+    ck_assert(m.image.channels == 2 && m.image.height == 4 && m.image.width == 6);
+    ck_assert(m.image.low == 0 && m.image.high == 1 && m.image.latent_scale == 0.5);
+    const struct tensor *t = model_find(&m, "denoiser.conv.weight");
+    ck_assert_int_eq(memcmp(t->data, weight, sizeof weight), 0);
+    ck_assert_ptr_eq(node_weight(&m.graph[0]->node[1], "weight"), t);
+    ck_assert_ptr_null(model_find(&m, "denoiser.conv"));
+    model_close(&m);
+}
+END_TEST
+
+START_TEST(edited_models_come_back)
+{
+    struct error e = {0};
+    struct model m, back;
+    char id[HASH_HEX], parent[HASH_HEX];
+    open_whole(&m);
+    snprintf(parent, sizeof parent, "%s", model_id(&m));
+    float *fresh = mem_array(2, sizeof *fresh, &e), other[3] = {7, 8, 9};
+    fresh[1] = 0.5f;
+    struct tensor t = *model_find(&m, "denoiser.conv.bias");
+    t.data = fresh;
+    ck_assert_int_eq(model_replace_tensor(&m, "denoiser.conv.bias", &t, 1, &e), 0);
+    add(&m, "denoiser.nothing", 1, 3, 0, other); /* after a look-up: the order is made again */
+    ck_assert(model_find(&m, "denoiser.nothing"));
+    model_drop_unused(&m);
+    ck_assert(!model_find(&m, "denoiser.nothing"));
+    ck_assert_int_eq(model_provenance(&m, "prune", "1.2", parse("{\"x\":1}"), &e), 0);
+    ck_assert_int_eq(model_write(&m, path_of("edited.safetensors"), NULL, id, &e), 0);
+    int status = model_open(&back, path_of("edited.safetensors"), 0, NULL, &e);
+    ck_assert_msg(status == 0, "%s", e.text);
+    ck_assert_str_eq(model_id(&back), id);
+    ck_assert_str_ne(parent, id);
+    ck_assert(((float *)model_find(&back, "denoiser.conv.bias")->data)[1] == 0.5f);
+    const cJSON *record = cJSON_GetArrayItem(json_get(back.meta, "provenance"), 0);
+    ck_assert_str_eq(json_get(record, "parent")->valuestring, parent);
+    ck_assert_str_eq(json_get(record, "tool")->valuestring, "prune");
+    ck_assert_int_eq(json_get(json_get(record, "options"), "x")->valueint, 1);
+    model_close(&back);
+    model_close(&m);
+}
+END_TEST
+
+/* Many tensors in an order that is not theirs: every one is found. */
+START_TEST(every_tensor_is_found)
+{
+    struct model m = {0};
+    char name[32];
+    for (int i = 0; i < 1500; i++) {
+        snprintf(name, sizeof name, "t.%d", i * 7919 % 1500);
+        add(&m, name, 1, 2, 0, bias);
+    }
+    for (int i = 0; i < 1500; i++) {
+        snprintf(name, sizeof name, "t.%d", i);
+        const struct tensor *t = model_find(&m, name);
+        ck_assert_msg(t && !strcmp(t->name, name), "%s", name);
+    }
+    ck_assert_ptr_null(model_find(&m, "t.1500"));
+    model_close(&m);
+}
+END_TEST
+
+static const struct {
+    const char *block, *key, *value, *says;
+} wrong[] = {
+    {NULL, "components", "{}", "no component"},
+    {NULL, "components", "[]", "'components'"},
+    {NULL, "components", "{\"a\":{\"inputs\":[],\"nodes\":[],\"outputs\":{\"x\":\"y\"}}}",
+     "output 'x' names no node"},
+    {NULL, "sampler", "3", "sampler"},
+    {"sampler", "config", "null", "'config'"},
+    {"sampler", "config", "{\"_class_name\":\"NoScheduler\"}", "'NoScheduler' is not supported"},
+    {"sampler", "steps", "0", "'steps' is 0"},
+    {"sampler", "classes", "-1", "'classes' is -1"},
+    {"sampler", "guidance", "\"4\"", "'guidance'"},
+    {"sampler", "guidance_interval", "[1]", "guidance_interval needs two numbers"},
+    {"sampler", "guidance_interval", "[0.7,0.3]", "guidance_interval needs two numbers"},
+    {"sampler", "time_input", "\"sigma\"", "time_input 'sigma' is neither"},
+    {"image", "channels", "0", "'channels' is 0"},
+    {"image", "low", "1", "the value range 1 to 1"},
+    {"image", "latent_scale", "0", "the latent scale 0"},
+    {"image", "height", "1e6", "'height' is 1000000"},
+};
+
+START_TEST(nonsense_is_refused)
+{
+    struct error e = {0};
+    struct model m;
+    cJSON *meta = parse(whole);
+    cJSON *block = wrong[_i].block ? json_get(meta, wrong[_i].block) : meta;
+    ck_assert_int_eq(json_add(block, wrong[_i].key, parse(wrong[_i].value), &e), 0);
+    write_file("wrong.zst", meta);
+    cJSON_Delete(meta);
+    ck_assert_int_eq(model_open(&m, path_of("wrong.zst"), 0, NULL, &e), -1);
+    ck_assert_int_eq(e.code, HASTEN_EFILE);
+    ck_assert_msg(strstr(e.text, wrong[_i].says) && strstr(e.text, "wrong.zst"), "%s", e.text);
+    ck_assert_int_eq(m.tensors, 0);
+}
+END_TEST
+
+START_TEST(wrong_tensors_name_their_node)
+{
+    static const char *const bias_names[] = {"denoiser.conv.bixs", "denoiser.conv.weight"};
+    for (int i = 0; i < 2; i++) {
+        struct error e = {0};
+        struct model m;
+        cJSON *meta = parse(whole);
+        cJSON *nodes = json_get(json_get(json_get(meta, "components"), "denoiser"), "nodes");
+        json_add_string(json_get(cJSON_GetArrayItem(nodes, 0), "weights"), "bias", bias_names[i], &e);
+        write_file("wrong.zst", meta);
+        cJSON_Delete(meta);
+        ck_assert_int_eq(model_open(&m, path_of("wrong.zst"), 0, NULL, &e), -1);
+        ck_assert_msg(strstr(e.text, "node 'conv'") && strstr(e.text, bias_names[i]), "%s", e.text);
+    }
+}
+END_TEST
+
+START_TEST(memory_limit_holds)
+{
+    struct error e = {0};
+    struct model m;
+    cJSON *meta = parse(whole);
+    write_file("whole.zst", meta);
+    cJSON_Delete(meta);
+    ck_assert_int_eq(model_open(&m, path_of("whole.zst"), 8, NULL, &e), -1);
+    ck_assert_int_eq(e.code, HASTEN_ENOMEM);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("model");
+    TCase *c = tcase_create("model");
+    if (!mkdtemp(folder))
+        return 1;
+    tcase_add_test(c, blocks_and_tensors_are_read);
+    tcase_add_test(c, edited_models_come_back);
+    tcase_add_test(c, every_tensor_is_found);
+    tcase_add_loop_test(c, nonsense_is_refused, 0, sizeof wrong / sizeof *wrong);
+    tcase_add_test(c, wrong_tensors_name_their_node);
+    tcase_add_test(c, memory_limit_holds);
+    suite_add_tcase(s, c);
+    SRunner *runner = srunner_create(s);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    static const char *const files[] = {"whole.zst", "wrong.zst", "edited.safetensors"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        unlink(path_of(files[i]));
+    rmdir(folder);
+    return failed != 0;
+}
