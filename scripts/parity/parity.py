@@ -1,22 +1,24 @@
 #!/usr/bin/env python3
-"""Random-weight diffusers pipelines against import, generate and export: forwards, whole trajectories step by step, and
-the way there and back.
+"""Random-weight diffusers pipelines against import, generate and export: forwards, whole trajectories step by step,
+pictures, and the way there and back.
 
     scripts/parity/parity.py [BIN]        needs torch, diffusers, safetensors; prints the largest relative error of each
 
-Every forward and every latent of every step must agree within 1e-4, exported tensors to the bit; exits 1 where one does
-not."""
+Every forward and every latent of every step must agree within 1e-4, exported tensors to the bit, pixels to one step of
+256 (the number printed is that in thousandths of the limit); exits 1 where one does not."""
 import json
 import os
 import subprocess
 import sys
 import tempfile
 
+import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
-from diffusers import (DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler,
-                       EulerDiscreteScheduler, HeunDiscreteScheduler, LMSDiscreteScheduler, PNDMScheduler,
-                       UniPCMultistepScheduler)
+from diffusers import (DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, DiTPipeline, DPMSolverMultistepScheduler,
+                       EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler, LMSDiscreteScheduler,
+                       PNDMScheduler, UniPCMultistepScheduler)
 
 import pipelines
 
@@ -129,6 +131,31 @@ def guided(folder, steps=6, weight=3.0):
     return max(check_trace(folder, scheduler, x, generators, predict, steps), there_and_back(folder, "transformer", path))
 
 
+def pictures(folder, pipe, command, **how):
+    """Diffusers' own pipeline and its own directory: the largest difference of a pixel, one is within the limit."""
+    pipe.save_pretrained(folder)
+    run("import", folder, "-o", f"{folder}/m.zst")
+    run("generate", f"{folder}/m.zst", "--steps", "4", "--count", "2", "-o", f"{folder}/png", *command)
+    pipe.set_progress_bar_config(disable=True)
+    images = pipe(generator=[torch.Generator().manual_seed(i) for i in range(2)], num_inference_steps=4, **how).images
+    worst = 0
+    for i, want in enumerate(images):
+        got = np.asarray(Image.open(f"{folder}/png/{i:06d}.png").convert(want.mode), int)
+        worst = max(worst, np.abs(got - np.asarray(want, int)).max())
+    return worst * LIMIT
+
+
+def pipelines_of(folder):
+    unet = pipelines.unet({**pipelines.UNETS["learned variance"], "out_channels": 3})[0]
+    yield "ddpm", folder(), DDPMPipeline(unet, DDPMScheduler()), (), {"batch_size": 2}
+    yield "ddim", folder(), DDIMPipeline(unet, DDIMScheduler()), (), {"batch_size": 2, "eta": 0.0}
+    yield "ddim, eta 0.7", folder(), DDIMPipeline(unet, DDIMScheduler()), ("--eta", "0.7"), {"batch_size": 2, "eta": 0.7}
+    dit = pipelines.share_embedders(pipelines.dit({**pipelines.DITS["plain"], "num_embeds_ada_norm": 1000})[0])
+    vae = pipelines.vae(pipelines.VAES["plain"])[0]
+    pipe = DiTPipeline(dit, vae, DDIMScheduler(clip_sample=False), id2label={i: str(i) for i in range(7)})
+    yield "dit", folder(), pipe, ("--class", "6,2"), {"class_labels": [6, 2]}
+
+
 def main():
     torch.manual_seed(0)
     results = {}
@@ -146,6 +173,8 @@ def main():
             model = pipelines.unet({**pipelines.UNETS["learned variance"], "out_channels": 6 if learned else 3})[0]
             results[f"trajectory: {name}"] = trajectory(folder(), model, scheduler, keep_variance=learned)
         results["trajectory: guided dit"] = guided(folder())
+        for name, *pipe, how in pipelines_of(folder):
+            results[f"pictures: {name}"] = pictures(*pipe, **how)
     for name, value in results.items():
         print(f"{'ok  ' if value <= LIMIT else 'FAIL'} {name:40} {value:.2e}")
     sys.exit(any(not v <= LIMIT for v in results.values()))
