@@ -12,7 +12,7 @@ import os
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from common import ROOT, Average, Clock, batches, data, save
 
@@ -50,7 +50,6 @@ class Classifier(nn.Module):
 
 
 def load(name):
-    from safetensors.torch import load_file
     model = Classifier(NETWORKS[name][1])
     model.load_state_dict({k: v.float() for k, v in load_file(os.path.join(ROOT, name, "weights.safetensors")).items()})
     return model.eval()
@@ -76,7 +75,9 @@ def train(name, minutes):
         x = torch.roll(x, (dy, dx), (2, 3)) + 0.05 * torch.randn(x.shape, generator=draw)
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * clock.factor(step)
-        loss = F.cross_entropy(model(x)[0], y, label_smoothing=0.05)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(x)[0]
+        loss = F.cross_entropy(logits.float(), y, label_smoothing=0.05)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -67,8 +67,8 @@ class Clock:
     """Learning-rate factor by elapsed budget: short warm-up, then half a cosine; progress lines every minute."""
 
     def __init__(self, minutes):
-        self.start, self.budget, self.shown = time.time(), 60 * minutes, 0
-        self.losses = []
+        self.start, self.budget, self.losses = time.time(), 60 * minutes, []
+        self.shown = self.start
 
     def share(self):
         return (time.time() - self.start) / self.budget
@@ -77,6 +77,7 @@ class Clock:
         return min(1, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(1, self.share()))))
 
     def report(self, step, loss):
+        """Print a line when a minute has passed since the last one; true if so, which is the time to export."""
         self.losses.append(loss)
         if time.time() - self.shown > 60:
             self.shown = time.time()

@@ -4,7 +4,8 @@
     scripts/train/dit.py --minutes 60
     scripts/train/dit.py --minutes 45 --resume      (goes on from the stored average, with a smaller rate)
 
-All blocks share one timestep and label embedder, as DiT-XL/2's do; the file stores the copies."""
+All blocks share one timestep and label embedder, as DiT-XL/2's do; the file stores the copies. One label in ten is
+replaced by the null class 10, which guidance needs."""
 import argparse
 import json
 import os
@@ -26,6 +27,8 @@ def build():
     model = DiTTransformer2DModel(**CONFIG)
     for block in model.transformer_blocks:
         block.norm1.emb = model.transformer_blocks[0].norm1.emb
+        # The embedder runs once a block and would drop other labels in each: drop() does it once a step instead.
+        block.norm1.emb.class_embedder.dropout_prob = 0
         torch.nn.init.zeros_(block.norm1.linear.weight)
         torch.nn.init.zeros_(block.norm1.linear.bias)
     for layer in (model.proj_out_1, model.proj_out_2):
@@ -34,9 +37,13 @@ def build():
     return model
 
 
-def export(model, average):
-    model_state = {k: average[k] for k in model.state_dict() if k != "pos_embed.pos_embed"}
-    save(model_state, os.path.join(FOLDER, "transformer", "diffusion_pytorch_model.safetensors"))
+def drop(labels, generator):
+    return torch.where(torch.rand(labels.shape, generator=generator) < 0.1, len(CLASSES), labels)
+
+
+def export(average):
+    save({k: v for k, v in average.items() if k != "pos_embed.pos_embed"},
+         os.path.join(FOLDER, "transformer", "diffusion_pytorch_model.safetensors"))
 
 
 def write_configs():
@@ -48,7 +55,7 @@ def write_configs():
         "transformer/config.json": {"_class_name": "DiTTransformer2DModel", "_diffusers_version": "0.42.0", **CONFIG},
         "scheduler/scheduler_config.json": {"_class_name": "DDIMScheduler", "_diffusers_version": "0.42.0",
                                             "num_train_timesteps": 1000, "beta_start": 0.0001, "beta_end": 0.02,
-                                            "beta_schedule": "linear", "clip_sample": True, "prediction_type": "epsilon",
+                                            "beta_schedule": "linear", "clip_sample": False, "prediction_type": "epsilon",
                                             "set_alpha_to_one": True, "steps_offset": 0},
     }.items():
         path = os.path.join(FOLDER, name)
@@ -81,6 +88,7 @@ def main():
         a = bar[t][:, None, None, None]
         for group in optimizer.param_groups:
             group["lr"] = rate * clock.factor(step)
+        y = drop(y, draw)
         with torch.autocast("cpu", torch.bfloat16):
             got = model(a.sqrt() * x + (1 - a).sqrt() * noise, timestep=t, class_labels=y).sample
         loss = F.mse_loss(got.float(), noise)
@@ -90,7 +98,7 @@ def main():
         optimizer.step()
         average.update(model)
         if clock.report(step, loss.item()) or clock.share() >= 1:
-            export(model, average.value)
+            export(average.value)
         if clock.share() >= 1:
             break
 

@@ -26,7 +26,7 @@ def write_configs():
         "unet/config.json": {"_class_name": "UNet2DModel", "_diffusers_version": "0.42.0", **CONFIG},
         "scheduler/scheduler_config.json": {"_class_name": "DDIMScheduler", "_diffusers_version": "0.42.0",
                                             "num_train_timesteps": 1000, "beta_start": 0.0001, "beta_end": 0.02,
-                                            "beta_schedule": "linear", "clip_sample": True, "prediction_type": "epsilon",
+                                            "beta_schedule": "linear", "clip_sample": False, "prediction_type": "epsilon",
                                             "set_alpha_to_one": True, "steps_offset": 0},
     }.items():
         path = os.path.join(FOLDER, name)
