@@ -155,6 +155,8 @@ static int check_outputs(struct job *j, struct error *e)
 {
     struct stat s;
     const char *out = j->t->output;
+    if (o.plan) /* nothing is written */
+        return 0;
     j->to_stdout = out && output_is_stdout(out);
     size_t n = out ? strlen(out) : 0;
     j->directory = out && !j->to_stdout && (n < 4 || strcmp(out + n - 4, ".png"));
