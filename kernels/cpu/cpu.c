@@ -32,13 +32,15 @@ int cpu_level_from_name(const char *name)
     return -1;
 }
 
-#define TABLE(level_, panel_, products_, rows_)                                                       \
-    {                                                                                                 \
-        .level = level_, .mm_panel = panel_, .matmul_packed_size = matmul_packed_size_##products_,    \
-        .matmul_pack = matmul_pack_##products_, .matmul_pack_int8 = matmul_pack_int8_##products_,     \
-        .matmul = matmul_##products_, .row_norm = row_norm_##rows_, .group_norm = group_norm_##rows_, \
-        .image_quantize = image_quantize_##rows_, .attention = attention_##rows_,                     \
-        .elementwise = elementwise_##rows_, .cache_read = cache_read_##rows_                          \
+#define TABLE(level_, panel_, products_, rows_)                                                             \
+    {                                                                                                       \
+        .level = level_, .mm_panel = panel_, .matmul_packed_size = matmul_packed_size_##products_,          \
+        .matmul_pack = matmul_pack_##products_, .matmul_pack_int8 = matmul_pack_int8_##products_,           \
+        .matmul_int4_size = matmul_int4_size_##products_, .matmul_pack_int4 = matmul_pack_int4_##products_, \
+        .matmul_scratch = matmul_scratch_##products_, .matmul = matmul_##products_,                         \
+        .row_norm = row_norm_##rows_, .group_norm = group_norm_##rows_,                                     \
+        .image_quantize = image_quantize_##rows_, .attention = attention_##rows_,                           \
+        .elementwise = elementwise_##rows_, .cache_read = cache_read_##rows_                                \
     }
 
 static const struct cpu_kernels tables[] = {

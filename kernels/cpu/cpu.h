@@ -66,6 +66,26 @@ struct mm_epilogue {         /* applied in this order; NULL or 0/1 where absent 
     float scale; /* multiplied last; 0 means 1 */
 };
 
+/* How the weights lie in memory. Compressed ones are decoded, a block of columns at a time, into scratch
+ * memory before the product, so that they cost their own bytes and not those of what is multiplied:
+ *   MM_NATIVE  as the product reads them: float, or int8 with int8 sources
+ *   MM_INT8    int8 (matmul_pack_int8) with float sources: the same bytes serve both
+ *   MM_E4M3    float8 e4m3 (packed by matmul_pack_int8 as bytes) with float sources
+ *   MM_INT4    4-bit codes (matmul_pack_int4) that decode to int8, with float or int8 sources
+ */
+enum mm_weights { MM_NATIVE, MM_INT8, MM_E4M3, MM_INT4 };
+
+/* 4-bit weights as on disk: w = column_scale[n] * clip(round(levels[code] * scale of the code's group),
+ * +-127). codes: [n][channels/2], the low nibble first; scales: e4m3 [n][channels/group]; group: a multiple
+ * of 4 that divides channels. */
+struct mm_int4 {
+    const uint8_t *codes, *scales;
+    const float *levels;
+    int n, channels, group;
+};
+int mm_int4_value(float level, uint8_t scale); /* the clipped integer */
+float mm_e4m3(uint8_t code);                   /* NaN codes too */
+
 struct matmul {
     int images, out_height, out_width; /* rows = images * out_height * out_width */
     int n;                             /* output columns */
@@ -73,8 +93,12 @@ struct matmul {
     int sources; /* 1 or 2 */
     struct mm_source source[2];
     const void *weights;       /* packed by matmul_pack / matmul_pack_int8 */
-    const float *column_scale; /* int8: [n] */
-    int int8, scale_per_row;
+    const float *column_scale; /* [n]; NULL: 1 (float weights) */
+    int int8, scale_per_row;   /* int8: sources hold codes */
+    enum mm_weights form;
+    int group;         /* MM_INT4 */
+    void *scratch;     /* not MM_NATIVE: matmul_scratch() bytes a part, aligned to 64 */
+    size_t scratch_ld; /* bytes from part to part */
     float *out;
     int64_t out_ld;
     struct mm_epilogue epilogue;
@@ -212,6 +236,9 @@ struct cpu_kernels {
     void (*matmul_pack)(void *packed, const float *weight, const struct mm_shape *s, int begin, int end);
     void (*matmul_pack_int8)(void *packed, const int8_t *weight, const struct mm_shape *s, int begin,
                              int end);
+    size_t (*matmul_int4_size)(int n, int channels, int group);
+    void (*matmul_pack_int4)(void *packed, const struct mm_int4 *w, int begin, int end);
+    size_t (*matmul_scratch)(const struct matmul *m);
     void (*matmul)(const struct matmul *m, int part, int parts);
     void (*row_norm)(const struct row_norm *r, int part, int parts);
     void (*group_norm)(const struct group_norm *g, int phase, int part, int parts);

@@ -10,6 +10,9 @@
                              int end);                                                                     \
     void matmul_pack_int8_##level(void *packed, const int8_t *weight, const struct mm_shape *s, int begin, \
                                   int end);                                                                \
+    size_t matmul_int4_size_##level(int n, int channels, int group);                                       \
+    void matmul_pack_int4_##level(void *packed, const struct mm_int4 *w, int begin, int end);              \
+    size_t matmul_scratch_##level(const struct matmul *m);                                                 \
     void matmul_##level(const struct matmul *m, int part, int parts);
 
 #define DECLARE_ROWS(level)                                                                      \

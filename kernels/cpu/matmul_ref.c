@@ -26,6 +26,56 @@ void matmul_pack_int8_ref(void *packed, const int8_t *weight, const struct mm_sh
     memcpy((int8_t *)packed + begin * k, weight + begin * k, (size_t)((end - begin) * k));
 }
 
+/* ---- compressed weights: 4-bit ones lie as on disk, codes, scales, levels ---- */
+
+float mm_e4m3(uint8_t code)
+{
+    int exponent = code >> 3 & 15, fraction = code & 7;
+    float most = exponent ? ldexpf((float)(8 + fraction), exponent - 10) : ldexpf((float)fraction, -9);
+    return (code & 127) == 127 ? NAN : code & 128 ? -most : most;
+}
+
+int mm_int4_value(float level, uint8_t scale)
+{
+    float q = rintf(level * mm_e4m3(scale));
+    return q > 127 ? 127 : q > -127 ? (int)q : -127;
+}
+
+size_t matmul_int4_size_ref(int n, int channels, int group)
+{
+    return (size_t)n * (size_t)(channels / 2 + channels / group) + 16 * sizeof(float);
+}
+
+void matmul_pack_int4_ref(void *packed, const struct mm_int4 *w, int begin, int end)
+{
+    size_t row = (size_t)w->channels / 2, groups = (size_t)(w->channels / w->group), n = (size_t)w->n;
+    char *levels = packed, *codes = levels + 16 * sizeof(float), *scales = codes + n * row;
+    memcpy(levels, w->levels, 16 * sizeof(float));
+    memcpy(codes + (size_t)begin * row, w->codes + (size_t)begin * row, (size_t)(end - begin) * row);
+    memcpy(scales + (size_t)begin * groups, w->scales + (size_t)begin * groups,
+           (size_t)(end - begin) * groups);
+}
+
+size_t matmul_scratch_ref(const struct matmul *m)
+{
+    (void)m;
+    return 0;
+}
+
+/* Weight `at` of all, before its column's scale. */
+static double weight_at(const struct matmul *m, int64_t at)
+{
+    if (m->form == MM_E4M3)
+        return mm_e4m3(((const uint8_t *)m->weights)[at]);
+    if (m->form == MM_NATIVE && !m->int8)
+        return ((const float *)m->weights)[at];
+    if (m->form != MM_INT4)
+        return ((const int8_t *)m->weights)[at];
+    const float *levels = m->weights;
+    const uint8_t *codes = (const uint8_t *)(levels + 16), *scales = codes + m->n * m->source[0].channels / 2;
+    return mm_int4_value(levels[codes[at / 2] >> at % 2 * 4 & 15], scales[at / m->group]);
+}
+
 static double activate(double x, enum activation act)
 {
     switch (act) {
@@ -74,10 +124,9 @@ static double source_sum(const struct matmul *m, int which, int image, int h, in
         for (int64_t c = 0; c < s->channels; c++)
             if (m->int8)
                 isum += (uint32_t)((((const uint8_t *)s->data)[at + c] - 128) *
-                                   ((const int8_t *)m->weights)[weight + c * taps]);
+                                   (int)weight_at(m, weight + c * taps));
             else
-                sum +=
-                    (double)((const float *)s->data)[at + c] * ((const float *)m->weights)[weight + c * taps];
+                sum += (double)((const float *)s->data)[at + c] * weight_at(m, weight + c * taps);
     }
     if (!m->int8)
         return sum;
@@ -88,7 +137,7 @@ static double source_sum(const struct matmul *m, int which, int image, int h, in
 static float finish(const struct matmul *m, double sum, int image, int64_t row, int n)
 {
     const struct mm_epilogue *e = &m->epilogue;
-    double v = m->int8 ? sum * m->column_scale[n] : sum;
+    double v = m->column_scale ? sum * m->column_scale[n] : sum;
     v += e->bias ? e->bias[n] : 0;
     v += e->image_bias ? e->image_bias[image * e->image_bias_ld + n] : 0;
     v = activate(v, e->act);

@@ -75,7 +75,7 @@ static inline void make(struct data *d, const struct shape *c, int int8, int pie
     d->residual = floats(d->rows * c->n, 36, 1, 0);
     d->out = floats(d->out_size, 37, 1, 0);
     d->tap = floats(d->out_size, 38, 1, 0);
-    m->column_scale = d->column_scale;
+    m->column_scale = int8 ? d->column_scale : NULL;
     m->out = d->out;
     m->epilogue = (struct mm_epilogue){.bias = pieces & BIAS ? d->bias : NULL,
                                        .image_bias = pieces & IMAGE_BIAS ? d->image_bias : NULL,
