@@ -92,12 +92,7 @@ static int price_actions(struct work *w, struct error *e)
     unsigned char *served[CANDIDATES];
     for (int i = 0; i < w->candidates; i++)
         served[i] = w->list[i].served;
-    struct timing t = {.graph = w->g,
-                       .weights = w->weights,
-                       .kernels = w->t->kernels,
-                       .team = w->t->team,
-                       .batch = streams(w),
-                       .repeats = 5};
+    struct timing t = {.graph = w->g, .weights = w->weights, .batch = streams(w), .repeats = 5};
     struct timed *x = timed_open(&t, w->candidates, served, e);
     int status = x ? 0 : -1;
     for (int a = 0; status == 0 && a <= w->candidates; a++)
@@ -207,8 +202,7 @@ static int open_model(struct work *w, struct error *e)
         return error_set(e, HASTEN_EUSAGE, "--guidance %g: the model has no null class", o.guidance);
     w->measure = (struct measure){.model = &w->m,
                                   .graph = w->g,
-                                  .kernels = w->t->kernels,
-                                  .team = w->t->team,
+                                  .backend = &w->t->backend,
                                   .sampler = &w->config,
                                   .steps = o.steps ? (int)o.steps : s->steps,
                                   .count = (int)o.calibrate,
@@ -216,7 +210,7 @@ static int open_model(struct work *w, struct error *e)
                                   .guidance = s->null_class < 0              ? 1
                                               : tool_given(w->t, "guidance") ? o.guidance
                                                                              : s->guidance};
-    w->weights = weights_open(w->g, w->t->kernels, w->t->team, NULL, e);
+    w->weights = weights_open(w->g, &w->t->backend, NULL, e);
     w->measure.weights = w->weights;
     return w->weights ? 0 : -1;
 }

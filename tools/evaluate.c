@@ -266,8 +266,8 @@ static int open_extractor(struct extractor *f, struct tool_run *t, const struct 
     if (f->g->node[0].shape.channels != s->channels)
         return error_set(e, HASTEN_EFILE, "%s wants %d channels, these have %d", o.features,
                          f->g->node[0].shape.channels, s->channels);
-    struct engine_options x = {.kernels = t->kernels, .team = t->team, .images = FEATURE_BATCH, .calls = 1};
-    f->w = weights_open(f->g, t->kernels, t->team, NULL, e);
+    struct engine_options x = {.images = FEATURE_BATCH, .calls = 1};
+    f->w = weights_open(f->g, &t->backend, NULL, e);
     f->x = f->w ? engine_open(f->g, f->w, &x, e) : NULL;
     return f->x ? engine_ready(f->x, e) : -1;
 }

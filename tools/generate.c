@@ -207,11 +207,9 @@ static int open_run(struct job *j, const struct trajectory_watch *watch, struct 
                          (long long)o.count, j->batch);
     if (j->batch > o.count)
         j->batch = (int)o.count;
-    j->weights = weights_open(j->g, j->t->kernels, j->t->team, NULL, e);
+    j->weights = weights_open(j->g, &j->t->backend, NULL, e);
     struct trajectory_options x = {.graph = j->g,
                                    .weights = j->weights,
-                                   .kernels = j->t->kernels,
-                                   .team = j->t->team,
                                    .sampler = &j->config,
                                    .model = &j->m.sampler,
                                    .run = {.steps = j->steps, .eta = o.eta},

@@ -22,7 +22,7 @@ static int common_options(struct tool_run *t, int flags, struct tool_option *out
          {"threads", 'j', "N", OPTION_INT, &t->threads, .min = 1, .max = 1024,
           .help = "threads (default: the cores allowed); results do not depend on it"}},
         {TOOL_COMPUTES,
-         {"backend", 0, "NAME", OPTION_CHOICE, &t->backend, .choices = "auto cpu cuda",
+         {"backend", 0, "NAME", OPTION_CHOICE, &t->backend_choice, .choices = "auto cpu cuda",
           .help = "where to compute: auto, cpu or cuda"}},
         {TOOL_COMPUTES,
          {"cpu-level", 0, "LEVEL", OPTION_CHOICE, &t->level,

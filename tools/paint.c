@@ -26,8 +26,8 @@ static int open_decoder(struct painter *p, struct tool_run *t, struct model *m, 
     if (p->output < 0)
         return error_set(e, HASTEN_EFILE, "the decoder has no output 'sample'");
     p->picture = g->node[p->output].shape;
-    struct engine_options o = {.kernels = t->kernels, .team = t->team, .images = 1, .calls = 1};
-    p->weights = weights_open(g, t->kernels, t->team, NULL, e);
+    struct engine_options o = {.images = 1, .calls = 1};
+    p->weights = weights_open(g, &t->backend, NULL, e);
     p->engine = p->weights ? engine_open(g, p->weights, &o, e) : NULL;
     return p->engine ? engine_ready(p->engine, e) : -1;
 }

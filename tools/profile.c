@@ -146,7 +146,7 @@ static int measure(struct work *w, struct error *e)
         return -1;
     for (int i = 0; i < w->candidates; i++)
         served[i] = w->list[i].served;
-    struct timing t = {w->g, w->weights, w->t->kernels, w->t->team, (int)o.batch, n};
+    struct timing t = {w->g, w->weights, (int)o.batch, n};
     w->timed = timed_open(&t, w->candidates, served, e);
     w->plan = w->timed ? engine_plan(timed_engine(w->timed), 0, 0, (int)o.batch, e) : NULL;
     w->kernel = w->plan ? mem_array((size_t)w->plan->calls + 1, sizeof *w->kernel, e) : NULL;
@@ -292,7 +292,7 @@ static int run(struct work *w, struct error *e)
         return -1;
     if (!path || model_open(&w->m, path, w->t->memory, w->t->team, e) < 0 || !(w->g = model_main(&w->m, e)))
         return -1;
-    w->weights = weights_open(w->g, w->t->kernels, w->t->team, NULL, e);
+    w->weights = weights_open(w->g, &w->t->backend, NULL, e);
     if (!w->weights)
         return -1;
     if (o.schedule ? add_schedule_actions(w, e) < 0

@@ -175,13 +175,8 @@ static int find_units(struct work *w, struct error *e)
 static int latents_of(struct work *w, const struct graph *g, int count, int steps, uint64_t seed, float **out,
                       struct error *e)
 {
-    struct measure x = {.model = &w->m,
-                        .graph = g,
-                        .kernels = w->t->kernels,
-                        .team = w->t->team,
-                        .count = count,
-                        .steps = steps,
-                        .seed = seed};
+    struct measure x = {
+        .model = &w->m, .graph = g, .backend = &w->t->backend, .count = count, .steps = steps, .seed = seed};
     return measure_latents(&x, out, NULL, &w->size, e);
 }
 
@@ -265,8 +260,8 @@ struct timed_graph {
 
 static int time_graph(struct work *w, const struct graph *g, struct timed_graph *x, struct error *e)
 {
-    *x = (struct timed_graph){.weights = weights_open(g, w->t->kernels, w->t->team, NULL, e)};
-    struct timing t = {g, x->weights, w->t->kernels, w->t->team, 1, 15};
+    *x = (struct timed_graph){.weights = weights_open(g, &w->t->backend, NULL, e)};
+    struct timing t = {g, x->weights, 1, 15};
     double call;
     x->timed = x->weights ? timed_open(&t, 0, NULL, e) : NULL;
     x->plan = x->timed ? engine_plan(timed_engine(x->timed), 0, 0, 1, e) : NULL;

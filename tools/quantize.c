@@ -195,12 +195,8 @@ static int quantize_all(struct work *w, struct error *e)
 
 static int latents_of(struct work *w, const struct graph *g, float **out, int64_t *size, struct error *e)
 {
-    struct measure x = {.model = &w->m,
-                        .graph = g,
-                        .kernels = w->t->kernels,
-                        .team = w->t->team,
-                        .count = (int)o.validate,
-                        .steps = w->steps};
+    struct measure x = {
+        .model = &w->m, .graph = g, .backend = &w->t->backend, .count = (int)o.validate, .steps = w->steps};
     return measure_latents(&x, out, NULL, size, e);
 }
 

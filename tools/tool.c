@@ -22,13 +22,14 @@ static void open_standard_descriptors(void)
 
 static int open_backend(struct tool_run *t, struct error *e)
 {
-    if (t->backend == BACKEND_CUDA)
+    if (t->backend_choice == BACKEND_CUDA)
         return error_set(e, HASTEN_EFAIL, "this build has no CUDA plugin; use --backend cpu or auto");
     if (t->level > (int)cpu_best_level())
         return error_set(e, HASTEN_EFAIL, "this machine does not run CPU level %s, its best is %s",
                          cpu_level_name((enum cpu_level)t->level), cpu_level_name(cpu_best_level()));
     t->kernels = cpu_kernels((enum cpu_level)t->level);
     t->team = team_open((int)t->threads, e);
+    t->backend = backend_cpu(t->kernels, t->team);
     mem_limit(t->memory);
     return t->team ? 0 : -1;
 }
@@ -149,10 +150,7 @@ const char *tool_input(const struct tool_run *t, struct error *e)
     return "-";
 }
 
-int tool_stdout_is_data(const struct tool_run *t)
-{
-    return output_is_stdout(t->output);
-}
+int tool_stdout_is_data(const struct tool_run *t) { return output_is_stdout(t->output); }
 
 int tool_claim_stdout(const struct tool_run *t, int binary, struct error *e)
 {

@@ -27,8 +27,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/error.h"
-#include "common/base/team.h"
-#include "kernels/cpu/cpu.h"
+#include "common/run/backend.h"
 #include <cjson/cJSON.h>
 #include <stdint.h>
 
@@ -71,9 +70,9 @@ enum {
     TOOL_COMPUTES = 2, /* --threads, --backend, --cpu-level, --memory; opens the team */
     TOOL_SEED = 4,     /* --seed */
     TOOL_NO_OPERAND = 8,
-    TOOL_TWO_OPERANDS = 16,  /* up to two */
-    TOOL_FORCE = 32,         /* --force */
-    TOOL_NEEDS_OPERAND = 64, /* standard input does not do instead of the operand */
+    TOOL_TWO_OPERANDS = 16,        /* up to two */
+    TOOL_FORCE = 32,               /* --force */
+    TOOL_NEEDS_OPERAND = 64,       /* standard input does not do instead of the operand */
     TOOL_DATA = 128 | TOOL_OUTPUT, /* see below */
 };
 
@@ -92,11 +91,12 @@ struct tool_run {
     int operands;
     const char *output, *report;
     int64_t threads;
-    int level, backend, quiet, verbose, json, force, progress;
+    int level, backend_choice, quiet, verbose, json, force, progress;
     size_t memory;
     uint64_t seed;
     struct team *team;                 /* TOOL_COMPUTES: opened */
-    const struct cpu_kernels *kernels;
+    const struct cpu_kernels *kernels; /* of the CPU */
+    struct backend backend;            /* where models run */
     int done;                          /* --help and the like: nothing to do, exit 0 */
     unsigned char given[64];           /* of tool->options, by index: 1 when on the command line */
     const char *progress_what;         /* progress.c's own */

@@ -88,7 +88,7 @@ int calibration_run(struct calibration *c, const struct measure *m, const struct
         goto out;
     for (int i = 0; i < c->nodes; i++) {
         int64_t rows = m->count * shape_rows(m->graph->node[c->node[i]].shape);
-        if (gram_add(&c->gram[i], k.features[i], rows, m->team, e) < 0) {
+        if (gram_add(&c->gram[i], k.features[i], rows, m->backend->team, e) < 0) {
             error_under(e, "'%s'", m->graph->node[c->node[i]].name);
             goto out;
         }

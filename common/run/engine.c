@@ -1,58 +1,10 @@
 /* See engine.h. Nodes fall into three classes: constant (no input at all), hoisted (inputs other than the
  * latent) and step. Constants are computed once, hoisted values in chunks of calls as far as the memory for
  * them goes. */
-#include "common/run/engine.h"
+#include "common/run/engine_inside.h"
 
 #include <string.h>
 #include <time.h>
-
-enum { MAX_INPUTS = 8, MAX_PLANS = 256 };
-
-struct bound {
-    int node;
-    const float *data;
-    int64_t call_stride, image_stride;
-};
-
-struct action {
-    int declared;
-    unsigned char *served;
-    struct place *correct; /* per node, buffer indices into engine->given */
-};
-
-struct compiled {
-    int action, first, count;
-    struct plan *plan;
-};
-
-enum { CLASS_CONSTANT, CLASS_HOISTED, CLASS_STEP };
-
-struct engine {
-    const struct graph *g;
-    const struct weights *w;
-    struct engine_options o;
-    int sample; /* the latent input's node, -1: none */
-    unsigned char *class_of;
-    unsigned char *hoist_keep; /* constant or hoisted, and read by a step or an output */
-    unsigned char *cached;     /* served by some action */
-    unsigned char *output;     /* outputs that steps compute */
-    struct bound input[MAX_INPUTS];
-    int inputs;
-    struct action action[ENGINE_MAX_ACTIONS];
-    struct buffer *given; /* buffers outside the arena, for all plans */
-    int given_count, given_capacity;
-    struct place *given_place; /* of hoisted, constant, cached and input nodes; image 0 */
-    int rows;                  /* hoisted rows of one call: images, or 1 */
-    int chunk, chunk_first;    /* calls in memory; -1: none */
-    struct plan *hoist, *constant;
-    struct compiled plan[MAX_PLANS];
-    int plans;
-    size_t arena_size, space_size[SPACES];
-    struct plan_memory memory;
-    const struct plan *last;
-    int ready;
-    double hoist_ms;
-};
 
 /* ---- opening ---- */
 
@@ -115,6 +67,7 @@ struct engine *engine_open(const struct graph *g, const struct weights *w, const
         return NULL;
     x->g = g;
     x->w = w;
+    x->b = w->backend;
     x->o = *o;
     x->chunk_first = -1;
     x->class_of = mem_array(n, 1, e);
@@ -122,9 +75,10 @@ struct engine *engine_open(const struct graph *g, const struct weights *w, const
     x->cached = mem_array(n, 1, e);
     x->output = mem_array(n, 1, e);
     x->given_place = mem_array(n, sizeof *x->given_place, e);
+    x->host = mem_array(n, sizeof *x->host, e);
     x->action[0].served = mem_array(n, 1, e);
     x->action[0].declared = 1;
-    if (!x->class_of || !x->hoist_keep || !x->cached || !x->output || !x->given_place ||
+    if (!x->class_of || !x->hoist_keep || !x->cached || !x->output || !x->given_place || !x->host ||
         !x->action[0].served || classify(x, e) < 0) {
         engine_close(x);
         return NULL;
@@ -145,8 +99,7 @@ void engine_close(struct engine *x)
         plan_free(x->plan[i].plan);
     plan_free(x->hoist);
     plan_free(x->constant);
-    for (int i = 0; i < SPACES; i++)
-        mem_free(x->memory.base[i]);
+    engine_release_memory(x);
     mem_free(x->class_of);
     mem_free(x->hoist_keep);
     mem_free(x->cached);
@@ -181,82 +134,6 @@ int engine_bind(struct engine *x, const char *name, const float *data, int64_t c
     return 0;
 }
 
-/* ---- memory outside the arena ---- */
-
-/* A new buffer; the offset inside its space is set, the space grows. */
-static int give(struct engine *x, enum space space, size_t size, size_t call_stride, struct error *e)
-{
-    if (x->given_count == x->given_capacity) {
-        int capacity = x->given_capacity ? 2 * x->given_capacity : 64;
-        struct buffer *bigger = mem_resize(x->given, (size_t)capacity, sizeof *bigger, e);
-        if (!bigger)
-            return -1;
-        x->given = bigger;
-        x->given_capacity = capacity;
-    }
-    size = (size + 63) / 64 * 64;
-    x->given[x->given_count] = (struct buffer){
-        .space = space, .size = size, .offset = x->space_size[space], .call_stride = call_stride};
-    x->space_size[space] += size;
-    return x->given_count++;
-}
-
-static size_t value_bytes(const struct engine *x, int node)
-{
-    return (size_t)shape_size(x->g->node[node].shape) * sizeof(float);
-}
-
-static int give_node(struct engine *x, int node, enum space space, size_t rows, size_t call_stride,
-                     int shared, struct error *e)
-{
-    struct shape s = x->g->node[node].shape;
-    int buffer = give(x, space, rows * value_bytes(x, node), call_stride, e);
-    x->given_place[node] = (struct place){buffer, 0, s.channels, shared ? 0 : shape_size(s)};
-    return buffer < 0 ? -1 : 0;
-}
-
-/* How many calls' hoisted values fit; all chunks of about the same length. */
-static int choose_chunk(const struct engine *x)
-{
-    size_t per_call = 1, budget = x->o.hoist_bytes ? x->o.hoist_bytes : (size_t)256 << 20;
-    for (int i = 0; i < x->g->count; i++)
-        if (x->class_of[i] == CLASS_HOISTED && (x->hoist_keep[i] || node_is(&x->g->node[i], "input")))
-            per_call += (size_t)x->rows * value_bytes(x, i);
-    size_t most = budget / per_call;
-    most = most < 1 ? 1 : most > (size_t)x->o.calls ? (size_t)x->o.calls : most;
-    int chunks = (x->o.calls + (int)most - 1) / (int)most;
-    return (x->o.calls + chunks - 1) / chunks;
-}
-
-static int lay_out(struct engine *x, struct error *e)
-{
-    size_t images = (size_t)x->o.images, rows = (size_t)x->rows;
-    x->chunk = choose_chunk(x);
-    for (int i = 0; i < x->g->count; i++) {
-        int input = node_is(&x->g->node[i], "input"), status = 0;
-        x->given_place[i].buffer = -1;
-        if (i == x->sample)
-            status = give_node(x, i, SPACE_INPUT, images, 0, 0, e);
-        else if (x->class_of[i] == CLASS_HOISTED && (x->hoist_keep[i] || input))
-            status = give_node(x, i, SPACE_HOISTED, rows * (size_t)x->chunk, rows * value_bytes(x, i),
-                               x->rows == 1, e);
-        else if (x->class_of[i] == CLASS_CONSTANT && x->hoist_keep[i])
-            status = give_node(x, i, SPACE_CONSTANT, images, 0, 0, e);
-        else if (x->cached[i])
-            status = give_node(x, i, SPACE_CACHE, images, 0, 0, e);
-        if (status < 0)
-            return -1;
-    }
-    return 0;
-}
-
-static int allocate(struct engine *x, enum space space, struct error *e)
-{
-    mem_free(x->memory.base[space]);
-    x->memory.base[space] = mem_array(x->space_size[space] + 64, 1, e);
-    return x->memory.base[space] ? 0 : -1;
-}
-
 /* ---- actions and plans ---- */
 
 int engine_action(struct engine *x, int index, const unsigned char *served, const float *const *correct,
@@ -282,12 +159,8 @@ int engine_action(struct engine *x, int index, const unsigned char *served, cons
         x->cached[i] = 1;
         if (!correct || !correct[i])
             continue;
-        /* The caller's table stays where it is: an absolute address, one row a call. */
-        a->correct[i].buffer =
-            give(x, SPACE_ABSOLUTE, 0, 2 * sizeof(float) * (size_t)x->g->node[i].shape.channels, e);
-        if (a->correct[i].buffer < 0)
+        if (engine_give_table(x, &a->correct[i], correct[i], x->g->node[i].shape.channels, e) < 0)
             return -1;
-        x->given[a->correct[i].buffer].offset = (size_t)(uintptr_t)correct[i];
     }
     return 0;
 }
@@ -311,9 +184,7 @@ static int new_request(const struct engine *x, int images, struct plan_request *
         places[i] = x->given_place[i];
     *r = (struct plan_request){.graph = x->g,
                                .weights = x->w,
-                               .kernels = x->o.kernels,
                                .images = images,
-                               .parts = team_size(x->o.team),
                                .run = flags,
                                .is_given = flags + n,
                                .keep = flags + 2 * n,
@@ -417,7 +288,7 @@ struct plan *engine_plan(struct engine *x, int action, int first, int count, str
     x->last = p;
     if (p->arena_size > x->space_size[SPACE_ARENA]) {
         x->space_size[SPACE_ARENA] = p->arena_size;
-        if (allocate(x, SPACE_ARENA, e) < 0)
+        if (engine_allocate(x, SPACE_ARENA, e) < 0)
             return NULL;
     }
     return p;
@@ -425,7 +296,7 @@ struct plan *engine_plan(struct engine *x, int action, int first, int count, str
 
 int engine_ready(struct engine *x, struct error *e)
 {
-    if (lay_out(x, e) < 0)
+    if (engine_lay_out(x, e) < 0)
         return -1;
     x->ready = 1;
     x->hoist = build_before(x, CLASS_HOISTED, x->rows * x->chunk, e);
@@ -437,10 +308,10 @@ int engine_ready(struct engine *x, struct error *e)
         arena = x->constant->arena_size;
     x->space_size[SPACE_ARENA] = arena;
     for (int s = SPACE_ARENA; s < SPACES; s++)
-        if (allocate(x, (enum space)s, e) < 0)
+        if (engine_allocate(x, (enum space)s, e) < 0)
             return -1;
-    if (x->constant)
-        plan_run(x->constant, x->o.kernels, x->o.team, &x->memory, NULL);
+    if (engine_make_host_copies(x, e) < 0 || (x->constant && plan_run(x->constant, &x->memory, NULL, e) < 0))
+        return -1;
     return engine_plan(x, 0, 0, x->o.images, e) ? 0 : -1;
 }
 
@@ -453,26 +324,6 @@ size_t engine_bytes(const struct engine *x)
 }
 
 /* ---- running ---- */
-
-static int fill_inputs(struct engine *x, int first_call, struct error *e)
-{
-    for (int i = 0; i < x->inputs; i++) {
-        const struct bound *in = &x->input[i];
-        const struct place *at = &x->given_place[in->node];
-        int64_t size = shape_size(x->g->node[in->node].shape);
-        float *to = (float *)(x->memory.base[SPACE_HOISTED] + x->given[at->buffer].offset);
-        if (!in->data)
-            return error_set(e, HASTEN_EFILE, "input '%s' of component '%s' is not given",
-                             x->g->node[in->node].name, x->g->component);
-        for (int c = 0; c < x->chunk; c++) {
-            int call = first_call + c < x->o.calls ? first_call + c : x->o.calls - 1;
-            for (int r = 0; r < x->rows; r++)
-                memcpy(to + ((int64_t)c * x->rows + r) * size,
-                       in->data + call * in->call_stride + r * in->image_stride, (size_t)size * sizeof *to);
-        }
-    }
-    return 0;
-}
 
 static double now_ms(void)
 {
@@ -487,21 +338,14 @@ static int hoist(struct engine *x, int call, struct error *e)
     if (x->chunk_first == first)
         return 0;
     double start = now_ms();
-    if (fill_inputs(x, first, e) < 0)
+    if (engine_fill_inputs(x, first, e) < 0)
         return -1;
     x->memory.hoisted_call = 0;
-    if (x->hoist)
-        plan_run(x->hoist, x->o.kernels, x->o.team, &x->memory, NULL);
+    if (x->hoist && plan_run(x->hoist, &x->memory, NULL, e) < 0)
+        return -1;
     x->chunk_first = first;
     x->hoist_ms += now_ms() - start;
     return 0;
-}
-
-float *engine_sample(struct engine *x)
-{
-    return x->sample < 0
-               ? NULL
-               : (float *)(x->memory.base[SPACE_INPUT] + x->given[x->given_place[x->sample].buffer].offset);
 }
 
 int engine_run(struct engine *x, int call, int action, int first, int count, double *milliseconds,
@@ -512,30 +356,21 @@ int engine_run(struct engine *x, int call, int action, int first, int count, dou
         return -1;
     x->memory.call = call;
     x->memory.hoisted_call = call - x->chunk_first;
-    plan_run(p, x->o.kernels, x->o.team, &x->memory, milliseconds);
-    return 0;
+    if (engine_put_sample(x, first, count, e) < 0 || plan_run(p, &x->memory, milliseconds, e) < 0)
+        return -1;
+    return x->b->ops->direct ? 0 : engine_get_values(x, count, e);
 }
 
-const char *engine_first_nonfinite(struct engine *x, int call, int action, int first, int count)
+const char *engine_first_nonfinite(struct engine *x, int call, int action, int first, int count,
+                                   struct error *e)
 {
-    struct error e = {0};
-    struct plan *p = engine_plan(x, action, first, count, &e);
-    if (!p || hoist(x, call, &e) < 0)
+    struct plan *p = engine_plan(x, action, first, count, e);
+    if (!p || hoist(x, call, e) < 0 || engine_put_sample(x, first, count, e) < 0)
         return NULL;
     x->memory.call = call;
     x->memory.hoisted_call = call - x->chunk_first;
-    int at = plan_find_nonfinite(p, x->o.kernels, x->o.team, &x->memory);
+    int at = plan_find_nonfinite(p, &x->memory, e);
     return at < 0 ? NULL : x->g->node[p->call[at].node].name;
-}
-
-const float *engine_value(const struct engine *x, int node)
-{
-    if (x->class_of[node] != CLASS_STEP && x->given_place[node].buffer >= 0) {
-        const struct buffer *b = &x->given[x->given_place[node].buffer];
-        return (const float *)(x->memory.base[b->space] + b->offset +
-                               (size_t)x->memory.hoisted_call * b->call_stride);
-    }
-    return x->last ? plan_value(x->last, node, &x->memory) : NULL;
 }
 
 const struct plan *engine_hoist_plan(const struct engine *x) { return x->hoist; }

@@ -1,14 +1,14 @@
 /* The engine runs one component for a whole trajectory of network calls: it hoists what does not depend on
  * the latent, compiles one plan for each distinct action, and keeps the caches between calls.
  *
- *     struct engine_options o = {.kernels = cpu_kernels(level), .team = team, .images = 4, .calls = 50};
+ *     struct engine_options o = {.images = 4, .calls = 50};
  *     struct engine *g = engine_open(graph, weights, &o, e);            // after graph_infer at the wanted
- * size engine_bind(g, "timestep", times, 1, 0, e);                       // one a call, the same for all
- * images engine_bind(g, "class_labels", labels, 0, 1, e);                  // one an image engine_action(g,
- * 1, served, e);                                   // action 0 is: compute everything engine_ready(g, e); //
- * memory is allocated here, and never later for (call ...) { fill engine_sample(g); //
- * [images][height][width][channels] engine_run(g, call, action[call], 0, 4, e); const float *out =
- * engine_value(g, output_node);              // same layout, until the next run
+ * size; it runs where the weights are: engine_bind(g, "timestep", times, 1, 0, e);                       //
+ * one a call, the same for all images engine_bind(g, "class_labels", labels, 0, 1, e);                  //
+ * one an image engine_action(g, 1, served, e);                                   // action 0 is: compute
+ * everything engine_ready(g, e); // memory is allocated here, and never later for (call ...) { fill
+ * engine_sample(g); // [images][height][width][channels] engine_run(g, call, action[call], 0, 4, e); const
+ * float *out = engine_value(g, output_node);              // same layout, until the next run
  *     }
  *     engine_close(g);
  *
@@ -23,8 +23,6 @@
 enum { ENGINE_MAX_ACTIONS = 64 };
 
 struct engine_options {
-    const struct cpu_kernels *kernels;
-    struct team *team;
     int images;                /* most images in one run */
     int calls;                 /* network calls of a trajectory */
     size_t hoist_bytes;        /* for hoisted values; 0: 256 MiB */
@@ -54,7 +52,7 @@ int engine_action(struct engine *g, int index, const unsigned char *served, cons
 int engine_ready(struct engine *g, struct error *e) HASTEN_CHECKED;
 size_t engine_bytes(const struct engine *g);
 
-float *engine_sample(struct engine *g); /* the latent input of all images */
+float *engine_sample(struct engine *g); /* the latent input of all images, in the host's memory */
 
 /* Compile the plan for these images (done by engine_run as well, the first time). Call it for everything
  * before the first timed run. */
@@ -64,12 +62,14 @@ struct plan *engine_plan(struct engine *g, int action, int first, int count, str
 int engine_run(struct engine *g, int call, int action, int first, int count, double *milliseconds,
                struct error *e) HASTEN_CHECKED;
 
-/* An output's (or wanted node's) value after engine_run, image `first` first; NULL when that run did not make
- * it. */
+/* An output's (or wanted node's) value after engine_run, in the host's memory, image `first` first; NULL when
+ * that run did not make it. */
 const float *engine_value(const struct engine *g, int node);
 
-/* Run the call again kernel by kernel and name the first node whose result is not finite; NULL: none. */
-const char *engine_first_nonfinite(struct engine *g, int call, int action, int first, int count);
+/* Run the call again kernel by kernel and name the first node whose result is not finite; NULL: none, or an
+ * error. */
+const char *engine_first_nonfinite(struct engine *g, int call, int action, int first, int count,
+                                   struct error *e);
 
 /* Does the node's value depend on the latent? Only such nodes can be served. */
 int engine_is_step(const struct engine *g, int node);

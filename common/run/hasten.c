@@ -9,6 +9,7 @@ struct hasten {
     struct model m;
     struct graph *g;
     struct team *team;
+    struct backend backend;
     struct weights *weights;
     struct sampler_config sampler;
     struct cache_schedule schedule;
@@ -52,14 +53,12 @@ static int open_all(struct hasten *h, const char *path, const struct hasten_opti
     if (sampler_config_read(&h->sampler, s->config, o->sampler, e) < 0 ||
         (o->schedule && open_schedule(h, o->schedule, e) < 0))
         return -1;
-    const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);
+    h->backend = backend_cpu(cpu_kernels((enum cpu_level)level), h->team);
     double guidance = h->scheduled ? h->schedule.guidance : s->null_class >= 0 ? s->guidance : 1;
     h->batch = o->batch > 0 ? o->batch : 4;
-    h->weights = weights_open(h->g, k, h->team, NULL, e);
+    h->weights = weights_open(h->g, &h->backend, NULL, e);
     struct trajectory_options t = {.graph = h->g,
                                    .weights = h->weights,
-                                   .kernels = k,
-                                   .team = h->team,
                                    .sampler = &h->sampler,
                                    .model = s,
                                    .batch = h->batch,

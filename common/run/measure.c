@@ -57,12 +57,10 @@ int measure_latents(const struct measure *m, float **latents, int *calls, int64_
         return error_set(e, HASTEN_EFILE, "the model has no sampler");
     if (!m->sampler && sampler_config_read(&own, s->config, NULL, e) < 0)
         return -1;
-    if (!m->weights && !(packed = weights_open(m->graph, m->kernels, m->team, NULL, e)))
+    if (!m->weights && !(packed = weights_open(m->graph, m->backend, NULL, e)))
         goto out;
     struct trajectory_options o = {.graph = m->graph,
                                    .weights = m->weights ? m->weights : packed,
-                                   .kernels = m->kernels,
-                                   .team = m->team,
                                    .sampler = m->sampler ? m->sampler : &own,
                                    .model = s,
                                    .run = {.steps = m->steps ? m->steps : s->steps,
@@ -124,7 +122,7 @@ struct timed *timed_open(const struct timing *o, int actions, unsigned char *con
         return NULL;
     t->o = *o;
     t->time = 500;
-    struct engine_options x = {.kernels = o->kernels, .team = o->team, .images = o->batch, .calls = 1};
+    struct engine_options x = {.images = o->batch, .calls = 1};
     t->engine = engine_open(o->graph, o->weights, &x, e);
     t->zeros = mem_array(1 << 16, sizeof *t->zeros, e);
     if (!t->engine || !t->zeros)

@@ -1,7 +1,7 @@
 /* Measuring a model: final latents over seeds, their quality against a reference, and milliseconds of network
  * calls.
  *
- *     struct measure m = {.model = &model, .graph = g, .kernels = k, .team = t, .steps = 20, .count = 4};
+ *     struct measure m = {.model = &model, .graph = g, .backend = b, .steps = 20, .count = 4};
  *     float *reference, *got;
  *     measure_latents(&m, &reference, e);        // seeds VALIDATION_SEED, VALIDATION_SEED + 1, ...
  *     measure_quality(reference, got, 4, size, &q);
@@ -18,9 +18,8 @@
 struct measure {
     const struct model *model;
     const struct graph *graph;     /* inferred; of the model or an edited copy */
-    const struct weights *weights; /* NULL: packed here */
-    const struct cpu_kernels *kernels;
-    struct team *team;
+    const struct weights *weights; /* NULL: packed here, on this backend */
+    struct backend *backend;
     const struct sampler_config *sampler; /* NULL: the model's */
     int steps;                            /* 0: the model's */
     double guidance;                      /* 0: the model's */
@@ -47,8 +46,6 @@ void measure_quality(const float *reference, const float *got, int count, int64_
 struct timing {
     const struct graph *graph;
     const struct weights *weights;
-    const struct cpu_kernels *kernels;
-    struct team *team;
     int batch, repeats;
 };
 struct timed;

@@ -10,7 +10,7 @@
  *   SPACE_HOISTED   values that depend on no latent, [call][image]
  *   SPACE_CACHE     values kept from one call to the next by a cache schedule, [image]
  *   SPACE_INPUT     the component's latent input, channels last
- *   SPACE_ABSOLUTE  tables of the caller: the offset is an address, the base 0
+ *   SPACE_ABSOLUTE  tables of corrections: the offset is an address, the base 0
  *
  * Fusion: a matrix product takes what follows it into its epilogue as long as each value has one reader; a
  * norm takes the modulation, the activation and the quantization for int8 readers; concatenations and nearest
@@ -19,7 +19,6 @@
 #ifndef HASTEN_RUN_PLAN_H
 #define HASTEN_RUN_PLAN_H
 
-#include "common/base/team.h"
 #include "common/graph/graph.h"
 #include "common/run/weights.h"
 #include "kernels/cpu/cpu.h"
@@ -95,14 +94,15 @@ struct plan {
     struct place *place; /* of every node of the graph */
     int nodes;
     size_t arena_size;
+    struct backend *backend; /* of the weights */
+    void *prepared;          /* the backend's own */
 };
 
 /* What a plan must do. Arrays have one entry per node of the graph. */
 struct plan_request {
     const struct graph *graph;
     const struct weights *weights;
-    const struct cpu_kernels *kernels;
-    int images, parts;
+    int images;
     const unsigned char *run;  /* compute this node */
     const struct place *given; /* where values from outside the plan are (buffer: index into given_buffer) */
     const unsigned char *is_given; /* the node's value comes from there */
@@ -124,16 +124,15 @@ struct plan_memory {
     int call, hoisted_call;
 };
 
-/* milliseconds, if not NULL, gets the time of each kernel call. */
-void plan_run(struct plan *p, const struct cpu_kernels *k, struct team *team, const struct plan_memory *m,
-              double *milliseconds);
+/* On the backend of the weights. milliseconds, if not NULL, gets the time of each kernel call. */
+int plan_run(struct plan *p, const struct plan_memory *m, double *milliseconds,
+             struct error *e) HASTEN_CHECKED;
 
 /* The same, looking at each result: the index of the first kernel call that gives a value that is not finite,
- * -1: none. */
-int plan_find_nonfinite(struct plan *p, const struct cpu_kernels *k, struct team *team,
-                        const struct plan_memory *m);
+ * -1: none, or an error. */
+int plan_find_nonfinite(struct plan *p, const struct plan_memory *m, struct error *e);
 
-/* A node's value in memory, as after plan_run. */
+/* A node's value in the backend's memory, as after plan_run. */
 const float *plan_value(const struct plan *p, int node, const struct plan_memory *m);
 
 const char *kernel_kind_name(enum kernel_kind kind);

@@ -65,7 +65,8 @@ static int emit_attention(struct builder *b, int node)
                           .out_ld = out.ld,
                           .out_image_ld = out.image_ld};
     a.scratch_ld = attention_scratch(&a);
-    int scratch = add_buffer(b, SPACE_ARENA, (size_t)b->r->parts * a.scratch_ld * sizeof(float));
+    int scratch =
+        add_buffer(b, SPACE_ARENA, (size_t)backend_parts(b->p->backend) * a.scratch_ld * sizeof(float));
     struct kernel_call *c = scratch < 0 ? NULL : add_call(b, KERNEL_ATTENTION, node);
     if (!c)
         return -1;
@@ -324,6 +325,7 @@ struct plan *plan_build(const struct plan_request *r, struct error *e)
     if (!p)
         return NULL;
     p->images = r->images;
+    p->backend = r->weights->backend;
     p->nodes = r->graph->count;
     p->place = mem_array(n, sizeof *p->place, e);
     b.row_codes = mem_array(n, sizeof *b.row_codes, e);
@@ -334,6 +336,8 @@ struct plan *plan_build(const struct plan_request *r, struct error *e)
     b.reader = mem_array(n, sizeof *b.reader, e);
     if (p->place && b.row_codes && b.image_codes && b.lazy && b.done && b.readers && b.reader)
         status = build(&b);
+    if (status == 0 && p->backend->ops->prepare)
+        status = p->backend->ops->prepare(p->backend, p, e);
     mem_free(b.row_codes);
     mem_free(b.image_codes);
     mem_free(b.lazy);
@@ -350,6 +354,8 @@ void plan_free(struct plan *p)
 {
     if (!p)
         return;
+    if (p->prepared)
+        p->backend->ops->forget(p->backend, p);
     mem_free(p->call);
     mem_free(p->buffer);
     mem_free(p->patch);

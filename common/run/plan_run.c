@@ -1,73 +1,9 @@
-/* Running a plan: patch the pointers, then one kernel call after the other on the whole team. */
+/* Running a plan: patch the pointers, and leave the rest to the backend; looking at values. */
 #include "common/run/plan.h"
+#include "common/base/mem.h"
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
-
-struct run_job {
-    const struct plan *plan;
-    const struct cpu_kernels *k;
-    struct team *team;
-    double *milliseconds;
-};
-
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
-static void run_phase(const struct kernel_call *c, const struct cpu_kernels *k, int phase, int part,
-                      int parts)
-{
-    switch (c->kind) {
-    case KERNEL_MATMUL:
-        k->matmul(&c->matmul, part, parts);
-        break;
-    case KERNEL_ROW_NORM:
-        k->row_norm(&c->row_norm, part, parts);
-        break;
-    case KERNEL_GROUP_NORM:
-        k->group_norm(&c->group_norm, phase, part, parts);
-        break;
-    case KERNEL_IMAGE_QUANTIZE:
-        k->image_quantize(&c->image_quantize, phase, part, parts);
-        break;
-    case KERNEL_ATTENTION:
-        k->attention(&c->attention, part, parts);
-        break;
-    case KERNEL_ELEMENTWISE:
-        k->elementwise(&c->elementwise, part, parts);
-        break;
-    case KERNEL_CACHE_READ:
-        k->cache_read(&c->cache_read, part, parts);
-        break;
-    case KERNEL_MOVE:
-        move_run(&c->move, part, parts);
-        break;
-    case KERNEL_REFERENCE:
-        if (part == 0)
-            c->reference.node->op->reference(&c->reference);
-        break;
-    }
-}
-
-static void run_all(void *context, int part, int parts)
-{
-    const struct run_job *job = context;
-    for (int i = 0; i < job->plan->calls; i++) {
-        const struct kernel_call *c = &job->plan->call[i];
-        double start = job->milliseconds && part == 0 ? now_ms() : 0;
-        for (int phase = 0; phase < c->phases; phase++) {
-            run_phase(c, job->k, phase, part, parts);
-            team_barrier(job->team);
-        }
-        if (job->milliseconds && part == 0)
-            job->milliseconds[i] = now_ms() - start;
-    }
-}
 
 static uintptr_t address(const struct buffer *b, const struct plan_memory *m, size_t offset)
 {
@@ -84,12 +20,10 @@ static void patch_all(struct plan *p, const struct plan_memory *m)
     }
 }
 
-void plan_run(struct plan *p, const struct cpu_kernels *k, struct team *team, const struct plan_memory *m,
-              double *milliseconds)
+int plan_run(struct plan *p, const struct plan_memory *m, double *milliseconds, struct error *e)
 {
-    struct run_job job = {p, k, team, milliseconds};
     patch_all(p, m);
-    team_run(team, run_all, &job);
+    return p->backend->ops->run(p->backend, p, 0, p->calls, milliseconds, e);
 }
 
 /* Where a call's float result lies: rows of `channels`, ld apart. NULL: it has codes only. */
@@ -132,35 +66,36 @@ static const float *result_of(const struct kernel_call *c, int64_t *rows, int *c
     }
 }
 
-struct one_call {
-    const struct kernel_call *call;
-    const struct cpu_kernels *k;
-    struct team *team;
-};
-
-static void run_one(void *context, int part, int parts)
+/* Are `rows` rows of x finite? They are fetched one by one from a memory that is not the host's. */
+static int all_finite(struct backend *b, const float *x, int64_t rows, int channels, int64_t ld, float *row,
+                      struct error *e)
 {
-    const struct one_call *job = context;
-    for (int phase = 0; phase < job->call->phases; phase++) {
-        run_phase(job->call, job->k, phase, part, parts);
-        team_barrier(job->team);
+    for (int64_t r = 0; r < rows; r++) {
+        const float *at = x + r * ld;
+        if (row && b->ops->get(b, row, at, (size_t)channels * sizeof *row, e) < 0)
+            return 1;
+        for (int c = 0; c < channels; c++)
+            if (!isfinite(row ? row[c] : at[c]))
+                return 0;
     }
+    return 1;
 }
 
-int plan_find_nonfinite(struct plan *p, const struct cpu_kernels *k, struct team *team,
-                        const struct plan_memory *m)
+int plan_find_nonfinite(struct plan *p, const struct plan_memory *m, struct error *e)
 {
+    struct backend *b = p->backend;
     patch_all(p, m);
     for (int i = 0; i < p->calls; i++) {
-        struct one_call job = {&p->call[i], k, team};
         int64_t rows = 0, ld = 0;
         int channels = 0;
-        team_run(team, run_one, &job);
-        const float *x = result_of(job.call, &rows, &channels, &ld);
-        for (int64_t r = 0; x && r < rows; r++)
-            for (int c = 0; c < channels; c++)
-                if (!isfinite(x[r * ld + c]))
-                    return i;
+        if (b->ops->run(b, p, i, i + 1, NULL, e) < 0)
+            return -1;
+        const float *x = result_of(&p->call[i], &rows, &channels, &ld);
+        float *row = x && !b->ops->direct ? mem_array((size_t)channels, sizeof *row, e) : NULL;
+        int finite = !x || (!row && !b->ops->direct) || all_finite(b, x, rows, channels, ld, row, e);
+        mem_free(row);
+        if (!finite)
+            return i;
     }
     return -1;
 }

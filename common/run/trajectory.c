@@ -53,9 +53,7 @@ static int check_schedule(const struct trajectory *t, struct error *e)
 
 static int open_engine(struct trajectory *t, struct error *e)
 {
-    struct engine_options o = {.kernels = t->o.kernels,
-                               .team = t->o.team,
-                               .images = t->o.batch * (t->guided ? 2 : 1),
+    struct engine_options o = {.images = t->o.batch * (t->guided ? 2 : 1),
                                .calls = t->calls,
                                .hoist_bytes = t->o.hoist_bytes,
                                .want = t->o.want};
@@ -180,7 +178,7 @@ static int network(struct trajectory *t, int call, int action, int first, int ro
         return -1;
     const float *out = engine_value(t->engine, t->output);
     if (has_bad(out, rows * pixels * t->out_channels)) {
-        const char *node = engine_first_nonfinite(t->engine, call, action, first, rows);
+        const char *node = engine_first_nonfinite(t->engine, call, action, first, rows, e);
         return error_set(e, HASTEN_EFAIL,
                          "network call %d of %d: values that are not finite, first from node '%s'", call + 1,
                          t->calls, node ? node : t->o.graph->node[t->output].name);

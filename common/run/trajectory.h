@@ -1,9 +1,10 @@
 /* A trajectory: noise to latents through sampler, network, guidance and cache schedule.
  *
- *     struct trajectory_options o = {.graph = g, .weights = w, .kernels = k, .team = t, .sampler = &config,
- *                                    .model = &model.sampler, .run = {.steps = 50}, .batch = 8, .guidance =
- * 4}; struct trajectory *x = trajectory_open(&o, e); trajectory_run(x, images, count, latents, e); // latents
- * [count][channels][height][width] trajectory_close(x);
+ *     struct trajectory_options o = {.graph = g, .weights = w, .sampler = &config, .model = &model.sampler,
+ *                                    .run = {.steps = 50}, .batch = 8, .guidance = 4};
+ *     struct trajectory *x = trajectory_open(&o, e);
+ *     trajectory_run(x, images, count, latents, e);      // latents [count][channels][height][width]
+ *     trajectory_close(x);
  *
  * Images do not influence each other: image i with seed s gives the same bits in any batch. */
 #ifndef HASTEN_RUN_TRAJECTORY_H
@@ -26,10 +27,8 @@ struct trajectory_watch {
 };
 
 struct trajectory_options {
-    const struct graph *graph; /* inferred at the wanted size */
-    const struct weights *weights;
-    const struct cpu_kernels *kernels;
-    struct team *team;
+    const struct graph *graph;     /* inferred at the wanted size */
+    const struct weights *weights; /* on the backend that it runs on */
     const struct sampler_config *sampler;
     const struct model_sampler *model;
     struct sampler_run run;

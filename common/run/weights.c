@@ -62,34 +62,46 @@ static const float *as_float(const struct tensor *t, float **owned, struct error
     return *owned;
 }
 
-static int pack_product(struct packed *p, const struct graph *g, const struct node *n,
-                        const struct cpu_kernels *k, struct team *team, struct error *e)
+int weights_pack_cpu(struct backend *b, struct packed *p, const struct tensor *t, struct error *e)
 {
-    const struct tensor *t = node_weight(n, "weight");
     float *owned = NULL;
-    p->shape = product_shape(g, n);
-    struct pack_job job = {k, NULL, t->data, &p->shape, t->dtype == DTYPE_I8};
-    p->product_size = k->matmul_packed_size(&p->shape, job.int8);
+    struct pack_job job = {b->kernels, NULL, t->data, &p->shape, t->dtype == DTYPE_I8};
+    p->product_size = b->kernels->matmul_packed_size(&p->shape, job.int8);
     p->product = job.packed = mem_array(p->product_size, 1, e);
     if (!p->product || (!job.int8 && !(job.weight = as_float(t, &owned, e))))
         return -1;
-    team_run(team, pack_part, &job);
+    team_run(b->team, pack_part, &job);
     mem_free(owned);
     return 0;
 }
 
-static int keep_plain(struct packed *p, int slot, const struct tensor *t, struct error *e)
+static int keep_plain(struct backend *b, struct packed *p, int slot, const struct tensor *t, struct error *e)
 {
     size_t count = t->size / dtype_size(t->dtype);
-    p->plain[slot] = mem_array(count, sizeof(float), e);
+    float *owned = NULL;
+    const float *host = NULL;
+    p->plain[slot] = b->ops->allocate(b, count * sizeof(float), e);
     if (!p->plain[slot])
         return -1;
-    tensor_to_f32(t->dtype, t->data, p->plain[slot], count);
-    return 0;
+    if (b->ops->direct) {
+        tensor_to_f32(t->dtype, t->data, p->plain[slot], count);
+        return 0;
+    }
+    host = as_float(t, &owned, e);
+    int status = host ? b->ops->put(b, p->plain[slot], host, count * sizeof(float), e) : -1;
+    mem_free(owned);
+    return status;
 }
 
-static int load_node(struct weights *w, int i, const struct graph *g, const struct cpu_kernels *k,
-                     struct team *team, const struct weights_loader *loader, struct error *e)
+static int pack_product(struct backend *b, struct packed *p, const struct graph *g, const struct node *n,
+                        struct error *e)
+{
+    p->shape = product_shape(g, n);
+    return b->ops->pack(b, p, node_weight(n, "weight"), e);
+}
+
+static int load_node(struct weights *w, int i, const struct graph *g, const struct weights_loader *loader,
+                     struct error *e)
 {
     const struct node *n = &g->node[i];
     for (int slot = 0; slot < GRAPH_MAX_WEIGHTS; slot++) {
@@ -100,8 +112,8 @@ static int load_node(struct weights *w, int i, const struct graph *g, const stru
             return -1;
         int status = t->data ? 0 : error_set(e, HASTEN_EFAIL, "tensor '%s' is not loaded", t->name);
         if (status == 0)
-            status = slot == 0 && is_product(n) ? pack_product(&w->node[i], g, n, k, team, e)
-                                                : keep_plain(&w->node[i], slot, t, e);
+            status = slot == 0 && is_product(n) ? pack_product(w->backend, &w->node[i], g, n, e)
+                                                : keep_plain(w->backend, &w->node[i], slot, t, e);
         if (loader && loader->end)
             loader->end(loader->context, t);
         if (status < 0)
@@ -110,16 +122,17 @@ static int load_node(struct weights *w, int i, const struct graph *g, const stru
     return 0;
 }
 
-struct weights *weights_open(const struct graph *g, const struct cpu_kernels *k, struct team *team,
-                             const struct weights_loader *loader, struct error *e)
+struct weights *weights_open(const struct graph *g, struct backend *b, const struct weights_loader *loader,
+                             struct error *e)
 {
     struct weights *w = mem_array(1, sizeof *w, e);
     if (!w)
         return NULL;
+    w->backend = b;
     w->nodes = g->count;
     w->node = mem_array((size_t)g->count + 1, sizeof *w->node, e);
     for (int i = 0; w->node && i < g->count; i++)
-        if (load_node(w, i, g, k, team, loader, e) < 0) {
+        if (load_node(w, i, g, loader, e) < 0) {
             error_under(e, "node '%s'", g->node[i].name);
             weights_close(w);
             return NULL;
@@ -136,9 +149,9 @@ void weights_close(struct weights *w)
     if (!w)
         return;
     for (int i = 0; w->node && i < w->nodes; i++) {
-        mem_free(w->node[i].product);
+        w->backend->ops->release(w->backend, w->node[i].product);
         for (int slot = 0; slot < GRAPH_MAX_WEIGHTS; slot++)
-            mem_free(w->node[i].plain[slot]);
+            w->backend->ops->release(w->backend, w->node[i].plain[slot]);
     }
     mem_free(w->node);
     mem_free(w);

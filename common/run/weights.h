@@ -1,15 +1,15 @@
 /* The weights of one component as the kernels want them: packed once, shared by all plans.
  *
- *     struct weights *w = weights_open(graph, kernels, team, &loader, e);   // after graph_infer
+ *     struct weights *w = weights_open(graph, backend, &loader, e);   // after graph_infer
  *     const struct packed *p = &w->node[i];
  *
- * Weights are float32 or int8 packed for matrix products; biases, norms and tables are plain float32. */
+ * Weights are float32 or int8 packed for matrix products; biases, norms and tables are plain float32. All of
+ * them are in the backend's memory. */
 #ifndef HASTEN_RUN_WEIGHTS_H
 #define HASTEN_RUN_WEIGHTS_H
 
-#include "common/base/team.h"
 #include "common/graph/graph.h"
-#include "kernels/cpu/cpu.h"
+#include "common/run/backend.h"
 
 struct packed {
     void *product; /* of linear and conv2d */
@@ -19,6 +19,7 @@ struct packed {
 };
 
 struct weights {
+    struct backend *backend;
     struct packed *node; /* one entry per node of the graph */
     int nodes;
     size_t bytes;
@@ -31,13 +32,17 @@ struct weights_loader {
     void *context;
 };
 
-/* loader NULL: all tensors are in memory. */
-struct weights *weights_open(const struct graph *g, const struct cpu_kernels *k, struct team *team,
-                             const struct weights_loader *loader, struct error *e) HASTEN_CHECKED;
+/* loader NULL: all tensors are in memory. The backend must stay. */
+struct weights *weights_open(const struct graph *g, struct backend *b, const struct weights_loader *loader,
+                             struct error *e) HASTEN_CHECKED;
 void weights_close(struct weights *w);
 
 /* Channels of the first of the two sources that node n's product reads (a concatenation, or the sides of an
  * int8 split); 0 when it reads one. */
 int weights_split(const struct graph *g, const struct node *n);
+
+/* The CPU backend's pack. */
+int weights_pack_cpu(struct backend *b, struct packed *p, const struct tensor *t,
+                     struct error *e) HASTEN_CHECKED;
 
 #endif

@@ -271,7 +271,7 @@ enum { IMAGES = 3, CALLS = 4 };
 struct world {
     struct zoo z;
     struct team *team;
-    const struct cpu_kernels *k;
+    struct backend b;
     struct weights *w;
     struct engine *x;
     float times[CALLS], labels[IMAGES];
@@ -284,11 +284,10 @@ static void start(struct world *w, void (*make)(struct zoo *, int), int quantize
     struct error e = {0};
     make(&w->z, quantized);
     w->team = team_open(threads, &e);
-    w->k = cpu_kernels((enum cpu_level)level);
-    w->w = weights_open(w->z.g, w->k, w->team, NULL, &e);
+    w->b = backend_cpu(cpu_kernels((enum cpu_level)level), w->team);
+    w->w = weights_open(w->z.g, &w->b, NULL, &e);
     ck_assert_msg(w->w != NULL, "%s", e.text);
-    struct engine_options o = {
-        .kernels = w->k, .team = w->team, .images = images, .calls = CALLS, .hoist_bytes = hoist};
+    struct engine_options o = {.images = images, .calls = CALLS, .hoist_bytes = hoist};
     w->x = engine_open(w->z.g, w->w, &o, &e);
     for (int i = 0; i < CALLS; i++)
         w->times[i] = (float)(900 - 200 * i);
@@ -351,7 +350,7 @@ START_TEST(every_level_equals_the_reference)
             /* float32 against double sums: 1e-5; int8: a value on a rounding border may fall to the other
              * side, which moves it by 1/127 of its row's largest; a few in a thousand do. */
             ck_assert_msg(sqrt(error / size) < (quantized ? 4e-3 : 1e-5), "%s: relative error %g",
-                          cpu_level_name(w.k->level), sqrt(error / size));
+                          cpu_level_name(w.b.kernels->level), sqrt(error / size));
             mem_free(want);
         }
         stop(&w);

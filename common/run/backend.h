@@ -1,0 +1,60 @@
+/* Where plans run: memory, packed weights, kernels. The engine and the trajectory know this interface only.
+ *
+ *     struct backend b = backend_cpu(cpu_kernels(level), team);     // nothing to close
+ *     struct weights *w = weights_open(graph, &b, NULL, e);         // weights live on it
+ *     struct engine *x = engine_open(graph, w, &options, e);        // and so does what runs with them
+ *
+ * Work is in order: a run sees what was put before it, get sees what was run before. All of it may be late:
+ * put and run return before they are done, get and wait do not, so an error of the device can come from
+ * either. One backend is for one thread at a time.
+ *
+ * Memory comes zeroed, aligned to 64 bytes. On a `direct` backend the host may read and write it as its own.
+ *
+ * Recording: what is run (and updated, see trajectory_device.c) between record and recorded is not done but
+ * kept, with all its pointers, and done as often as wanted by replay. Nothing may be put, got or allocated in
+ * between. NULL functions: the backend does not do it. */
+#ifndef HASTEN_RUN_BACKEND_H
+#define HASTEN_RUN_BACKEND_H
+
+#include "common/base/team.h"
+#include "common/file/tensor.h"
+#include "kernels/cpu/cpu.h"
+
+struct packed;
+struct plan;
+struct backend;
+
+struct backend_ops {
+    const char *name;
+    int direct;
+    int parts; /* of a kernel that need scratch of their own; 0: as many as the team has */
+    void *(*allocate)(struct backend *b, size_t bytes, struct error *e);
+    void (*release)(struct backend *b, void *block); /* NULL is fine */
+    int (*put)(struct backend *b, void *to, const void *from, size_t bytes, struct error *e);
+    int (*get)(struct backend *b, void *to, const void *from, size_t bytes, struct error *e);
+    int (*wait)(struct backend *b, struct error *e);
+    /* The weights of a product into p->product and p->product_size; p->shape is set. t is in memory. */
+    int (*pack)(struct backend *b, struct packed *p, const struct tensor *t, struct error *e);
+    /* Once before a plan's first run, and when it is freed. NULL: nothing to do. */
+    int (*prepare)(struct backend *b, struct plan *p, struct error *e);
+    void (*forget)(struct backend *b, struct plan *p);
+    /* Kernel calls [first, last) of a plan whose pointers are patched. milliseconds: NULL, or [last] numbers
+     * of which [first, last) are set; then the run is done on return. */
+    int (*run)(struct backend *b, struct plan *p, int first, int last, double *milliseconds, struct error *e);
+};
+
+struct backend {
+    const struct backend_ops *ops;
+    const struct cpu_kernels *kernels; /* of the host, for what is done there */
+    struct team *team;                 /* the host's threads */
+    void *context;                     /* the backend's own */
+};
+
+struct backend backend_cpu(const struct cpu_kernels *kernels, struct team *team);
+
+static inline int backend_parts(const struct backend *b)
+{
+    return b->ops->parts ? b->ops->parts : team_size(b->team);
+}
+
+#endif

@@ -1,0 +1,122 @@
+/* The CPU backend: memory of the process, one kernel call after the other on the whole team. */
+#include "common/run/backend.h"
+#include "common/base/mem.h"
+#include "common/run/plan.h"
+
+#include <string.h>
+#include <time.h>
+
+static void *cpu_allocate(struct backend *b, size_t bytes, struct error *e)
+{
+    (void)b;
+    return mem_array(bytes, 1, e);
+}
+
+static void cpu_release(struct backend *b, void *block)
+{
+    (void)b;
+    mem_free(block);
+}
+
+static int cpu_copy(struct backend *b, void *to, const void *from, size_t bytes, struct error *e)
+{
+    (void)b, (void)e;
+    memcpy(to, from, bytes);
+    return 0;
+}
+
+static int cpu_wait(struct backend *b, struct error *e)
+{
+    (void)b, (void)e;
+    return 0;
+}
+
+struct run_job {
+    const struct plan *plan;
+    struct backend *b;
+    int first, last;
+    double *milliseconds;
+};
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static void run_phase(const struct kernel_call *c, const struct cpu_kernels *k, int phase, int part,
+                      int parts)
+{
+    switch (c->kind) {
+    case KERNEL_MATMUL:
+        k->matmul(&c->matmul, part, parts);
+        break;
+    case KERNEL_ROW_NORM:
+        k->row_norm(&c->row_norm, part, parts);
+        break;
+    case KERNEL_GROUP_NORM:
+        k->group_norm(&c->group_norm, phase, part, parts);
+        break;
+    case KERNEL_IMAGE_QUANTIZE:
+        k->image_quantize(&c->image_quantize, phase, part, parts);
+        break;
+    case KERNEL_ATTENTION:
+        k->attention(&c->attention, part, parts);
+        break;
+    case KERNEL_ELEMENTWISE:
+        k->elementwise(&c->elementwise, part, parts);
+        break;
+    case KERNEL_CACHE_READ:
+        k->cache_read(&c->cache_read, part, parts);
+        break;
+    case KERNEL_MOVE:
+        move_run(&c->move, part, parts);
+        break;
+    case KERNEL_REFERENCE:
+        if (part == 0)
+            c->reference.node->op->reference(&c->reference);
+        break;
+    }
+}
+
+static void run_all(void *context, int part, int parts)
+{
+    const struct run_job *job = context;
+    for (int i = job->first; i < job->last; i++) {
+        const struct kernel_call *c = &job->plan->call[i];
+        double start = job->milliseconds && part == 0 ? now_ms() : 0;
+        for (int phase = 0; phase < c->phases; phase++) {
+            run_phase(c, job->b->kernels, phase, part, parts);
+            team_barrier(job->b->team);
+        }
+        if (job->milliseconds && part == 0)
+            job->milliseconds[i] = now_ms() - start;
+    }
+}
+
+static int cpu_run(struct backend *b, struct plan *p, int first, int last, double *milliseconds,
+                   struct error *e)
+{
+    struct run_job job = {p, b, first, last, milliseconds};
+    (void)e;
+    team_run(b->team, run_all, &job);
+    return 0;
+}
+
+static const struct backend_ops cpu_ops = {
+    .name = "cpu",
+    .direct = 1,
+    .allocate = cpu_allocate,
+    .release = cpu_release,
+    .put = cpu_copy,
+    .get = cpu_copy,
+    .wait = cpu_wait,
+    .pack = weights_pack_cpu,
+    .run = cpu_run,
+};
+
+struct backend backend_cpu(const struct cpu_kernels *kernels, struct team *team)
+{
+    return (struct backend){&cpu_ops, kernels, team, NULL};
+}
