@@ -37,7 +37,7 @@ static int run_all(const struct measure *m, struct trajectory *t, int batch, flo
         for (int i = 0; i < count; i++)
             images[i] = (struct trajectory_image){.seed = (m->seed ? m->seed : VALIDATION_SEED) +
                                                           (uint64_t)(done + i),
-                                                  .label = classes ? (done + i) % classes : 0};
+                                                  .label = classes ? (m->label + done + i) % classes : 0};
         status = trajectory_run(t, images, count, latents + done * trajectory_size(t), e);
         done += count;
     }

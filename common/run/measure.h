@@ -25,6 +25,7 @@ struct measure {
     double guidance;                      /* 0: the model's */
     int count, batch;                     /* images; batch 0: chosen */
     uint64_t seed;                        /* 0: VALIDATION_SEED */
+    int label;                            /* class of the first image; the others follow */
     const struct cache_schedule *schedule;
     const unsigned char *want;
     const struct trajectory_watch *watch;

@@ -1,0 +1,294 @@
+/* See statistics.h; statistics_file.c has the file. */
+#include "common/run/statistics.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { FLUSH_ROWS = 512 }; /* rows of one product; their channel-first copy is padded to that */
+
+int statistics_edges(const struct graph *g, unsigned char *edges, struct error *e)
+{
+    int sample = graph_find(g, "sample");
+    unsigned char *depends = mem_array((size_t)g->count + 1, 1, e);
+    if (!depends)
+        return -1;
+    memset(edges, 0, (size_t)g->count);
+    if (sample >= 0)
+        graph_depends(g, sample, depends);
+    for (int i = 0; i < g->count; i++) {
+        const struct node *n = &g->node[i];
+        if ((!node_is(n, "linear") && !node_is(n, "conv2d")) || !depends[i])
+            continue;
+        /* A slice is a view with gaps; nothing is rounded by it. */
+        if (depends[n->in[0]] && !node_is(&g->node[n->in[0]], "slice") && n->in[0] != sample)
+            edges[n->in[0]] = 1;
+    }
+    mem_free(depends);
+    return 0;
+}
+
+double statistics_bytes(const struct graph *g, const unsigned char *edges)
+{
+    double bytes = 0, most = 0;
+    for (int i = 0; i < g->count; i++) {
+        double k = g->node[i].shape.channels;
+        if (!edges[i])
+            continue;
+        bytes += 4 * k * k + 12 * k + 4.0 * FLUSH_ROWS * k;
+        most = k > most ? k : most;
+    }
+    return bytes + 4 * most * most + 12.0 * FLUSH_ROWS * most;
+}
+
+int statistics_open(struct statistics *s, const struct graph *g, const unsigned char *edges,
+                    const char *model, struct error *e)
+{
+    *s = (struct statistics){0};
+    memcpy(s->model, model ? model : "", model ? strlen(model) + 1 : 1);
+    s->edge = mem_array((size_t)g->count + 1, sizeof *s->edge, e);
+    for (int i = 0; s->edge && i < g->count; i++) {
+        size_t k = (size_t)g->node[i].shape.channels;
+        if (!edges[i])
+            continue;
+        struct edge_statistics *x = &s->edge[s->edges++];
+        *x = (struct edge_statistics){.channels = (int)k};
+        x->edge = mem_strdup(g->node[i].name, e);
+        x->sum = mem_array(k, sizeof *x->sum, e);
+        x->largest = mem_array(k, sizeof *x->largest, e);
+        x->moment = mem_array(k * k, sizeof *x->moment, e);
+        if (!x->edge || !x->sum || !x->largest || !x->moment) {
+            statistics_free(s);
+            return -1;
+        }
+    }
+    return s->edge ? 0 : -1;
+}
+
+void statistics_free(struct statistics *s)
+{
+    for (int i = 0; i < s->edges; i++) {
+        mem_free((void *)s->edge[i].edge);
+        mem_free(s->edge[i].sum);
+        mem_free(s->edge[i].largest);
+        mem_free(s->edge[i].moment);
+    }
+    mem_free(s->edge);
+    *s = (struct statistics){0};
+}
+
+const struct edge_statistics *statistics_find(const struct statistics *s, const char *edge)
+{
+    for (int i = 0; i < s->edges; i++)
+        if (!strcmp(s->edge[i].edge, edge))
+            return &s->edge[i];
+    return NULL;
+}
+
+void edge_moment(const struct edge_statistics *x, int centre, double damp, double *out)
+{
+    int k = x->channels;
+    double rows = (double)x->rows, diagonal = 0;
+    for (int i = 0; i < k; i++)
+        for (int j = 0; j < k; j++) {
+            double mean = centre && rows > 0 ? x->sum[i] / rows * (x->sum[j] / rows) : 0;
+            out[(size_t)i * (size_t)k + (size_t)j] =
+                rows > 0 ? x->moment[(size_t)i * (size_t)k + (size_t)j] / rows - mean : i == j;
+        }
+    for (int i = 0; i < k; i++)
+        diagonal += out[(size_t)i * (size_t)k + (size_t)i] / k;
+    for (int i = 0; i < k; i++)
+        out[(size_t)i * (size_t)k + (size_t)i] += damp * (diagonal > 0 ? diagonal : 1);
+}
+
+/* ---- collecting ---- */
+
+struct collector {
+    struct statistics *s;
+    const struct measure *m;
+    int *node;    /* of each edge */
+    float **rows; /* of each edge: channel-first [channels][FLUSH_ROWS] */
+    int *filled;  /* rows in it */
+    void *packed; /* the product's weights, and its result */
+    float *product;
+};
+
+struct product {
+    const struct cpu_kernels *k;
+    struct matmul m;
+    struct mm_shape shape;
+    void *packed;
+    const float *rows;
+    float *moment;
+};
+
+static void pack(void *context, int part, int parts)
+{
+    struct product *p = context;
+    struct span s = team_span(p->shape.n, p->k->mm_panel, part, parts);
+    if (s.begin < s.end)
+        p->k->matmul_pack(p->packed, p->rows, &p->shape, (int)s.begin, (int)s.end);
+}
+
+static void multiply(void *context, int part, int parts)
+{
+    const struct product *p = context;
+    p->k->matmul(&p->m, part, parts);
+}
+
+static void accumulate(void *context, int part, int parts)
+{
+    const struct product *p = context;
+    int64_t n = (int64_t)p->shape.n * p->shape.n;
+    struct span s = team_span(n, 1024, part, parts);
+    for (int64_t i = s.begin; i < s.end; i++)
+        p->moment[i] += p->m.out[i];
+}
+
+/* moment += X' X of the rows that wait. */
+static void flush(struct collector *c, int edge)
+{
+    struct edge_statistics *x = &c->s->edge[edge];
+    int k = x->channels;
+    if (!c->filled[edge])
+        return;
+    struct product p = {.k = c->m->backend->kernels,
+                        .shape = {.n = k, .kernel_h = 1, .kernel_w = 1, .channels = {FLUSH_ROWS, 0}},
+                        .packed = c->packed,
+                        .rows = c->rows[edge],
+                        .moment = x->moment};
+    p.m = (struct matmul){.images = 1,
+                          .out_height = 1,
+                          .out_width = k,
+                          .n = k,
+                          .kernel_h = 1,
+                          .kernel_w = 1,
+                          .stride = 1,
+                          .sources = 1,
+                          .source = {{.data = c->rows[edge],
+                                      .channels = FLUSH_ROWS,
+                                      .ld = FLUSH_ROWS,
+                                      .height = 1,
+                                      .width = k,
+                                      .upsample = 1}},
+                          .weights = c->packed,
+                          .out = c->product,
+                          .out_ld = k};
+    team_run(c->m->backend->team, pack, &p);
+    team_run(c->m->backend->team, multiply, &p);
+    team_run(c->m->backend->team, accumulate, &p);
+    memset(c->rows[edge], 0, (size_t)k * FLUSH_ROWS * sizeof(float));
+    c->filled[edge] = 0;
+}
+
+static void add_row(struct collector *c, int edge, const float *x)
+{
+    struct edge_statistics *s = &c->s->edge[edge];
+    float *rows = c->rows[edge] + c->filled[edge];
+    for (int i = 0; i < s->channels; i++) {
+        s->sum[i] += (double)x[i];
+        rows[(size_t)i * FLUSH_ROWS] = x[i];
+    }
+    s->rows++;
+    if (++c->filled[edge] == FLUSH_ROWS)
+        flush(c, edge);
+}
+
+/* trajectory.h's network: all edges' values of `images` images of the engine. */
+static int look(void *context, const struct engine *g, int call, int first, int images, struct error *e)
+{
+    struct collector *c = context;
+    (void)call, (void)first, (void)e;
+    for (int i = 0; i < c->s->edges; i++) {
+        struct edge_statistics *s = &c->s->edge[i];
+        struct shape shape = c->m->graph->node[c->node[i]].shape;
+        int64_t rows = shape_rows(shape), taken = rows < STATISTICS_ROWS ? rows : STATISTICS_ROWS;
+        const float *value = engine_value(g, c->node[i]);
+        for (int64_t row = 0; row < images * rows; row++)
+            for (int k = 0; k < s->channels; k++)
+                s->largest[k] = fmaxf(s->largest[k], fabsf(value[row * s->channels + k]));
+        for (int image = 0; image < images; image++)
+            for (int64_t r = 0; r < taken; r++)
+                add_row(c, i, value + (image * rows + r * rows / taken) * s->channels);
+    }
+    return 0;
+}
+
+static int prepare(struct collector *c, unsigned char *want, struct error *e)
+{
+    size_t most = 1;
+    const struct cpu_kernels *k = c->m->backend->kernels;
+    for (int i = 0; i < c->s->edges; i++) {
+        const struct edge_statistics *x = &c->s->edge[i];
+        c->node[i] = graph_find(c->m->graph, x->edge);
+        if (c->node[i] < 0 || c->m->graph->node[c->node[i]].shape.channels != x->channels)
+            return error_set(e, HASTEN_EFILE,
+                             "the statistics have edge '%s' of %d channels, the model does not", x->edge,
+                             x->channels);
+        want[c->node[i]] = 1;
+        c->rows[i] = mem_array((size_t)x->channels * FLUSH_ROWS, sizeof(float), e);
+        if (!c->rows[i])
+            return -1;
+        most = (size_t)x->channels > most ? (size_t)x->channels : most;
+    }
+    struct mm_shape shape = {.n = (int)most, .kernel_h = 1, .kernel_w = 1, .channels = {FLUSH_ROWS, 0}};
+    c->packed = mem_array(k->matmul_packed_size(&shape, 0), 1, e);
+    c->product = mem_array(most * most, sizeof *c->product, e);
+    return c->packed && c->product ? 0 : -1;
+}
+
+static int collect_images(struct collector *c, const struct measure *m, int images,
+                          int (*done)(void *context, int image, struct error *e), void *context,
+                          struct error *e)
+{
+    int classes = m->model->sampler.classes;
+    while (c->s->images < images) {
+        struct measure one = *m;
+        float *latents = NULL;
+        one.count = one.batch = 1;
+        one.seed = CALIBRATION_SEED + (uint64_t)c->s->images;
+        one.label = classes ? c->s->images % classes : 0;
+        if (measure_latents(&one, &latents, NULL, NULL, e) < 0)
+            return -1;
+        mem_free(latents);
+        for (int i = 0; i < c->s->edges; i++)
+            flush(c, i);
+        c->s->images++;
+        if (done && done(context, c->s->images, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int statistics_collect(struct statistics *s, const struct measure *m, int images,
+                       int (*done)(void *context, int image, struct error *e), void *context, struct error *e)
+{
+    int steps = m->steps ? m->steps : m->model->sampler.steps;
+    size_t n = (size_t)s->edges + 1;
+    struct collector c = {.s = s, .m = m};
+    unsigned char *want = mem_array((size_t)m->graph->count + 1, 1, e);
+    struct trajectory_watch watch = {.context = &c, .network = look};
+    struct measure run = *m;
+    int status = -1;
+    if (s->images && s->steps != steps) {
+        mem_free(want);
+        return error_set(e, HASTEN_EFILE, "the statistics are of %d steps, %d are asked for", s->steps,
+                         steps);
+    }
+    s->steps = steps;
+    c.node = mem_array(n, sizeof *c.node, e);
+    c.rows = mem_array(n, sizeof *c.rows, e);
+    c.filled = mem_array(n, sizeof *c.filled, e);
+    run.want = want;
+    run.watch = &watch;
+    if (want && c.node && c.rows && c.filled && prepare(&c, want, e) == 0)
+        status = collect_images(&c, &run, images, done, context, e);
+    for (int i = 0; c.rows && i < s->edges; i++)
+        mem_free(c.rows[i]);
+    mem_free(c.node);
+    mem_free(c.rows);
+    mem_free(c.filled);
+    mem_free(c.packed);
+    mem_free(c.product);
+    mem_free(want);
+    return status;
+}
