@@ -37,6 +37,18 @@ static int read_size(struct once *o, struct error *e)
     return error_set(e, HASTEN_EFILE, "component '%s' has no image input", o->g->component);
 }
 
+/* Tokens come in any number: [batch,tokens,channels]. */
+static void read_tokens(struct once *o)
+{
+    for (int i = 0; i < o->g->count; i++) {
+        struct node *n = &o->g->node[i];
+        const struct tensor *t =
+            node_is(n, "input") && n->shape.kind == VALUE_TOKENS ? container_find(o->in, n->name) : NULL;
+        if (t && t->rank == 3 && t->shape[1] >= 1 && t->shape[1] <= GRAPH_MAX_SIZE)
+            n->shape.width = (int)t->shape[1];
+    }
+}
+
 /* Any other input: one row an image, or one for all. */
 static float *read_rows(const struct once *o, const struct node *n, struct error *e)
 {
@@ -123,7 +135,10 @@ static int write_outputs(const struct tool_run *t, const struct once *o, const s
 
 static int run_once(struct tool_run *t, struct model *m, struct once *o, struct error *e)
 {
-    if (read_size(o, e) < 0 || graph_infer(o->g, o->height, o->width, model_find, m, e) < 0)
+    if (read_size(o, e) < 0)
+        return -1;
+    read_tokens(o);
+    if (graph_infer(o->g, o->height, o->width, model_find, m, e) < 0)
         return -1;
     struct engine_options options = {.images = o->images, .calls = 1, .per_image_time = 1};
     struct weights *w = weights_open(o->g, &t->backend, NULL, e);

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-static const struct family *const families[] = {&family_unet2d, &family_dit, &family_transformer2d,
-                                                &family_vae};
+static const struct family *const families[] = {&family_unet2d, &family_unet2d_condition, &family_dit,
+                                                &family_transformer2d, &family_vae};
 
 const struct family *family_find(const char *class_name)
 {

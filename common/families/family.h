@@ -44,7 +44,8 @@ const struct family *family_find(const char *class_name); /* NULL: not known */
 int family_build(const struct family *f, struct builder *b, const cJSON *config);
 void builder_free(struct builder *b);
 
-extern const struct family family_unet2d, family_dit, family_transformer2d, family_vae;
+extern const struct family family_unet2d, family_unet2d_condition;
+extern const struct family family_dit, family_transformer2d, family_vae;
 
 /* ---- nodes: build.c ---- */
 

@@ -78,8 +78,8 @@ static const struct family *family_of(const cJSON *config, struct error *e)
     const struct family *f = family_find(class_name);
     if (!f)
         error_set(e, HASTEN_EFILE,
-                  "the class '%s' is not known (known: UNet2DModel, DiTTransformer2DModel, "
-                  "Transformer2DModel with ada_norm_zero, AutoencoderKL)",
+                  "the class '%s' is not known (known: UNet2DModel, UNet2DConditionModel, "
+                  "DiTTransformer2DModel, Transformer2DModel with ada_norm_zero, AutoencoderKL)",
                   class_name);
     return f;
 }

@@ -29,6 +29,9 @@ RESAMPLE = dict(sample_size=(8, 16), in_channels=2, out_channels=2, block_out_ch
                 down_block_types=("AttnDownBlock2D", "DownBlock2D"), up_block_types=("ResnetUpsampleBlock2D", "AttnUpBlock2D"))
 DIT = dict(num_attention_heads=2, attention_head_dim=4, num_layers=3, sample_size=8, num_embeds_ada_norm=3, in_channels=2,
            out_channels=4, norm_elementwise_affine=True)
+CONDITIONED = dict(sample_size=8, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4, attention_head_dim=(2, 4),
+                   cross_attention_dim=8, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+                   up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"))
 VAE = dict(block_out_channels=(8, 16), norm_num_groups=4, latent_channels=2, scaling_factor=0.5, sample_size=16,
            down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2)
 
@@ -141,8 +144,15 @@ def make_vae(folder):
     save({**inputs, "expected": pipelines.forward(model, inputs)}, f"{folder}/golden.safetensors")
 
 
+def make_conditioned(folder):
+    """A single component that looks at an encoder's tokens."""
+    model, inputs = pipelines.conditioned(CONDITIONED, images=2, tokens=77)
+    model.half().save_pretrained(folder)
+    save({**pipelines.as_float(inputs), "expected": pipelines.forward(model.float(), inputs)}, f"{folder}/golden.safetensors")
+
+
 def main():
-    for i, make in enumerate((make_unet, make_resample, make_dit, make_vae)):
+    for i, make in enumerate((make_unet, make_resample, make_dit, make_vae, make_conditioned)):
         folder = os.path.join(ROOT, make.__name__[5:])
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)

@@ -164,6 +164,8 @@ def main():
             return tempfile.mkdtemp(dir=root)
         for name, config in pipelines.UNETS.items():
             results[f"unet: {name}"] = once(folder(), "unet", pipelines.unet(config))
+        for name, config in pipelines.CONDITIONED.items():
+            results[f"conditioned unet: {name}"] = once(folder(), "unet", pipelines.conditioned(config))
         for name, config in pipelines.DITS.items():
             results[f"dit: {name}"] = once(folder(), "transformer", pipelines.dit(config))
         for name, config in pipelines.VAES.items():

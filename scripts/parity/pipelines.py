@@ -1,6 +1,6 @@
 """Random-weight diffusers models at odd settings, for parity.py and make_tiny.py."""
 import torch
-from diffusers import AutoencoderKL, DiTTransformer2DModel, UNet2DModel
+from diffusers import AutoencoderKL, DiTTransformer2DModel, UNet2DConditionModel, UNet2DModel
 
 PLAIN = dict(down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"))
 ATTENTION = dict(down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"))
@@ -28,6 +28,17 @@ UNETS = {
                  mid_block_scale_factor=1.4142135623730951, **ATTENTION),
     "gelu, one level": dict(sample_size=(5, 7), block_out_channels=(16,), norm_num_groups=1, act_fn="gelu", layers_per_block=3,
                             in_channels=5, out_channels=2, down_block_types=("AttnDownBlock2D",), up_block_types=("AttnUpBlock2D",)),
+}
+CROSS = dict(down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+             block_out_channels=(16, 32), norm_num_groups=8, cross_attention_dim=24)
+CONDITIONED = {
+    "plain": dict(CROSS, sample_size=16, attention_head_dim=4),
+    "heads a level, linear projections": dict(CROSS, sample_size=16, attention_head_dim=(2, 4), use_linear_projection=True),
+    "deeper transformers, odd size": dict(CROSS, sample_size=(9, 14), attention_head_dim=2, transformer_layers_per_block=(1, 2),
+                                          layers_per_block=(1, 2), in_channels=9),
+    "classes, scale_shift": dict(CROSS, sample_size=8, attention_head_dim=2, num_class_embeds=5, resnet_time_scale_shift="scale_shift",
+                                 center_input_sample=True),
+    "no middle": dict(CROSS, sample_size=8, attention_head_dim=2, mid_block_type=None, flip_sin_to_cos=False, freq_shift=1),
 }
 DIT = dict(num_attention_heads=2, attention_head_dim=8, num_layers=3, sample_size=8, num_embeds_ada_norm=7)
 DITS = {
@@ -74,6 +85,19 @@ def unet(config, images=3):
     if config.get("class_embed_type") == "identity":
         inputs["class_labels"] = torch.randn(images, 4 * config["block_out_channels"][0])
     elif "num_class_embeds" in config or "class_embed_type" in config:
+        inputs["class_labels"] = torch.tensor([1, 4, 2])[:images]
+    return model, inputs
+
+
+def conditioned(config, images=3, tokens=11):
+    """A text-conditioned U-Net; the number of tokens is free."""
+    model = randomise(UNet2DConditionModel(**config))
+    size = config["sample_size"]
+    height, width = size if isinstance(size, tuple) else (size, size)
+    inputs = {"sample": torch.randn(images, model.config.in_channels, height, width),
+              "timestep": torch.tensor([3.0, 500.0, 999.0])[:images],
+              "encoder_hidden_states": torch.randn(images, tokens, config["cross_attention_dim"])}
+    if "num_class_embeds" in config:
         inputs["class_labels"] = torch.tensor([1, 4, 2])[:images]
     return model, inputs
 

@@ -97,6 +97,8 @@ START_TEST(forward_resample) { check_forward("resample"); }
 END_TEST
 START_TEST(forward_dit) { check_forward("dit"); }
 END_TEST
+START_TEST(forward_conditioned) { check_forward("conditioned"); }
+END_TEST
 START_TEST(forward_vae) { check_forward("vae"); }
 END_TEST
 
@@ -333,6 +335,7 @@ int main(void)
     tcase_add_test(forward, forward_resample);
     tcase_add_test(forward, forward_dit);
     tcase_add_test(forward, forward_vae);
+    tcase_add_test(forward, forward_conditioned);
     tcase_add_test(import_case, equal_embedders_are_stored_once);
     tcase_add_test(import_case, old_attention_names_are_new_ones);
     tcase_add_test(import_case, decoder_has_its_scale);

@@ -61,8 +61,8 @@ fresh resample
 sed -i 's/^{/{"quantization_config": {"quant_method": "bitsandbytes"},/' case/config.json
 refused 4 'quantization_config' import case -o x
 fresh resample
-sed -i 's/"UNet2DModel"/"UNet2DConditionModel"/' case/config.json
-refused 4 "the class 'UNet2DConditionModel' is not known" import case -o x
+sed -i 's/"UNet2DModel"/"UNet3DConditionModel"/' case/config.json
+refused 4 "the class 'UNet3DConditionModel' is not known" import case -o x
 fresh dit
 sed -i 's/^{/{"vqvae": ["diffusers", "VQModel"],/' case/model_index.json
 refused 4 "the component 'vqvae' (VQModel) is not supported" import case -o x
