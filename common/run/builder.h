@@ -25,7 +25,8 @@ struct builder {
     struct codes *row_codes, *image_codes; /* per node */
     unsigned char *lazy;                   /* per node: enum lazy */
     unsigned char *done;                   /* per node: covered by a call already */
-    int *readers, *reader; /* per node: how many computed nodes read it, and the last of them */
+    unsigned char *in_difference; /* per node: read as float by a difference that is kept or served */
+    int *readers, *reader;        /* per node: how many computed nodes read it, and the last of them */
 };
 
 /* plan_memory.c */

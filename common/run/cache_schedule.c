@@ -25,13 +25,22 @@ int cache_schedule_add(struct cache_schedule *s, const char *name, const char *c
     a->name = mem_strdup(name, e);
     a->serve = mem_array(n, sizeof *a->serve, e);
     a->correct = mem_array(n, sizeof *a->correct, e);
+    a->base = mem_array(n, sizeof *a->base, e);
     a->channels = mem_array(n, sizeof *a->channels, e);
-    if (!a->name || !a->serve || !a->correct || !a->channels)
+    a->anchors = mem_array(n, sizeof *a->anchors, e);
+    if (!a->name || !a->serve || !a->base || !a->correct || !a->channels || !a->anchors)
         return -1;
     for (int i = 0; i < serves; i++, a->serves++)
         if (!(a->serve[i] = mem_strdup(serve[i], e)))
             return -1;
     return s->actions++;
+}
+
+int cache_schedule_base(struct cache_schedule *s, int action, int serve, const char *base, struct error *e)
+{
+    mem_free(s->action[action].base[serve]);
+    s->action[action].base[serve] = mem_strdup(base, e);
+    return s->action[action].base[serve] ? 0 : -1;
 }
 
 void cache_schedule_free(struct cache_schedule *s)
@@ -40,14 +49,17 @@ void cache_schedule_free(struct cache_schedule *s)
         struct cache_action *x = &s->action[a];
         for (int i = 0; i < x->serves; i++) {
             mem_free(x->serve[i]);
+            mem_free(x->base[i]);
             mem_free(x->correct[i]);
         }
         mem_free(x->name);
         mem_free(x->serve);
         mem_free(x->correct);
+        mem_free(x->base);
         mem_free(x->channels);
+        mem_free(x->anchors);
         mem_free(x->served);
-        mem_free((void *)x->correct_of);
+        mem_free(x->predictor);
     }
     for (int i = 0; i < SCHEDULE_STREAMS; i++)
         mem_free(s->choice[i]);
@@ -60,10 +72,10 @@ int cache_schedule_bind(struct cache_schedule *s, const struct graph *g, struct 
     for (int a = 0; a < s->actions; a++) {
         struct cache_action *x = &s->action[a];
         mem_free(x->served);
-        mem_free((void *)x->correct_of);
+        mem_free(x->predictor);
         x->served = mem_array((size_t)g->count + 1, 1, e);
-        x->correct_of = mem_array((size_t)g->count + 1, sizeof *x->correct_of, e);
-        if (!x->served || !x->correct_of)
+        x->predictor = mem_array((size_t)g->count + 1, sizeof *x->predictor, e);
+        if (!x->served || !x->predictor)
             return -1;
         for (int i = 0; i < x->serves; i++) {
             int n = graph_find(g, x->serve[i]);
@@ -73,8 +85,14 @@ int cache_schedule_bind(struct cache_schedule *s, const struct graph *g, struct 
             if (x->correct[i] && x->channels[i] != g->node[n].shape.channels)
                 return error_set(e, HASTEN_EFILE, "the correction of '%s' has %d channels, the model has %d",
                                  x->serve[i], x->channels[i], g->node[n].shape.channels);
+            int base = x->base[i] ? graph_find(g, x->base[i]) : -1;
+            if (x->base[i] && base < 0)
+                return error_set(e, HASTEN_EFILE,
+                                 "the schedule serves '%s' as its difference to '%s', which the model does "
+                                 "not have",
+                                 x->serve[i], x->base[i]);
             x->served[n] = 1;
-            x->correct_of[n] = x->correct[i];
+            x->predictor[n] = (struct engine_predictor){x->correct[i], x->anchors[i], base};
         }
     }
     return 0;
@@ -92,10 +110,17 @@ static int write_actions(const struct cache_schedule *s, cJSON *meta, struct err
     cJSON *actions = json_add_array(meta, "actions", e), *streams = json_add_array(meta, "streams", e);
     for (int a = 0; actions && a < s->actions; a++) {
         cJSON *j = json_push_object(actions, e), *list = j ? json_add_array(j, "serve", e) : NULL;
-        if (!list || json_add_string(j, "name", s->action[a].name, e) < 0)
+        const struct cache_action *x = &s->action[a];
+        int based = 0;
+        if (!list || json_add_string(j, "name", x->name, e) < 0)
             return -1;
-        for (int i = 0; i < s->action[a].serves; i++)
-            if (json_push_string(list, s->action[a].serve[i], e) < 0)
+        for (int i = 0; i < x->serves; i++, based |= x->base[i - 1] != NULL)
+            if (json_push_string(list, x->serve[i], e) < 0)
+                return -1;
+        if (based && !(list = json_add_array(j, "base", e)))
+            return -1;
+        for (int i = 0; based && i < x->serves; i++)
+            if (json_push_string(list, x->base[i] ? x->base[i] : "", e) < 0)
                 return -1;
     }
     for (int i = 0; streams && i < SCHEDULE_STREAMS; i++) {
@@ -132,11 +157,12 @@ int cache_schedule_write(const struct cache_schedule *s, const char *path, const
             if (!s->action[a].correct[i])
                 continue;
             correction_name(names[count], a, i);
-            t[count] = (struct tensor){.name = names[count],
-                                       .dtype = DTYPE_F32,
-                                       .rank = 3,
-                                       .shape = {s->calls, 2, s->action[a].channels[i]},
-                                       .data = s->action[a].correct[i]};
+            t[count] =
+                (struct tensor){.name = names[count],
+                                .dtype = DTYPE_F32,
+                                .rank = 3,
+                                .shape = {s->calls, s->action[a].anchors[i] + 1, s->action[a].channels[i]},
+                                .data = s->action[a].correct[i]};
             if (tensor_measure(&t[count], e) < 0)
                 goto out;
             count++;
@@ -150,6 +176,27 @@ out:
 }
 
 /* ---- reading ---- */
+
+static int read_bases(struct cache_schedule *s, int action, const cJSON *j, struct error *e)
+{
+    const cJSON *list = json_get(j, "base"), *v;
+    int i = 0, serves = s->action[action].serves;
+    if (!list)
+        return 0;
+    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != serves)
+        return error_set(e, HASTEN_EFILE, "action '%s' must have a base for each of its %d served nodes",
+                         s->action[action].name, serves);
+    cJSON_ArrayForEach(v, list)
+    {
+        if (!cJSON_IsString(v))
+            return error_set(e, HASTEN_EFILE, "action '%s' has a base that is no name",
+                             s->action[action].name);
+        if (v->valuestring[0] && cache_schedule_base(s, action, i, v->valuestring, e) < 0)
+            return -1;
+        i++;
+    }
+    return 0;
+}
 
 static int read_actions(struct cache_schedule *s, const cJSON *meta, struct error *e)
 {
@@ -171,7 +218,8 @@ static int read_actions(struct cache_schedule *s, const cJSON *meta, struct erro
         }
         if (index == 0 && serves)
             return error_set(e, HASTEN_EFILE, "action 0 must compute everything");
-        if (index > 0 && cache_schedule_add(s, name, serve, serves, e) < 0)
+        if (index > 0 &&
+            (cache_schedule_add(s, name, serve, serves, e) < 0 || read_bases(s, index, a, e) < 0))
             return -1;
         index++;
     }
@@ -210,13 +258,14 @@ static int read_corrections(struct cache_schedule *s, struct container *c, struc
             if (at < 0)
                 continue;
             const struct tensor *t = &c->tensor[at];
-            if (t->dtype != DTYPE_F32 || t->rank != 3 || t->shape[0] != s->calls || t->shape[1] != 2 ||
-                t->shape[2] > GRAPH_MAX_SIZE)
-                return error_set(e, HASTEN_EFILE, "tensor '%s' must be float32 [%d,2,channels]", name,
+            if (t->dtype != DTYPE_F32 || t->rank != 3 || t->shape[0] != s->calls || t->shape[1] < 2 ||
+                t->shape[1] > 3 || t->shape[2] > GRAPH_MAX_SIZE)
+                return error_set(e, HASTEN_EFILE, "tensor '%s' must be float32 [%d,2 or 3,channels]", name,
                                  s->calls);
             if (tensor_first_nonfinite(t->dtype, t->data, t->count) >= 0)
                 return error_set(e, HASTEN_EFILE, "tensor '%s' has values that are not finite", name);
             s->action[a].channels[i] = (int)t->shape[2];
+            s->action[a].anchors[i] = (int)t->shape[1] - 1;
             s->action[a].correct[i] = container_tensor_take(c, at);
         }
     return 0;

@@ -5,25 +5,29 @@
  *     if (cache_schedule_bind(&s, graph, e) < 0) ...        // names become nodes
  *     cache_schedule_free(&s);
  *
- * Action 0 computes everything. Another action serves nodes from what the last call that computed them
- * stored; each served node may be corrected per channel: value = scale[call] * stored + bias[call]. Streams:
- * with guidance the conditional pass (0) and the unconditional one (1) have actions of their own. */
+ * Action 0 computes everything. Another action serves nodes from what the last calls that computed them
+ * stored. Each may be predicted per channel: value = a[call] * newest + a2[call] * older + bias[call]; reuse,
+ * corrections, Taylor and least squares are tables of this one form. A node with a base is stored as its
+ * difference to the base's value. Streams: with guidance the conditional pass (0) and the unconditional one
+ * (1) have actions of their own. */
 #ifndef HASTEN_RUN_CACHE_SCHEDULE_H
 #define HASTEN_RUN_CACHE_SCHEDULE_H
 
 #include "common/file/container.h"
-#include "common/graph/graph.h"
+#include "common/run/engine.h"
 
 enum { SCHEDULE_MAX_ACTIONS = 33, SCHEDULE_STREAMS = 2 };
 
 struct cache_action {
     char *name;
     int serves;
-    char **serve;             /* node names */
-    float **correct;          /* [serves] -> [calls][2][channels], or NULL */
-    int *channels;            /* of each correction */
-    unsigned char *served;    /* per node, after cache_schedule_bind */
-    const float **correct_of; /* per node, after cache_schedule_bind */
+    char **serve;    /* node names */
+    char **base;     /* [serves] node names, or NULL: the value itself is stored */
+    float **correct; /* [serves] -> [calls][anchors + 1][channels], or NULL */
+    int *anchors;    /* of each table: 1 or 2 */
+    int *channels;
+    unsigned char *served;              /* per node, after cache_schedule_bind */
+    struct engine_predictor *predictor; /* per node, after cache_schedule_bind */
 };
 
 struct cache_schedule {
@@ -41,6 +45,9 @@ int cache_schedule_new(struct cache_schedule *s, int calls, struct error *e) HAS
 /* Add an action that serves these nodes; gives its index. */
 int cache_schedule_add(struct cache_schedule *s, const char *name, const char *const *serve, int serves,
                        struct error *e) HASTEN_CHECKED;
+/* Serve number i of an action as the difference to this node (copied). */
+int cache_schedule_base(struct cache_schedule *s, int action, int serve, const char *base,
+                        struct error *e) HASTEN_CHECKED;
 int cache_schedule_read(struct cache_schedule *s, const char *path, struct error *e) HASTEN_CHECKED;
 int cache_schedule_write(const struct cache_schedule *s, const char *path, const cJSON *provenance,
                          struct error *e) HASTEN_CHECKED;

@@ -200,6 +200,7 @@ int calibration_correct(const struct calibration *c, int action, const int *refr
         mem_free(x->correct[i]);
         x->correct[i] = table;
         x->channels[i] = channels;
+        x->anchors[i] = 1;
     }
     return 0;
 }

@@ -75,14 +75,21 @@ struct engine *engine_open(const struct graph *g, const struct weights *w, const
     x->cached = mem_array(n, 1, e);
     x->output = mem_array(n, 1, e);
     x->given_place = mem_array(n, sizeof *x->given_place, e);
+    x->older_place = mem_array(n, sizeof *x->older_place, e);
+    x->base = mem_array(n, sizeof *x->base, e);
+    x->stored = mem_array(n * (size_t)o->images, sizeof *x->stored, e);
+    x->turn = mem_array(2 * n, sizeof *x->turn, e);
+    x->memory.turn = x->turn;
     x->host = mem_array(n, sizeof *x->host, e);
     x->action[0].served = mem_array(n, 1, e);
     x->action[0].declared = 1;
     if (!x->class_of || !x->hoist_keep || !x->cached || !x->output || !x->given_place || !x->host ||
-        !x->action[0].served || classify(x, e) < 0) {
+        !x->older_place || !x->base || !x->stored || !x->turn || !x->action[0].served || classify(x, e) < 0) {
         engine_close(x);
         return NULL;
     }
+    for (int i = 0; i < g->count; i++)
+        x->base[i] = -1;
     find_kept(x);
     return x;
 }
@@ -94,9 +101,12 @@ void engine_close(struct engine *x)
     for (int i = 0; i < ENGINE_MAX_ACTIONS; i++) {
         mem_free(x->action[i].served);
         mem_free(x->action[i].correct);
+        mem_free(x->action[i].anchors);
     }
-    for (int i = 0; i < x->plans; i++)
+    for (int i = 0; i < x->plans; i++) {
         plan_free(x->plan[i].plan);
+        mem_free(x->plan[i].stores);
+    }
     plan_free(x->hoist);
     plan_free(x->constant);
     engine_release_memory(x);
@@ -105,6 +115,10 @@ void engine_close(struct engine *x)
     mem_free(x->cached);
     mem_free(x->output);
     mem_free(x->given_place);
+    mem_free(x->older_place);
+    mem_free(x->base);
+    mem_free(x->stored);
+    mem_free(x->turn);
     mem_free(x->given);
     mem_free(x);
 }
@@ -136,30 +150,44 @@ int engine_bind(struct engine *x, const char *name, const float *data, int64_t c
 
 /* ---- actions and plans ---- */
 
-int engine_action(struct engine *x, int index, const unsigned char *served, const float *const *correct,
-                  struct error *e)
+static int declare(struct engine *x, struct action *a, int node, const struct engine_predictor *p,
+                   struct error *e)
+{
+    const struct node *n = &x->g->node[node];
+    int base = p ? p->base : -1, channels = n->shape.channels;
+    if (!engine_is_step(x, node) || node == x->sample)
+        return error_set(e, HASTEN_EFILE, "'%s' does not depend on the latent and cannot be cached", n->name);
+    if (x->cached[node] && x->base[node] != base)
+        return error_set(e, HASTEN_EFILE, "'%s' is served in two ways: as a value and as a difference",
+                         n->name);
+    if (base >= 0 && (base >= node || !engine_is_step(x, base) ||
+                      memcmp(&x->g->node[base].shape, &n->shape, sizeof n->shape)))
+        return error_set(e, HASTEN_EFILE, "'%s' cannot be served as its difference to '%s'", n->name,
+                         x->g->node[base].name);
+    x->base[node] = base;
+    a->anchors[node] = (unsigned char)(p && p->table ? p->anchors : 1);
+    if (a->anchors[node] > x->cached[node])
+        x->cached[node] = a->anchors[node];
+    return p && p->table ? engine_give_table(x, &a->correct[node], p->table, p->anchors + 1, channels, e) : 0;
+}
+
+int engine_action(struct engine *x, int index, const unsigned char *served,
+                  const struct engine_predictor *predictor, struct error *e)
 {
     size_t n = (size_t)x->g->count;
     if (index < 1 || index >= ENGINE_MAX_ACTIONS || x->ready)
         return error_set(e, HASTEN_EFAIL, "internal: action %d declared out of range or too late", index);
     struct action *a = &x->action[index];
     a->served = mem_array(n + 1, 1, e);
+    a->anchors = mem_array(n + 1, 1, e);
     a->correct = mem_array(n + 1, sizeof *a->correct, e);
-    if (!a->served || !a->correct)
+    if (!a->served || !a->correct || !a->anchors)
         return -1;
     a->declared = 1;
     memcpy(a->served, served, n);
     for (int i = 0; i < x->g->count; i++) {
         a->correct[i].buffer = -1;
-        if (!served[i])
-            continue;
-        if (!engine_is_step(x, i) || i == x->sample)
-            return error_set(e, HASTEN_EFILE, "'%s' does not depend on the latent and cannot be cached",
-                             x->g->node[i].name);
-        x->cached[i] = 1;
-        if (!correct || !correct[i])
-            continue;
-        if (engine_give_table(x, &a->correct[i], correct[i], x->g->node[i].shape.channels, e) < 0)
+        if (served[i] && declare(x, a, i, predictor ? &predictor[i] : NULL, e) < 0)
             return -1;
     }
     return 0;
@@ -174,8 +202,8 @@ static void shift_image(struct place *at, int first)
 static int new_request(const struct engine *x, int images, struct plan_request *r, struct error *e)
 {
     size_t n = (size_t)x->g->count + 1;
-    unsigned char *flags = mem_array(4 * n, 1, e);
-    struct place *places = flags ? mem_array(n, sizeof *places, e) : NULL;
+    unsigned char *flags = mem_array(5 * n, 1, e);
+    struct place *places = flags ? mem_array(2 * n, sizeof *places, e) : NULL;
     if (!places) {
         mem_free(flags);
         return -1;
@@ -189,6 +217,8 @@ static int new_request(const struct engine *x, int images, struct plan_request *
                                .is_given = flags + n,
                                .keep = flags + 2 * n,
                                .output = flags + 3 * n,
+                               .difference = flags + 4 * n,
+                               .older = places + n,
                                .given = places,
                                .given_buffer = x->given,
                                .given_buffers = x->given_count};
@@ -234,7 +264,23 @@ static int action_is_declared(const struct engine *x, int action)
     return action >= 0 && action < ENGINE_MAX_ACTIONS && x->action[action].declared;
 }
 
-static struct plan *build_step(struct engine *x, int action, int first, int count, struct error *e)
+/* What the outputs need, served nodes included: these need their bases, the others their inputs. A base is
+ * before its node. */
+static void find_needed(const struct engine *x, const struct action *a, unsigned char *needed)
+{
+    for (int i = x->g->count - 1; i >= 0; i--) {
+        const struct node *n = &x->g->node[i];
+        needed[i] |= x->output[i];
+        if (needed[i] && x->base[i] >= 0)
+            needed[x->base[i]] = 1;
+        for (int j = 0; needed[i] && !a->served[i] && j < n->inputs; j++)
+            if (node_reads(n, j))
+                needed[n->in[j]] = 1;
+    }
+}
+
+static struct plan *build_step(struct engine *x, int action, int first, int count, unsigned char *stores,
+                               struct error *e)
 {
     const struct action *a = &x->action[action];
     struct plan_request r;
@@ -242,38 +288,38 @@ static struct plan *build_step(struct engine *x, int action, int first, int coun
         return NULL;
     unsigned char *run = (unsigned char *)r.run, *given = (unsigned char *)r.is_given,
                   *keep = (unsigned char *)r.keep;
-    unsigned char *output = (unsigned char *)r.output;
-    int *wanted = mem_array((size_t)x->g->count + 1, sizeof *wanted, e), wants = 0;
-    struct plan *p = NULL;
-    if (!wanted)
-        goto out;
-    for (int i = 0; i < x->g->count; i++)
-        if (x->output[i])
-            wanted[wants++] = i;
-    graph_live(x->g, wanted, wants, a->served, run);
+    unsigned char *output = (unsigned char *)r.output, *difference = (unsigned char *)r.difference;
+    struct place *older = (struct place *)r.older;
+    find_needed(x, a, run);
     for (int i = 0; i < x->g->count; i++) {
         int outside = x->class_of[i] != CLASS_STEP || i == x->sample;
         given[i] = (outside && x->given_place[i].buffer >= 0) || a->served[i];
         run[i] = run[i] && !given[i] && !outside;
-        keep[i] = run[i] && x->cached[i];
+        stores[i] = run[i] && x->cached[i];
+        keep[i] = stores[i] && x->base[i] < 0;
+        difference[i] = stores[i] && x->base[i] >= 0;
         output[i] = x->output[i] && (run[i] || given[i]);
-        if (given[i] || keep[i])
+        if (given[i] || stores[i])
             shift_image((struct place *)&r.given[i], first);
+        older[i] = x->older_place[i];
+        if (!a->served[i] || a->anchors[i] < 2)
+            older[i].buffer = -1;
+        else
+            shift_image(&older[i], first);
     }
     r.correct = a->correct;
-    p = plan_build(&r, e);
-out:
-    mem_free(wanted);
+    r.base = x->base;
+    struct plan *p = plan_build(&r, e);
     free_request(&r);
     return p;
 }
 
-struct plan *engine_plan(struct engine *x, int action, int first, int count, struct error *e)
+static struct compiled *compile(struct engine *x, int action, int first, int count, struct error *e)
 {
     for (int i = 0; i < x->plans; i++)
         if (x->plan[i].action == action && x->plan[i].first == first && x->plan[i].count == count) {
             x->last = x->plan[i].plan;
-            return x->plan[i].plan;
+            return &x->plan[i];
         }
     if (!action_is_declared(x, action) || first < 0 || count < 1 || first + count > x->o.images ||
         x->plans == MAX_PLANS) {
@@ -281,17 +327,26 @@ struct plan *engine_plan(struct engine *x, int action, int first, int count, str
                   first + count - 1);
         return NULL;
     }
-    struct plan *p = build_step(x, action, first, count, e);
-    if (!p)
+    unsigned char *stores = mem_array((size_t)x->g->count + 1, 1, e);
+    struct plan *p = stores ? build_step(x, action, first, count, stores, e) : NULL;
+    if (!p) {
+        mem_free(stores);
         return NULL;
-    x->plan[x->plans++] = (struct compiled){action, first, count, p};
+    }
+    x->plan[x->plans++] = (struct compiled){action, first, count, stores, p};
     x->last = p;
     if (p->arena_size > x->space_size[SPACE_ARENA]) {
         x->space_size[SPACE_ARENA] = p->arena_size;
         if (engine_allocate(x, SPACE_ARENA, e) < 0)
             return NULL;
     }
-    return p;
+    return &x->plan[x->plans - 1];
+}
+
+struct plan *engine_plan(struct engine *x, int action, int first, int count, struct error *e)
+{
+    const struct compiled *c = compile(x, action, first, count, e);
+    return c ? c->plan : NULL;
 }
 
 int engine_ready(struct engine *x, struct error *e)
@@ -351,26 +406,27 @@ static int hoist(struct engine *x, int call, struct error *e)
 int engine_run(struct engine *x, int call, int action, int first, int count, double *milliseconds,
                struct error *e)
 {
-    struct plan *p = engine_plan(x, action, first, count, e);
-    if (!p || hoist(x, call, e) < 0)
+    const struct compiled *c = compile(x, action, first, count, e);
+    if (!c || hoist(x, call, e) < 0 || engine_turn(x, c, e) < 0)
         return -1;
     x->memory.call = call;
     x->memory.hoisted_call = call - x->chunk_first;
-    if (engine_put_sample(x, first, count, e) < 0 || plan_run(p, &x->memory, milliseconds, e) < 0)
+    if (engine_put_sample(x, first, count, e) < 0 || plan_run(c->plan, &x->memory, milliseconds, e) < 0)
         return -1;
+    engine_note_stored(x, c);
     return x->b->ops->direct ? 0 : engine_get_values(x, count, e);
 }
 
 const char *engine_first_nonfinite(struct engine *x, int call, int action, int first, int count,
                                    struct error *e)
 {
-    struct plan *p = engine_plan(x, action, first, count, e);
-    if (!p || hoist(x, call, e) < 0 || engine_put_sample(x, first, count, e) < 0)
+    const struct compiled *c = compile(x, action, first, count, e);
+    if (!c || hoist(x, call, e) < 0 || engine_turn(x, c, e) < 0 || engine_put_sample(x, first, count, e) < 0)
         return NULL;
     x->memory.call = call;
     x->memory.hoisted_call = call - x->chunk_first;
-    int at = plan_find_nonfinite(p, &x->memory, e);
-    return at < 0 ? NULL : x->g->node[p->call[at].node].name;
+    int at = plan_find_nonfinite(c->plan, &x->memory, e);
+    return at < 0 ? NULL : x->g->node[c->plan->call[at].node].name;
 }
 
 const struct plan *engine_hoist_plan(const struct engine *x) { return x->hoist; }

@@ -12,9 +12,11 @@
  *     }
  *     engine_close(g);
  *
- * An action is the set of nodes whose values are served from what an earlier call of this engine stored. A
+ * An action is the set of nodes whose values are served from what earlier calls of this engine stored. A
  * call stores every value that some action serves and that it computes, so the caller must start with action
- * 0. Images may be run in groups (first, count) with different actions: each image has its own cache. */
+ * 0. Images may be run in groups (first, count) with different actions: each image has its own cache. Where
+ * the last two values of a node are kept, images of one group must have stored it equally often:
+ * engine_in_phase. */
 #ifndef HASTEN_RUN_ENGINE_H
 #define HASTEN_RUN_ENGINE_H
 
@@ -42,11 +44,25 @@ int engine_bind(struct engine *g, const char *input, const float *data, int64_t 
                 int64_t image_stride, struct error *e) HASTEN_CHECKED;
 int engine_has_input(const struct engine *g, const char *input);
 
-/* Declare action `index` (1 ..): served has one entry per node. correct, if not NULL: [node] ->
- * [calls][2][channels], scale then bias of each call; NULL entries: plain. Served nodes must be steps of the
- * graph. */
-int engine_action(struct engine *g, int index, const unsigned char *served, const float *const *correct,
-                  struct error *e) HASTEN_CHECKED;
+/* How a served value is made of what is stored. The stored value may be the difference to the value of a base
+ * node (of equal shape, before it in the graph), which is added again when it is served; that must be so in
+ * all actions. */
+struct engine_predictor {
+    const float *table; /* [calls][anchors + 1][channels]: a scale for each of the last `anchors` stored
+                         * values, newest first, then a bias. NULL: the newest as it is */
+    int anchors;        /* 1 or 2 */
+    int base;           /* -1: none */
+};
+
+/* Declare action `index` (1 ..): served has one entry per node, predictor too (NULL: all plain). Served nodes
+ * must be steps of the graph. Before anything was stored twice, the older value is the newest. */
+int engine_action(struct engine *g, int index, const unsigned char *served,
+                  const struct engine_predictor *predictor, struct error *e) HASTEN_CHECKED;
+
+/* Begin a new trajectory: nothing is stored. */
+void engine_restart(struct engine *g);
+/* May image a and image b be in one group? */
+int engine_in_phase(const struct engine *g, int a, int b);
 
 /* Lay out and allocate. plan_bytes of memory: engine_bytes afterwards (weights not counted). */
 int engine_ready(struct engine *g, struct error *e) HASTEN_CHECKED;

@@ -16,11 +16,13 @@ struct bound {
 struct action {
     int declared;
     unsigned char *served;
-    struct place *correct; /* per node, buffer indices into engine->given */
+    struct place *correct;  /* per node, buffer indices into engine->given */
+    unsigned char *anchors; /* per node: values that its predictor reads */
 };
 
 struct compiled {
     int action, first, count;
+    unsigned char *stores; /* per node */
     struct plan *plan;
 };
 
@@ -34,7 +36,8 @@ struct engine {
     int sample; /* the latent input's node, -1: none */
     unsigned char *class_of;
     unsigned char *hoist_keep; /* constant or hoisted, and read by a step or an output */
-    unsigned char *cached;     /* served by some action */
+    unsigned char *cached;     /* served by some action: how many values are kept */
+    int *base;                 /* per node: what is stored is the difference to this node; -1: the value */
     unsigned char *output;     /* outputs that steps compute */
     struct bound input[MAX_INPUTS];
     int inputs;
@@ -42,6 +45,9 @@ struct engine {
     struct buffer *given; /* buffers outside the arena, for all plans */
     int given_count, given_capacity;
     struct place *given_place; /* of hoisted, constant, cached and input nodes; image 0 */
+    struct place *older_place; /* of cached nodes of which two values are kept: the one before */
+    int *stored;               /* [images][node]: how often it was stored since the restart */
+    size_t *turn;              /* [2 * node]: bytes to its newest and its older slot */
     int rows;                  /* hoisted rows of one call: images, or 1 */
     int chunk, chunk_first;    /* calls in memory; -1: none */
     struct plan *hoist, *constant;
@@ -60,7 +66,11 @@ struct engine {
 int engine_lay_out(struct engine *x, struct error *e);
 int engine_allocate(struct engine *x, enum space space, struct error *e);
 int engine_make_host_copies(struct engine *x, struct error *e);
-int engine_give_table(struct engine *x, struct place *at, const float *table, int channels, struct error *e);
+int engine_give_table(struct engine *x, struct place *at, const float *table, int rows, int channels,
+                      struct error *e);
+/* Point every ring of a run of these images to the slots it writes or reads; note what it has stored. */
+int engine_turn(struct engine *x, const struct compiled *c, struct error *e);
+void engine_note_stored(struct engine *x, const struct compiled *c);
 void engine_release_memory(struct engine *x);
 /* Values of the inputs for the calls from first_call on; latents of some images; values that the last run
  * gave. */

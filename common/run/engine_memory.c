@@ -37,6 +37,69 @@ static int give_node(struct engine *x, int node, enum space space, size_t rows, 
     return buffer < 0 ? -1 : 0;
 }
 
+/* Room for the kept values of a node. With two of them, one buffer is the slot in turn, another the one
+ * before; plan_memory's turns say which is which. */
+static int give_slots(struct engine *x, int node, struct error *e)
+{
+    size_t images = (size_t)x->o.images;
+    if (give_node(x, node, SPACE_CACHE, images * x->cached[node], 0, 0, e) < 0)
+        return -1;
+    if (x->cached[node] < 2)
+        return 0;
+    x->older_place[node] = x->given_place[node];
+    int newest = x->given_place[node].buffer, older = give(x, SPACE_CACHE, 0, 0, e);
+    if (older < 0)
+        return -1;
+    x->given[older].offset = x->given[newest].offset;
+    x->given[newest].ring = 1 + 2 * node;
+    x->given[older].ring = 2 + 2 * node;
+    x->older_place[node].buffer = older;
+    return 0;
+}
+
+int engine_turn(struct engine *x, const struct compiled *c, struct error *e)
+{
+    size_t n = (size_t)x->g->count;
+    for (int k = 1; k < c->count; k++)
+        if (!engine_in_phase(x, c->first, c->first + k))
+            return error_set(e, HASTEN_EFAIL, "internal: images of one run have stored values differently");
+    for (int i = 0; i < x->g->count; i++) {
+        if (x->cached[i] < 2)
+            continue;
+        const int *stored = x->stored + (size_t)c->first * n + i;
+        size_t slot = (size_t)x->o.images * value_bytes(x, i);
+        int newest = c->stores[i] ? *stored : *stored - 1, older = *stored >= 2 ? *stored : newest;
+        x->turn[2 * i] = newest & 1 ? slot : 0;
+        x->turn[2 * i + 1] = older & 1 ? slot : 0;
+    }
+    return 0;
+}
+
+void engine_note_stored(struct engine *x, const struct compiled *c)
+{
+    size_t n = (size_t)x->g->count;
+    for (int k = c->first; k < c->first + c->count; k++)
+        for (int i = 0; i < x->g->count; i++)
+            x->stored[(size_t)k * n + (size_t)i] += c->stores[i];
+}
+
+void engine_restart(struct engine *x)
+{
+    if (x->stored)
+        memset(x->stored, 0, (size_t)x->o.images * (size_t)x->g->count * sizeof *x->stored);
+}
+
+int engine_in_phase(const struct engine *x, int a, int b)
+{
+    size_t n = (size_t)x->g->count;
+    for (size_t i = 0; i < n; i++) {
+        int p = x->stored[(size_t)a * n + i], q = x->stored[(size_t)b * n + i];
+        if (x->cached[i] >= 2 && (((p ^ q) & 1) || (p >= 2) != (q >= 2)))
+            return 0;
+    }
+    return 1;
+}
+
 /* How many calls' hoisted values fit; all chunks of about the same length. */
 static int choose_chunk(const struct engine *x)
 {
@@ -56,7 +119,7 @@ int engine_lay_out(struct engine *x, struct error *e)
     x->chunk = choose_chunk(x);
     for (int i = 0; i < x->g->count; i++) {
         int input = node_is(&x->g->node[i], "input"), status = 0;
-        x->given_place[i].buffer = -1;
+        x->given_place[i].buffer = x->older_place[i].buffer = -1;
         if (i == x->sample)
             status = give_node(x, i, SPACE_INPUT, images, 0, 0, e);
         else if (x->class_of[i] == CLASS_HOISTED && (x->hoist_keep[i] || input))
@@ -65,7 +128,7 @@ int engine_lay_out(struct engine *x, struct error *e)
         else if (x->class_of[i] == CLASS_CONSTANT && x->hoist_keep[i])
             status = give_node(x, i, SPACE_CONSTANT, images, 0, 0, e);
         else if (x->cached[i])
-            status = give_node(x, i, SPACE_CACHE, images, 0, 0, e);
+            status = give_slots(x, i, e);
         if (status < 0)
             return -1;
     }
@@ -93,9 +156,10 @@ void engine_release_memory(struct engine *x)
 }
 
 /* A table of corrections: an absolute address, one row a call. The caller's stays where it is if it can. */
-int engine_give_table(struct engine *x, struct place *at, const float *table, int channels, struct error *e)
+int engine_give_table(struct engine *x, struct place *at, const float *table, int rows, int channels,
+                      struct error *e)
 {
-    size_t row = 2 * sizeof(float) * (size_t)channels, bytes = row * (size_t)x->o.calls;
+    size_t row = (size_t)rows * sizeof(float) * (size_t)channels, bytes = row * (size_t)x->o.calls;
     at->buffer = give(x, SPACE_ABSOLUTE, 0, row, e);
     if (at->buffer < 0)
         return -1;

@@ -8,7 +8,7 @@
  *   SPACE_ARENA     values of one call; buffers whose lives do not meet share bytes
  *   SPACE_CONSTANT  values that depend on no input, for every image of the batch
  *   SPACE_HOISTED   values that depend on no latent, [call][image]
- *   SPACE_CACHE     values kept from one call to the next by a cache schedule, [image]
+ *   SPACE_CACHE     values kept from one call to the next by a cache schedule, [slot][image]
  *   SPACE_INPUT     the component's latent input, channels last
  *   SPACE_ABSOLUTE  tables of corrections: the offset is an address, the base 0
  *
@@ -62,6 +62,7 @@ struct buffer {
     enum space space;
     size_t size, offset;
     size_t call_stride; /* SPACE_HOISTED: bytes from one call to the next */
+    int ring;           /* SPACE_CACHE: 1 + which of plan_memory's turns is added; 0: none */
     int first, last;    /* kernel calls between which it must live (arena) */
 };
 
@@ -112,6 +113,11 @@ struct plan_request {
     const unsigned char *output; /* the value must be there at the end */
     const struct place *correct; /* of a given node: [channels] scale, then [channels] bias; buffer -1: none.
                                   * NULL: no node is corrected */
+    const struct place *older;   /* of a corrected node: an older value, whose [channels] scale comes second;
+                                  * buffer -1: none. NULL with correct */
+    const int *base; /* -1, or a node whose value is added to a given value, and taken off when it is kept;
+                      * such a node is in `difference`, not in keep. NULL: none */
+    const unsigned char *difference;
 };
 
 struct plan *plan_build(const struct plan_request *r, struct error *e) HASTEN_CHECKED;
@@ -122,6 +128,7 @@ void plan_free(struct plan *p);
 struct plan_memory {
     char *base[SPACES];
     int call, hoisted_call;
+    const size_t *turn; /* of each ring: bytes to the slot in turn */
 };
 
 /* On the backend of the weights. milliseconds, if not NULL, gets the time of each kernel call. */

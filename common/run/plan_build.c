@@ -183,26 +183,51 @@ static int emit_reference(struct builder *b, int node)
     return cover(b, c, node) < 0 ? -1 : point(b, c, &c->reference.out, out.buffer, out.offset);
 }
 
-/* A value that comes from a cache, when it is corrected or something can be done in the same pass. */
+/* The value's own place beside the cache that it comes from. */
+static int place_beside(struct builder *b, int node)
+{
+    struct shape s = b->g->node[node].shape;
+    int buffer = add_buffer(b, SPACE_ARENA, (size_t)b->r->images * (size_t)shape_size(s) * sizeof(float));
+    b->p->place[node] = (struct place){buffer, 0, s.channels, shape_size(s)};
+    return buffer < 0 ? -1 : 0;
+}
+
+/* The tables of scales and of the bias lie behind one another. */
+static int point_tables(struct builder *b, struct kernel_call *c, int node)
+{
+    struct cache_read *r = &c->cache_read;
+    struct place at = b->r->correct[node];
+    const struct place *older = b->r->older && b->r->older[node].buffer >= 0 ? &b->r->older[node] : NULL;
+    size_t row = (size_t)r->channels * sizeof(float);
+    if (point(b, c, &r->a, at.buffer, at.offset) < 0)
+        return -1;
+    at.offset += row;
+    if (older) {
+        if (point(b, c, &r->cache2, older->buffer, older->offset) < 0 ||
+            point(b, c, &r->a2, at.buffer, at.offset) < 0)
+            return -1;
+        at.offset += row;
+    }
+    return point(b, c, &r->b, at.buffer, at.offset);
+}
+
+static int base_of(const struct builder *b, int node) { return b->r->base ? b->r->base[node] : -1; }
+
+/* A value that comes from a cache, when it is predicted or something can be done in the same pass. */
 static int emit_cache_read(struct builder *b, int node)
 {
     const struct node *n = &b->g->node[node];
-    const struct place *correct =
-        b->r->correct && b->r->correct[node].buffer >= 0 ? &b->r->correct[node] : NULL;
-    struct place from = b->p->place[node];
-    struct chain chain = find_chain(b, node, STAGE_ACT);
-    if (!correct && chain.nodes == 0)
-        return 0;
-    struct place to;
-    if (chain.nodes == 0) { /* the corrected value gets a place of its own beside the cache */
-        int buffer =
-            add_buffer(b, SPACE_ARENA, (size_t)b->r->images * (size_t)shape_size(n->shape) * sizeof(float));
-        if (buffer < 0)
-            return -1;
-        b->p->place[node] = (struct place){buffer, 0, n->shape.channels, shape_size(n->shape)};
-    } else if (place_value(b, chain.last) < 0) {
+    int corrected = b->r->correct && b->r->correct[node].buffer >= 0, base = base_of(b, node);
+    struct place from = b->p->place[node], to, residual;
+    struct chain chain = {.last = node, .image_bias = -1, .gate = -1, .residual = base, .tap = -1};
+    if (base < 0)
+        chain = find_chain(b, node, STAGE_ACT);
+    else if (row_place(b, base, &residual) < 0)
         return -1;
-    }
+    if (!corrected && chain.nodes == 0 && base < 0)
+        return 0;
+    if ((chain.nodes == 0 ? place_beside(b, node) : place_value(b, chain.last)) < 0)
+        return -1;
     to = b->p->place[chain.last];
     struct kernel_call *c = add_call(b, KERNEL_CACHE_READ, node);
     if (!c)
@@ -215,13 +240,37 @@ static int emit_cache_read(struct builder *b, int node)
                              .out_ld = is_vector(b, node) ? to.image_ld : to.ld};
     c->bytes = 8.0 * b->r->images * (double)shape_size(n->shape) * (chain.residual >= 0 ? 1.5 : 1);
     if (point(b, c, &r->cache, from.buffer, from.offset) < 0 ||
-        point(b, c, &r->out, to.buffer, to.offset) < 0)
+        point(b, c, &r->out, to.buffer, to.offset) < 0 || (corrected && point_tables(b, c, node) < 0))
         return -1;
-    if (correct && (point(b, c, &r->a, correct->buffer, correct->offset) < 0 ||
-                    point(b, c, &r->b, correct->buffer,
-                          correct->offset + (size_t)n->shape.channels * sizeof(float)) < 0))
+    if (base < 0)
+        return fill_epilogue(b, c, &r->epilogue, &chain);
+    r->epilogue.residual_ld = residual.ld;
+    return point(b, c, &r->epilogue.residual, residual.buffer, residual.offset);
+}
+
+/* What a later call adds to the base's value of that time. */
+static int emit_difference(struct builder *b, int node)
+{
+    const struct node *n = &b->g->node[node];
+    struct place x, y, out = b->r->given[node];
+    if (row_place(b, node, &x) < 0 || row_place(b, base_of(b, node), &y) < 0)
         return -1;
-    return fill_epilogue(b, c, &r->epilogue, &chain);
+    struct kernel_call *c = add_call(b, KERNEL_ELEMENTWISE, node);
+    if (!c)
+        return -1;
+    c->elementwise = (struct elementwise){.a_ld = x.ld,
+                                          .images = b->r->images,
+                                          .rows_per_image = (int)shape_rows(n->shape),
+                                          .channels = n->shape.channels,
+                                          .b_ld = y.ld,
+                                          .b_kind = PER_ROW,
+                                          .op = BIN_SUB,
+                                          .out_ld = is_vector(b, node) ? out.image_ld : out.ld};
+    c->bytes = 12.0 * b->r->images * (double)shape_size(n->shape);
+    if (point(b, c, &c->elementwise.a, x.buffer, x.offset) < 0 ||
+        point(b, c, &c->elementwise.b, y.buffer, y.offset) < 0)
+        return -1;
+    return point(b, c, &c->elementwise.out, out.buffer, out.offset);
 }
 
 static int can_be_lazy(const struct builder *b, int node)
@@ -280,6 +329,16 @@ static void count_readers(struct builder *b)
             b->readers[b->g->node[i].in[j]]++;
             b->reader[b->g->node[i].in[j]] = i;
         }
+    /* Both sides of a difference are needed as they are: two readers more, so that no kernel takes them in.
+     */
+    for (int i = 0; b->r->base && i < b->g->count; i++) {
+        int both[] = {i, b->r->base[i]};
+        int reads = b->r->difference[i] || (b->r->is_given[i] && (b->readers[i] || b->r->output[i]));
+        for (int k = 0; both[1] >= 0 && reads && k < 2; k++) {
+            b->readers[both[k]] += 2;
+            b->in_difference[both[k]] = 1;
+        }
+    }
 }
 
 static int build(struct builder *b)
@@ -302,6 +361,8 @@ static int build(struct builder *b)
             status = emit_cache_read(b, i);
         else if (r->run[i] && !b->done[i])
             status = visit(b, i);
+        if (status == 0 && r->difference && r->difference[i])
+            status = emit_difference(b, i);
         if (status < 0)
             return error_under(b->e, "node '%s'", b->g->node[i].name);
     }
@@ -332,9 +393,11 @@ struct plan *plan_build(const struct plan_request *r, struct error *e)
     b.image_codes = mem_array(n, sizeof *b.image_codes, e);
     b.lazy = mem_array(n, 1, e);
     b.done = mem_array(n, 1, e);
+    b.in_difference = mem_array(n, 1, e);
     b.readers = mem_array(n, sizeof *b.readers, e);
     b.reader = mem_array(n, sizeof *b.reader, e);
-    if (p->place && b.row_codes && b.image_codes && b.lazy && b.done && b.readers && b.reader)
+    if (p->place && b.row_codes && b.image_codes && b.lazy && b.done && b.in_difference && b.readers &&
+        b.reader)
         status = build(&b);
     if (status == 0 && p->backend->ops->prepare)
         status = p->backend->ops->prepare(p->backend, p, e);
@@ -342,6 +405,7 @@ struct plan *plan_build(const struct plan_request *r, struct error *e)
     mem_free(b.image_codes);
     mem_free(b.lazy);
     mem_free(b.done);
+    mem_free(b.in_difference);
     mem_free(b.readers);
     mem_free(b.reader);
     if (status == 0)

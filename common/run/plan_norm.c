@@ -9,7 +9,7 @@
 int wants_codes(const struct builder *b, int node, const char *op, int split, int *wants_float)
 {
     int wants = 0;
-    *wants_float = b->r->keep[node] || b->r->output[node];
+    *wants_float = b->r->keep[node] || b->r->output[node] || b->in_difference[node];
     for (int i = node + 1; i < b->g->count; i++) {
         const struct node *n = &b->g->node[i];
         for (int j = 0; b->r->run[i] && j < n->inputs; j++) {

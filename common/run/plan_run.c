@@ -8,7 +8,8 @@
 static uintptr_t address(const struct buffer *b, const struct plan_memory *m, size_t offset)
 {
     size_t call = (size_t)(b->space == SPACE_HOISTED ? m->hoisted_call : m->call);
-    return (uintptr_t)m->base[b->space] + b->offset + call * b->call_stride + offset;
+    size_t turn = b->ring ? m->turn[b->ring - 1] : 0;
+    return (uintptr_t)m->base[b->space] + b->offset + call * b->call_stride + turn + offset;
 }
 
 static void patch_all(struct plan *p, const struct plan_memory *m)

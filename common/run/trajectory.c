@@ -64,7 +64,7 @@ static int open_engine(struct trajectory *t, struct error *e)
         return -1;
     for (int a = 1; t->o.schedule && a < t->o.schedule->actions; a++) {
         const struct cache_action *x = &t->o.schedule->action[a];
-        if (engine_action(t->engine, a, x->served, x->correct_of, e) < 0)
+        if (engine_action(t->engine, a, x->served, x->predictor, e) < 0)
             return -1;
     }
     return engine_ready(t->engine, e);
@@ -215,9 +215,10 @@ static int predict(struct trajectory *t, int call, int count, struct error *e)
         memcpy(sample + n, sample, (size_t)n * sizeof *sample);
     if (!both)
         return network(t, call, cond, 0, count, count, e);
-    if (cond == uncond ? network(t, call, cond, 0, 2 * count, count, e) < 0
-                       : network(t, call, cond, 0, count, count, e) < 0 ||
-                             network(t, call, uncond, count, count, count, e) < 0)
+    int joint = cond == uncond && engine_in_phase(t->engine, 0, count);
+    if (joint ? network(t, call, cond, 0, 2 * count, count, e) < 0
+              : network(t, call, cond, 0, count, count, e) < 0 ||
+                    network(t, call, uncond, count, count, count, e) < 0)
         return -1;
     t->uncond_stored = 1;
     float scale = (float)t->o.guidance;
@@ -262,6 +263,7 @@ int trajectory_run(struct trajectory *t, const struct trajectory_image *images, 
 {
     const struct trajectory_watch *w = t->o.watch;
     sampler_restart(t->sampler, count);
+    engine_restart(t->engine);
     t->uncond_stored = 0;
     if (start(t, images, count, e) < 0)
         return -1;

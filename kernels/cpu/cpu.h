@@ -216,10 +216,12 @@ struct elementwise {
     int64_t out_ld;
 };
 
-/* out[row][c] = a[image or shared][c] * cache[row][c] + b[..][c], then the same gate, residual and scale as a
- * product's epilogue: a cache read with its correction. a and b NULL: plain read. */
+/* out[row][c] = a[c] * cache[row][c] + (a2[c] * cache2[row][c] + b[c]), then the same gate, residual and
+ * scale as a product's epilogue: a value predicted from what one or two earlier calls stored. cache2 NULL:
+ * a * cache + b. a and b NULL as well: plain read. */
 struct cache_read {
     const float *cache, *a, *b; /* a, b: [channels] */
+    const float *cache2, *a2;   /* an older value, in rows as far apart */
     int64_t cache_ld;
     int images, rows_per_image, channels;
     struct mm_epilogue epilogue; /* bias, act and tap unused */

@@ -231,7 +231,8 @@ void cache_read_ref(const struct cache_read *r, int part, int parts)
     for (int64_t row = rows * part / parts; row < rows * (part + 1) / parts; row++)
         for (int c = 0; c < r->channels; c++) {
             double v = r->cache[row * r->cache_ld + c];
-            v = r->a ? v * r->a[c] + r->b[c] : v;
+            double older = r->cache2 ? (double)r->cache2[row * r->cache_ld + c] * r->a2[c] : 0;
+            v = r->a ? v * r->a[c] + (older + r->b[c]) : v;
             v *= e->gate ? e->gate[row / r->rows_per_image * e->gate_ld + c] : 1;
             v += e->residual ? e->residual[row * e->residual_ld + c] : 0;
             r->out[row * r->out_ld + c] = (float)(v * (e->scale != 0 ? e->scale : 1));

@@ -268,6 +268,10 @@ static void release(struct zoo *z)
 
 enum { IMAGES = 3, CALLS = 4 };
 
+/* What tests of predictors need on top: nodes to read, how served ones are made. */
+static const unsigned char *wanted;
+static const struct engine_predictor *predictors;
+
 struct world {
     struct zoo z;
     struct team *team;
@@ -287,7 +291,7 @@ static void start(struct world *w, void (*make)(struct zoo *, int), int quantize
     w->b = backend_cpu(cpu_kernels((enum cpu_level)level), w->team);
     w->w = weights_open(w->z.g, &w->b, NULL, &e);
     ck_assert_msg(w->w != NULL, "%s", e.text);
-    struct engine_options o = {.images = images, .calls = CALLS, .hoist_bytes = hoist};
+    struct engine_options o = {.images = images, .calls = CALLS, .hoist_bytes = hoist, .want = wanted};
     w->x = engine_open(w->z.g, w->w, &o, &e);
     for (int i = 0; i < CALLS; i++)
         w->times[i] = (float)(900 - 200 * i);
@@ -297,7 +301,7 @@ static void start(struct world *w, void (*make)(struct zoo *, int), int quantize
     if (engine_has_input(w->x, "class_labels"))
         ck_assert_int_eq(engine_bind(w->x, "class_labels", w->labels, 0, 1, &e), 0);
     for (int i = 0; actions && actions[i]; i++)
-        ck_assert_msg(engine_action(w->x, i + 1, actions[i], NULL, &e) == 0, "%s", e.text);
+        ck_assert_msg(engine_action(w->x, i + 1, actions[i], predictors, &e) == 0, "%s", e.text);
     ck_assert_msg(engine_ready(w->x, &e) == 0, "%s", e.text);
     w->in_size = shape_size(w->z.g->node[0].shape);
     w->out_size = shape_size(w->z.g->node[w->z.g->output[0].node].shape);
@@ -448,6 +452,135 @@ START_TEST(a_served_value_stands_for_its_producers)
 }
 END_TEST
 
+struct served_case {
+    const char *node, *base;
+    int anchors; /* 0: no table */
+};
+
+static float *copy_value(struct world *w, int node, int64_t n)
+{
+    struct error e = {0};
+    float *copy = mem_array((size_t)n, sizeof *copy, &e);
+    memcpy(copy, engine_value(w->x, node), (size_t)n * sizeof *copy);
+    return copy;
+}
+
+/* Calls 0, 1 and 2 store what they compute, call 3 is served: from the newest and the one before, in one
+ * group or image by image. With a base, differences are stored. */
+static void check_case(void (*make)(struct zoo *, int), int quantized, const struct served_case *c)
+{
+    struct world w;
+    struct zoo z;
+    make(&z, quantized);
+    int node = graph_find(z.g, c->node), base = c->base ? graph_find(z.g, c->base) : -1, count = z.g->count;
+    int channels = node >= 0 ? z.g->node[node].shape.channels : 0, rows = c->anchors + 1;
+    int64_t n = node >= 0 ? IMAGES * shape_size(z.g->node[node].shape) : 0;
+    release(&z);
+    if (node < 0)
+        return;
+    unsigned char *served = calloc((size_t)count, 1), *want = calloc((size_t)count, 1);
+    struct engine_predictor *p = calloc((size_t)count, sizeof *p);
+    float *table = calloc((size_t)(CALLS * rows * channels), sizeof *table), *h[CALLS], *b[CALLS] = {NULL};
+    for (int i = 0; i < CALLS * rows * channels; i++)
+        table[i] = 0.3f + 0.01f * (float)(i % 37);
+    served[node] = want[node] = 1;
+    if (base >= 0)
+        want[base] = 1;
+    p[node] = (struct engine_predictor){c->anchors ? table : NULL, c->anchors, base};
+    const unsigned char *actions[] = {served, NULL};
+    wanted = want;
+    predictors = p;
+    start(&w, make, quantized, (int)cpu_best_level(), 2, IMAGES, 0, actions);
+    for (int round = 0; round < 2; round++) {
+        engine_restart(w.x);
+        for (int call = 0; call < CALLS; call++) {
+            fill(&w, call, IMAGES);
+            float *out = NULL;
+            run(&w, call, call == 3, 0, IMAGES);
+            h[call] = copy_value(&w, node, n);
+            b[call] = base >= 0 ? copy_value(&w, base, n) : NULL;
+            if (call == 3) { /* image by image it is the same */
+                for (int i = 0; i < IMAGES; i++) {
+                    run(&w, call, 1, i, 1);
+                    ck_assert(!memcmp(engine_value(w.x, node), h[3] + i * (n / IMAGES),
+                                      (size_t)(n / IMAGES) * sizeof *out));
+                }
+            }
+        }
+        const float *a = table + 3 * rows * channels;
+        for (int64_t i = 0; i < n; i++) {
+            int ch = (int)(i % channels);
+            double newest = h[2][i] - (base >= 0 ? (double)b[2][i] : 0);
+            double older = h[1][i] - (base >= 0 ? (double)b[1][i] : 0), expected = newest;
+            if (c->anchors)
+                expected = a[ch] * newest + a[(rows - 1) * channels + ch];
+            if (c->anchors == 2)
+                expected += a[channels + ch] * older;
+            expected += base >= 0 ? b[3][i] : 0;
+            /* A few roundings of float32. */
+            ck_assert_msg(fabs(h[3][i] - expected) <= 1e-6 * fmax(4, fabs(expected)),
+                          "%s: %g, expected %g at %lld", c->node, h[3][i], expected, (long long)i);
+        }
+        for (int call = 0; call < CALLS; call++)
+            mem_free(h[call]), mem_free(b[call]);
+    }
+    stop(&w);
+    wanted = NULL;
+    predictors = NULL;
+    free(served), free(want), free(p), free(table);
+}
+
+START_TEST(a_predicted_value_is_what_its_table_says)
+{
+    static const struct served_case cases[] = {
+        {"b1.to_out", NULL, 1},
+        {"b1.to_out", NULL, 2},
+        {"b1.add2", "b0.add1", 0},
+        {"b1.add2", "b0.add2", 2},
+        {"b0.fc2", NULL, 2},
+        {"up", NULL, 2},
+        {"cat0", NULL, 1},
+        {"u1.scale", NULL, 2},
+        {"attn.add", "attn.out", 2},
+        {"attn.out", "attn.norm", 1},
+        {"attn.add", "attn.norm", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_case(makers[_i % 2], _i / 2, &cases[i]);
+}
+END_TEST
+
+/* Images that have stored a value unequally often must not share a run. */
+START_TEST(groups_out_of_phase_are_refused)
+{
+    struct world w;
+    struct error e = {0};
+    struct zoo z;
+    make_dit(&z, 0);
+    int node = graph_find(z.g, "b1.to_out"), count = z.g->count;
+    release(&z);
+    unsigned char *served = calloc((size_t)count, 1);
+    struct engine_predictor *p = calloc((size_t)count, sizeof *p);
+    float *table = calloc(CALLS * 3 * WIDTH, sizeof *table);
+    served[node] = 1;
+    p[node] = (struct engine_predictor){table, 2, -1};
+    const unsigned char *actions[] = {served, NULL};
+    predictors = p;
+    start(&w, make_dit, 0, (int)cpu_best_level(), 1, IMAGES, 0, actions);
+    fill(&w, 0, IMAGES);
+    run(&w, 0, 0, 0, IMAGES);
+    ck_assert(engine_in_phase(w.x, 0, 1));
+    run(&w, 1, 0, 0, 1);
+    ck_assert(!engine_in_phase(w.x, 0, 1));
+    ck_assert_int_eq(engine_run(w.x, 1, 0, 0, IMAGES, NULL, &e), -1);
+    engine_restart(w.x);
+    ck_assert(engine_in_phase(w.x, 0, 1));
+    stop(&w);
+    predictors = NULL;
+    free(served), free(p), free(table);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("engine");
@@ -456,6 +589,8 @@ int main(void)
     tcase_add_loop_test(t, every_level_equals_the_reference, 0, 4);
     tcase_add_loop_test(t, threads_batch_chunks_and_kept_values_change_no_bit, 0, 4);
     tcase_add_loop_test(t, a_served_value_stands_for_its_producers, 0, 4);
+    tcase_add_loop_test(t, a_predicted_value_is_what_its_table_says, 0, 4);
+    tcase_add_test(t, groups_out_of_phase_are_refused);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

@@ -176,9 +176,10 @@ START_TEST(cache_reads_equal_the_reference)
     int64_t n = ALL * (int64_t)(channels + 3), bytes = n * (int64_t)sizeof(float);
     float *cache = floats(n, 1, 2, 0), *a = floats(channels, 2, 1, 1), *b = floats(channels, 3, 1, 0),
           *gate = floats(n, 4, 1, 0);
+    float *older = floats(n, 7, 2, 0), *a2 = floats(channels, 8, 1, 0);
     float *residual = floats(n, 5, 1, 0), *want = floats(n, 6, 1, 0), *got = floats(n, 6, 1, 0),
           *once = floats(n, 6, 1, 0);
-    for (int option = 0; option < 16; option++) {
+    for (int option = 0; option < 32; option++) {
         struct cache_read r = {.cache = cache,
                                .cache_ld = channels + 1,
                                .images = IMAGES,
@@ -188,6 +189,8 @@ START_TEST(cache_reads_equal_the_reference)
                                .out_ld = channels + 3};
         if (option & 1)
             r.a = a, r.b = b;
+        if ((option & 17) == 17)
+            r.cache2 = older, r.a2 = a2;
         r.epilogue = (struct mm_epilogue){.gate = option & 2 ? gate : NULL,
                                           .gate_ld = channels + 2,
                                           .residual = option & 4 ? residual : NULL,
@@ -215,6 +218,7 @@ START_TEST(cache_reads_equal_the_reference)
             free(place);
         }
     }
+    free(older), free(a2);
     free(cache), free(a), free(b), free(gate), free(residual), free(want), free(got), free(once);
 }
 END_TEST
