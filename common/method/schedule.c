@@ -85,7 +85,7 @@ int schedule_price(const struct schedule_problem *p, const int *action, int *ref
             last = t;
             ++*refreshes;
         }
-        *error += schedule_cost(p, action[t], t, last);
+        *error += p->max_run && t - last > p->max_run ? INFINITY : schedule_cost(p, action[t], t, last);
         *ms += p->ms[(size_t)action[t] * (size_t)p->calls + (size_t)t];
         if (refresh)
             refresh[t] = last;

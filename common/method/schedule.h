@@ -17,6 +17,7 @@
 #define HASTEN_METHOD_SCHEDULE_H
 
 #include "common/base/error.h"
+#include <stddef.h>
 
 enum { SCHEDULE_CALLS_MAX = 1024, SCHEDULE_ACTIONS_MAX = 64 };
 
@@ -41,7 +42,10 @@ struct schedule_problem {
     int refreshes;
     double limit; /* kept up to a relative 1e-9, so that a sum in another order still fits */
     int interval; /* N of uniform and cachequant, 1 .. calls; 0: chosen by the goal */
-    int max_run; /* dp and front: most served calls in a row; 0: any number */
+    int max_run; /* most served calls in a row; 0: any number */
+    const size_t *bytes; /* actions: what the caches of an action hold; NULL: no matter. Caches of several
+                          * actions are taken to be nested, so that the largest counts */
+    size_t max_bytes; /* actions whose caches hold more are not allowed */
     int labels; /* front: most labels in a state, at least 2; 0: what fits into about 200 MB */
 };
 
@@ -56,7 +60,7 @@ struct schedule {
 void schedule_free(struct schedule *s); /* leaves it empty */
 
 /* The price of any list of actions: fills refreshes, error, ms and refresh (may be NULL). error is
- * INFINITY when a served call is not allowed. HASTEN_EFILE: an action out of range, or the first is not
+ * INFINITY when a served call is not allowed or a run is too long. HASTEN_EFILE: an action out of range, or the first is not
  * 0. */
 int schedule_price(const struct schedule_problem *p, const int *action, int *refresh, int *refreshes,
                    double *error, double *ms, struct error *e) HASTEN_CHECKED;

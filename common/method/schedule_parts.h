@@ -18,6 +18,8 @@ int schedule_check(const struct schedule_problem *p, struct error *e) HASTEN_CHE
 static inline double schedule_cost(const struct schedule_problem *p, int action, int t, int s)
 {
     size_t calls = (size_t)p->calls;
+    if (action && p->bytes && p->bytes[action] > p->max_bytes)
+        return INFINITY;
     double error = action ? p->error[((size_t)action * calls + (size_t)t) * calls + (size_t)s] : 0;
     return p->gain && isfinite(error) ? p->gain[t] * error : error;
 }

@@ -11,6 +11,9 @@ static int offer_one(const struct schedule_problem *p, int serve, int n, int seg
                      struct schedule_choice *choice, struct error *e)
 {
     int low = least_of((n + 1) / 2, p->calls), high = least_of(2 * n, p->calls);
+    if (p->max_run)
+        high = least_of(high, p->max_run + 1);
+    low = least_of(low, high);
     int fewest = (p->calls + high - 1) / high, most = p->calls / low;
     int k = segments ? segments : (p->calls + n - 1) / n;
     if (k < fewest || k > most)

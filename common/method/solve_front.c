@@ -1,94 +1,115 @@
 /* The exact front of (ms, error) by labels: W[t][s] is the set of non-dominated (ms, error) of calls t ..
  * T-1 when s < t is the last refresh. From the last call backwards, W[t][s] is the best of "compute t" +
  * W[t+1][t] and "serve t by a" + W[t+1][s]; the answer is "compute 0" + W[1][0]. Equal labels keep the
- * smallest action, so that the first schedule in the dictionary is found. */
+ * smallest action, so that the first schedule in the dictionary is found.
+ *
+ * Only two rows of labels (t and t + 1) are in memory; of the others four bytes a label stay, its action and
+ * the label that follows. Milliseconds are first rounded to a power of two so small that the rounding does
+ * not matter (2^-52 of the longest trajectory) and that every sum of them is exact: schedules with the same
+ * numbers of equal actions then have equal times, whatever the order, and one of them is dropped. */
 #include "common/base/mem.h"
 #include "common/method/schedule_parts.h"
 
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
-    LABELS_TOTAL = 8 << 20, /* x 24 bytes: about 200 MB, shared by all states */
+    LINK_BITS = 26, /* and six for the action */
+    LABELS_TOTAL = 50 << 20, /* x 4 bytes: about 200 MB, shared by all states */
     LABELS_LEAST = 64, /* in a state, before thinning starts */
 };
 
 struct label {
     double ms, error;
-    int32_t tail; /* the label of the next call; -1 at the end */
-    int32_t action;
+    uint32_t link; /* of the label itself: where its action and its tail stand */
+    uint32_t action;
+};
+
+/* Labels of one call: of refresh s they are label[begin[s]] .. label[begin[s + 1] - 1]. */
+struct row {
+    struct label *label;
+    size_t room, *begin;
 };
 
 struct front {
     const struct schedule_problem *p;
-    struct label *labels;
-    size_t count, room;
-    size_t *begin, *size; /* per state */
-    struct label *merged; /* candidates of one state */
-    size_t merged_room;
+    double *ms; /* actions x calls, rounded */
+    double *least_ms; /* calls + 1: what the calls before t take at least */
+    struct row row[2];
+    struct label *merged[2];
+    size_t merged_room[2];
+    uint32_t *link; /* action << LINK_BITS | link of the tail */
+    size_t links, links_room;
     size_t most; /* labels in a state */
     int thinned;
 };
 
-/* States of call t (s = 0 .. t - 1) lie behind each other; call T's states are one: nothing left. */
-static size_t state(const struct front *f, int t, int s)
+static void front_free(struct front *f)
 {
-    return t == f->p->calls ? (size_t)t * (size_t)(t - 1) / 2
-                            : (size_t)t * (size_t)(t - 1) / 2 + (size_t)s;
+    for (int i = 0; i < 2; i++) {
+        mem_free(f->row[i].label);
+        mem_free(f->row[i].begin);
+        mem_free(f->merged[i]);
+    }
+    mem_free(f->ms);
+    mem_free(f->least_ms);
+    mem_free(f->link);
+}
+
+/* Multiples of unit below 2^53 unit are added without rounding. */
+static void round_times(struct front *f)
+{
+    const struct schedule_problem *p = f->p;
+    size_t calls = (size_t)p->calls;
+    double longest = 0;
+    for (int t = 0; t < p->calls; t++) {
+        double most = 0;
+        for (int a = 0; a < p->actions; a++)
+            most = fmax(most, p->ms[(size_t)a * calls + (size_t)t]);
+        longest += most;
+    }
+    int exponent;
+    frexp(longest, &exponent);
+    double unit = ldexp(1, exponent - 52);
+    for (size_t i = 0; i < (size_t)p->actions * calls; i++)
+        f->ms[i] = longest > 0 && unit > 0 ? rint(p->ms[i] / unit) * unit : p->ms[i];
+    for (size_t t = 0; t < calls; t++) {
+        double least = f->ms[t];
+        for (size_t a = 1; a < (size_t)p->actions && t > 0; a++)
+            least = fmin(least, f->ms[a * calls + t]);
+        f->least_ms[t + 1] = f->least_ms[t] + least;
+    }
 }
 
 static int front_open(struct front *f, const struct schedule_problem *p, struct error *e)
 {
-    size_t states = (size_t)p->calls * (size_t)(p->calls - 1) / 2 + 1;
+    size_t calls = (size_t)p->calls, states = calls * (calls - 1) / 2 + 1;
     *f = (struct front){.p = p};
     f->most = LABELS_TOTAL / states > LABELS_LEAST ? LABELS_TOTAL / states : LABELS_LEAST;
     if (p->labels)
         f->most = (size_t)p->labels;
-    f->begin = mem_array(states, sizeof *f->begin, e);
-    f->size = mem_array(states, sizeof *f->size, e);
-    return f->begin && f->size ? 0 : -1;
-}
-
-static void front_free(struct front *f)
-{
-    mem_free(f->labels);
-    mem_free(f->begin);
-    mem_free(f->size);
-    mem_free(f->merged);
-}
-
-static int grow(struct label **labels, size_t *room, size_t wanted, struct error *e)
-{
-    if (wanted <= *room)
-        return 0;
-    size_t more = wanted > 2 * *room ? wanted : 2 * *room;
-    struct label *larger = mem_resize(*labels, more, sizeof **labels, e);
-    if (!larger)
+    f->ms = mem_array((size_t)p->actions * calls, sizeof *f->ms, e);
+    f->least_ms = mem_array(calls + 1, sizeof *f->least_ms, e);
+    f->row[0].begin = mem_array(calls + 1, sizeof *f->row[0].begin, e);
+    f->row[1].begin = mem_array(calls + 1, sizeof *f->row[1].begin, e);
+    if (!f->ms || !f->least_ms || !f->row[0].begin || !f->row[1].begin)
         return -1;
-    *labels = larger;
-    *room = more;
+    round_times(f);
     return 0;
 }
 
-static int by_price(const void *a, const void *b)
+static int grow(void *block, size_t *room, size_t wanted, size_t size, struct error *e)
 {
-    const struct label *x = a, *y = b;
-    if (x->ms != y->ms)
-        return x->ms < y->ms ? -1 : 1;
-    if (x->error != y->error)
-        return x->error < y->error ? -1 : 1;
-    return (x->action > y->action) - (x->action < y->action);
-}
-
-/* Sorted candidates: keep those with less error than all that are faster. */
-static size_t drop_dominated(struct label *labels, size_t n)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < n; i++)
-        if (kept == 0 || labels[i].error < labels[kept - 1].error)
-            labels[kept++] = labels[i];
-    return kept;
+    void *old, *larger;
+    if (wanted <= *room)
+        return 0;
+    memcpy(&old, block, sizeof old);
+    size_t more = wanted > 2 * *room ? wanted + 1024 : 2 * *room;
+    if (!(larger = mem_resize(old, more, size, e)))
+        return -1;
+    memcpy(block, &larger, sizeof larger);
+    *room = more;
+    return 0;
 }
 
 /* Too many: of each of most - 1 equal intervals of ms the last (the least error), and the fastest of all. */
@@ -103,85 +124,106 @@ static size_t thin(struct label *labels, size_t n, size_t most)
     return kept;
 }
 
-/* How much of the goal's limit the calls before t use at least. */
-static double least_before(const struct schedule_problem *p, const double *least_ms, int t)
+/* The non-dominated of `old` and of tails[0 .. count) prolonged by an action, both sorted, into out. Of equal
+ * ones the old (of a smaller action) stays. ms and error: of the action; limit: of the sums. */
+static size_t merge(const struct label *old, size_t n, const struct label *tails, size_t count,
+                    struct label add, double most_ms, double most_error, struct label *out)
 {
-    return p->goal == SCHEDULE_MS ? least_ms[t] : 0;
+    size_t i = 0, k = 0, kept = 0;
+    double least = INFINITY;
+    while (i < n || k < count) {
+        struct label next;
+        double ms = k < count ? tails[k].ms + add.ms : INFINITY;
+        double error = k < count ? tails[k].error + add.error : INFINITY;
+        if (i < n && (old[i].ms < ms || (old[i].ms == ms && old[i].error <= error))) {
+            next = old[i++];
+        } else {
+            next = (struct label){ms, error, tails[k++].link, add.action};
+            if (ms > most_ms || error > most_error)
+                continue;
+        }
+        if (next.error < least) {
+            least = next.error;
+            out[kept++] = next;
+        }
+    }
+    return kept;
 }
 
-static int add_candidates(struct front *f, int t, int s, int action, double used, size_t *n,
-                          struct error *e)
+/* Labels of call t with last refresh s, into f->merged[*side]; their `link` is still that of the tail. */
+static int collect(struct front *f, int t, int s, int *side, size_t *n, struct error *e)
 {
     const struct schedule_problem *p = f->p;
-    size_t from = state(f, t + 1, action ? s : t), count = f->size[from];
-    double error = schedule_cost(p, action, t, s),
-           ms = p->ms[(size_t)action * (size_t)p->calls + (size_t)t];
-    if (!isfinite(error) || grow(&f->merged, &f->merged_room, *n + count, e) < 0)
-        return isfinite(error) ? -1 : 0;
-    for (size_t i = 0; i < count; i++) {
-        const struct label *tail = &f->labels[f->begin[from] + i];
-        struct label next = {ms + tail->ms, error + tail->error, (int32_t)(f->begin[from] + i), action};
-        int limited = p->goal == SCHEDULE_MS || p->goal == SCHEDULE_ERROR;
-        if (!limited || schedule_meets(p, 0, next.error, next.ms + used))
-            f->merged[(*n)++] = next;
+    const struct row *tail = &f->row[(t + 1) & 1];
+    int served = t > 0 && (p->max_run == 0 || t - s <= p->max_run);
+    double most_ms = p->goal == SCHEDULE_MS ? p->limit * (1 + 1e-9) - f->least_ms[t] : INFINITY;
+    double most_error = p->goal == SCHEDULE_ERROR ? p->limit * (1 + 1e-9) : INFINITY;
+    *n = 0;
+    *side = 0;
+    for (int a = 0; a < (served ? p->actions : 1); a++) {
+        size_t at = (size_t)(a ? s : t), from = tail->begin[at], count = tail->begin[at + 1] - from;
+        struct label add = {f->ms[(size_t)a * (size_t)p->calls + (size_t)t], schedule_cost(p, a, t, s), 0,
+                            (uint32_t)a};
+        if (!isfinite(add.error))
+            continue;
+        int to = 1 - *side;
+        if (grow(&f->merged[to], &f->merged_room[to], *n + count, sizeof(struct label), e) < 0)
+            return -1;
+        *n = merge(f->merged[*side], *n, tail->label + from, count, add, most_ms, most_error,
+                   f->merged[to]);
+        *side = to;
     }
     return 0;
 }
 
-static int fill_state(struct front *f, int t, int s, const double *least_ms, struct error *e)
+static int fill_state(struct front *f, int t, int s, struct error *e)
 {
-    size_t n = 0;
-    int served = f->p->max_run == 0 || t - s <= f->p->max_run;
-    for (int a = 0; a < f->p->actions && (a == 0 || (served && t > 0)); a++)
-        if (add_candidates(f, t, s, a, least_before(f->p, least_ms, t), &n, e) < 0)
-            return -1;
-    if (n > 0) {
-        qsort(f->merged, n, sizeof *f->merged, by_price);
-        n = drop_dominated(f->merged, n);
-    }
+    struct row *row = &f->row[t & 1];
+    size_t n, at = row->begin[s];
+    int side;
+    if (collect(f, t, s, &side, &n, e) < 0)
+        return -1;
+    struct label *labels = f->merged[side];
     if (n > f->most) {
-        n = thin(f->merged, n, f->most);
+        n = thin(labels, n, f->most);
         f->thinned = 1;
     }
-    if (f->count + n > INT32_MAX)
+    if (f->links + n > (size_t)1 << LINK_BITS)
         return error_set(e, HASTEN_ENOMEM, "the front has too many labels");
-    if (grow(&f->labels, &f->room, f->count + n, e) < 0)
+    if (grow(&row->label, &row->room, at + n, sizeof *labels, e) < 0 ||
+        grow(&f->link, &f->links_room, f->links + n, sizeof *f->link, e) < 0)
         return -1;
-    if (n > 0)
-        memcpy(f->labels + f->count, f->merged, n * sizeof *f->merged);
-    size_t at = t ? state(f, t, s) : 0; /* call 0 comes last and takes W[1][0]'s place */
-    f->begin[at] = f->count;
-    f->size[at] = n;
-    f->count += n;
+    for (size_t i = 0; i < n; i++) {
+        f->link[f->links] = labels[i].action << LINK_BITS | labels[i].link;
+        row->label[at + i] = labels[i];
+        row->label[at + i].link = (uint32_t)f->links++;
+    }
+    row->begin[s + 1] = at + n;
     return 0;
 }
 
-/* All labels of the whole trajectory are then in state 0. */
+/* All labels of the whole trajectory are then in row 0, fastest first. */
 static int run(struct front *f, struct error *e)
 {
     const struct schedule_problem *p = f->p;
-    double *least_ms = mem_array((size_t)p->calls + 1, sizeof *least_ms, e);
-    if (!least_ms || grow(&f->labels, &f->room, 1024, e) < 0) {
-        mem_free(least_ms);
+    struct row *end = &f->row[p->calls & 1];
+    size_t calls = (size_t)p->calls;
+    if (grow(&end->label, &end->room, calls, sizeof *end->label, e) < 0 ||
+        grow(&f->link, &f->links_room, 1, sizeof *f->link, e) < 0)
         return -1;
+    f->link[f->links++] = 0; /* after the last call nothing is left, whatever the last refresh */
+    for (size_t s = 0; s < calls; s++) {
+        end->label[s] = (struct label){0};
+        end->begin[s + 1] = s + 1;
     }
-    for (int t = 0; t < p->calls; t++) {
-        double least = p->ms[t];
-        for (int a = 1; a < p->actions && t > 0; a++)
-            least = fmin(least, p->ms[(size_t)a * (size_t)p->calls + (size_t)t]);
-        least_ms[t + 1] = least_ms[t] + least;
-    }
-    size_t end = state(f, p->calls, 0);
-    f->labels[f->count++] = (struct label){0, 0, -1, 0};
-    f->begin[end] = 0;
-    f->size[end] = 1;
-    int status = 0;
-    for (int t = p->calls - 1; t >= 0 && status == 0; t--)
-        for (int s = 0; s < (t ? t : 1) && status == 0; s++)
-            status = fill_state(f, t, s, least_ms, e);
-    mem_free(least_ms);
-    return status;
+    for (int t = p->calls - 1; t >= 0; t--)
+        for (int s = 0; s < (t ? t : 1); s++)
+            if (fill_state(f, t, s, e) < 0)
+                return -1;
+    return 0;
 }
+
+static size_t front_size(const struct front *f) { return f->row[0].begin[1]; }
 
 static int read_label(const struct front *f, size_t index, struct schedule *out, struct error *e)
 {
@@ -191,10 +233,10 @@ static int read_label(const struct front *f, size_t index, struct schedule *out,
     out->refresh = mem_array(calls, sizeof *out->refresh, e);
     if (!out->action || !out->refresh)
         return -1;
-    const struct label *l = &f->labels[index];
+    uint32_t at = f->row[0].label[index].link;
     for (size_t t = 0; t < calls; t++) {
-        out->action[t] = l->action;
-        l = &f->labels[l->tail >= 0 ? l->tail : 0];
+        out->action[t] = (int)(f->link[at] >> LINK_BITS);
+        at = f->link[at] & (((uint32_t)1 << LINK_BITS) - 1);
     }
     return schedule_price(f->p, out->action, out->refresh, &out->refreshes, &out->error, &out->ms, e);
 }
@@ -213,11 +255,11 @@ int schedule_front(const struct schedule_problem *p, struct schedule **out, int 
         return -1;
     int status = front_open(&f, p, e) < 0 ? -1 : run(&f, e);
     struct schedule *all = NULL;
-    size_t n = status == 0 ? f.size[0] : 0;
+    size_t n = status == 0 ? front_size(&f) : 0;
     if (status == 0 && !(all = mem_array(n, sizeof *all, e)))
         status = -1;
     for (size_t i = 0; i < n && status == 0; i++)
-        status = read_label(&f, f.begin[0] + i, &all[i], e);
+        status = read_label(&f, i, &all[i], e);
     front_free(&f);
     if (status < 0) {
         schedule_front_free(all, (int)n);
@@ -251,9 +293,9 @@ int schedule_solve_front(const struct schedule_problem *p, struct schedule *out,
     if (p->goal != SCHEDULE_MS && p->goal != SCHEDULE_ERROR)
         return error_set(e, HASTEN_EUSAGE, "the solver front needs a limit of milliseconds or of error");
     int status = front_open(&f, p, e) < 0 ? -1 : run(&f, e);
-    if (status == 0 && f.size[0] > 0) {
+    if (status == 0 && front_size(&f) > 0) {
         /* Fastest first: under a limit of ms the last is the best, under a limit of error the first. */
-        status = read_label(&f, f.begin[0] + (p->goal == SCHEDULE_MS ? f.size[0] - 1 : 0), out, e);
+        status = read_label(&f, p->goal == SCHEDULE_MS ? front_size(&f) - 1 : 0, out, e);
         if (status < 0)
             schedule_free(out);
         front_free(&f);
