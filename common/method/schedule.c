@@ -8,6 +8,10 @@ const struct schedule_solver schedule_solvers[] = {
     {"uniform", "compute every N-th call", schedule_solve_uniform},
     {"cachequant", "CacheQuant's dynamic program: bounded segments, a fixed number of them",
      schedule_solve_cachequant},
+    {"power", "DeepCache's quadratic schedule: computed calls dense around a center", schedule_solve_power},
+    {"list", "the calls that are listed", schedule_solve_list},
+    {"minimax", "the worst segment as good as can be, then the least sum", schedule_solve_minimax},
+    {"lemica", "LeMiCa: segments' errors, worst first, as small as can be", schedule_solve_lemica},
     {"dp", "least error over all segments, for every number of computed calls", schedule_solve_dp},
     {"front", "exact front of milliseconds and error over all actions", schedule_solve_front},
     {NULL, NULL, NULL},
@@ -39,8 +43,8 @@ static int check_tables(const struct schedule_problem *p, struct error *e)
                 double error =
                     p->error[((size_t)a * (size_t)p->calls + (size_t)t) * (size_t)p->calls + (size_t)s];
                 if (!(error >= 0))
-                    return error_set(e, HASTEN_EFILE, "action %d at call %d with refresh %d has error %g",
-                                     a, t, s, error);
+                    return error_set(e, HASTEN_EFILE, "action %d at call %d with refresh %d has error %g", a,
+                                     t, s, error);
             }
         }
     for (int t = 0; p->gain && t < p->calls; t++)
@@ -143,8 +147,7 @@ static int is_nearer(const struct schedule_problem *p, int refreshes, double err
     return p->goal == SCHEDULE_MS ? ms < c->near_ms : error < c->near_error;
 }
 
-static int keep(struct schedule *best, const struct schedule_problem *p, const int *action,
-                struct error *e)
+static int keep(struct schedule *best, const struct schedule_problem *p, const int *action, struct error *e)
 {
     size_t calls = (size_t)p->calls;
     if (!best->action) {
@@ -199,8 +202,8 @@ int schedule_choose(struct schedule_choice *c, const struct schedule_problem *p,
     if (p->goal == SCHEDULE_MS)
         return error_set(e, HASTEN_EGATE, "no schedule takes at most %.6g ms, the fastest takes %.6g ms",
                          p->limit, c->near_ms);
-    return error_set(e, HASTEN_EGATE, "no schedule has an error of at most %.6g, the best has %.6g",
-                     p->limit, c->near_error);
+    return error_set(e, HASTEN_EGATE, "no schedule has an error of at most %.6g, the best has %.6g", p->limit,
+                     c->near_error);
 }
 
 void schedule_drop(struct schedule_choice *c) { schedule_free(&c->best); }

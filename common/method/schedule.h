@@ -22,31 +22,33 @@
 enum { SCHEDULE_CALLS_MAX = 1024, SCHEDULE_ACTIONS_MAX = 64 };
 
 enum schedule_goal {
-    SCHEDULE_FIXED, /* interval says it all (uniform, cachequant) */
+    SCHEDULE_FIXED,     /* interval says it all (uniform, cachequant) */
     SCHEDULE_REFRESHES, /* exactly `refreshes` computed calls, least error */
-    SCHEDULE_MS, /* least error with ms <= limit */
-    SCHEDULE_ERROR, /* least ms with error <= limit */
+    SCHEDULE_MS,        /* least error with ms <= limit */
+    SCHEDULE_ERROR,     /* least ms with error <= limit */
 };
 
 struct schedule_problem {
-    int calls; /* T, 1 .. SCHEDULE_CALLS_MAX */
-    int actions; /* 1 .. SCHEDULE_ACTIONS_MAX; action 0 computes everything */
-    const double *ms; /* actions x calls, finite, >= 0 */
-    const double
-        *error; /* actions x calls x calls: [action][t][s] for s < t, >= 0; INFINITY: not allowed.
+    int calls;           /* T, 1 .. SCHEDULE_CALLS_MAX */
+    int actions;         /* 1 .. SCHEDULE_ACTIONS_MAX; action 0 computes everything */
+    const double *ms;    /* actions x calls, finite, >= 0 */
+    const double *error; /* actions x calls x calls: [action][t][s] for s < t, >= 0; INFINITY: not allowed.
                           * Action 0's part is not read (its error is 0); NULL when there is only action 0 */
-    const double
-        *gain; /* calls, finite, >= 0: what a unit of error at call t does to the picture; NULL: 1 */
+    const double *gain; /* calls, finite, >= 0: what a unit of error at call t does to the picture; NULL: 1 */
     int serve; /* for uniform, cachequant and dp: the one action besides 0; 0: each in turn, the best wins */
     enum schedule_goal goal;
     int refreshes;
-    double limit; /* kept up to a relative 1e-9, so that a sum in another order still fits */
-    int interval; /* N of uniform and cachequant, 1 .. calls; 0: chosen by the goal */
-    int max_run; /* most served calls in a row; 0: any number */
+    double limit;        /* kept up to a relative 1e-9, so that a sum in another order still fits */
+    int interval;        /* N of uniform and cachequant, 1 .. calls; 0: chosen by the goal */
+    int max_run;         /* most served calls in a row; 0: any number */
     const size_t *bytes; /* actions: what the caches of an action hold; NULL: no matter. Caches of several
                           * actions are taken to be nested, so that the largest counts */
-    size_t max_bytes; /* actions whose caches hold more are not allowed */
-    int labels; /* front: most labels in a state, at least 2; 0: what fits into about 200 MB */
+    size_t max_bytes;    /* actions whose caches hold more are not allowed */
+    int labels;          /* front: most labels in a state, at least 2; 0: what fits into about 200 MB */
+    double power;        /* power: DeepCache's exponent, above 1; 0: 1.4 */
+    int center;          /* power: the call around which computed ones are dense; 0: 0.3 calls */
+    const int *list;     /* list: the computed calls, rising from 0 */
+    int listed;
 };
 
 struct schedule {
@@ -60,8 +62,8 @@ struct schedule {
 void schedule_free(struct schedule *s); /* leaves it empty */
 
 /* The price of any list of actions: fills refreshes, error, ms and refresh (may be NULL). error is
- * INFINITY when a served call is not allowed or a run is too long. HASTEN_EFILE: an action out of range, or the first is not
- * 0. */
+ * INFINITY when a served call is not allowed or a run is too long. HASTEN_EFILE: an action out of range, or
+ * the first is not 0. */
 int schedule_price(const struct schedule_problem *p, const int *action, int *refresh, int *refreshes,
                    double *error, double *ms, struct error *e) HASTEN_CHECKED;
 
@@ -82,6 +84,10 @@ const struct schedule_solver *schedule_solver_find(const char *name); /* NULL: u
  * |X_t - X_s|_1 of l1.h, without gain). With a goal but no interval: the best over all N.
  * dp: any segments; the best for every number of refreshes in one program over (call, refreshes left),
  * then the goal. Exact when one action serves and no call's milliseconds differ from another's.
+ * power: DeepCache's quadratic schedule (arXiv 2312.00858): ceil(T/N) calls, dense around a center.
+ * list: these calls and no others.
+ * minimax: the largest error of a segment is as small as can be; of these the least sum.
+ * lemica: the errors of the segments, largest first, come first in the dictionary (LeMiCa, arXiv 2511.00090).
  * front: labels (ms, error) per call and last refresh, dominated ones dropped: exact for any actions and
  * times, unless there are so many that they must be thinned (then exact = 0). Not for SCHEDULE_REFRESHES. */
 

@@ -9,6 +9,10 @@
 int schedule_solve_uniform(const struct schedule_problem *p, struct schedule *out, struct error *e);
 int schedule_solve_cachequant(const struct schedule_problem *p, struct schedule *out, struct error *e);
 int schedule_solve_dp(const struct schedule_problem *p, struct schedule *out, struct error *e);
+int schedule_solve_power(const struct schedule_problem *p, struct schedule *out, struct error *e);
+int schedule_solve_list(const struct schedule_problem *p, struct schedule *out, struct error *e);
+int schedule_solve_minimax(const struct schedule_problem *p, struct schedule *out, struct error *e);
+int schedule_solve_lemica(const struct schedule_problem *p, struct schedule *out, struct error *e);
 int schedule_solve_front(const struct schedule_problem *p, struct schedule *out, struct error *e);
 
 /* Every number of the problem; interval and serve too. */
@@ -31,7 +35,7 @@ int schedule_meets(const struct schedule_problem *p, int refreshes, double error
  * Of equal ones the first in the dictionary is kept. */
 struct schedule_choice {
     struct schedule best; /* best.action NULL: none yet */
-    int any; /* something that is allowed was offered */
+    int any;              /* something that is allowed was offered */
     int near_refreshes;
     double near_error, near_ms;
 };
@@ -46,16 +50,24 @@ void schedule_drop(struct schedule_choice *c);
 /* The range of actions to try for a solver that serves with one: first <= action <= last. */
 void schedule_serve_range(const struct schedule_problem *p, int *first, int *last);
 
+/* cost[i * (calls + 1) + j]: the error of calls i + 1 .. j - 1 served from i, for j - i <= high; from
+ * mem_array. */
+double *schedule_segment_costs(const struct schedule_problem *p, int serve, int high, struct error *e);
+
 /* Least total error of covering calls i .. T-1 with exactly k segments that begin at i, by segments of
  * low .. high calls. */
 struct schedule_segments {
     int calls, most; /* k goes from 1 to most */
-    double *least; /* (most + 1) x (calls + 1): [k][i]; INFINITY: impossible */
-    int *next; /* where the first of them ends */
+    double *least;   /* (most + 1) x (calls + 1): [k][i]; INFINITY: impossible */
+    int *next;       /* where the first of them ends */
 };
 int schedule_segments_open(const struct schedule_problem *p, int serve, int low, int high, int most,
                            struct schedule_segments *g, struct error *e) HASTEN_CHECKED;
 void schedule_segments_free(struct schedule_segments *g);
+/* The same from costs: most is the largest number of segments, segments that cost more than `worst` are left
+ * out. */
+int schedule_segments_run(const double *cost, int calls, int low, int high, int most, double worst,
+                          struct schedule_segments *g, struct error *e) HASTEN_CHECKED;
 /* The actions of the best with k segments; 0 when there is none, else 1. */
 int schedule_segments_read(const struct schedule_segments *g, int k, int serve, int *action);
 

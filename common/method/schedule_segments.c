@@ -4,8 +4,7 @@
 #include "common/base/mem.h"
 #include "common/method/schedule_parts.h"
 
-/* cost[i * (calls + 1) + j]: the error of calls i + 1 .. j - 1 served from i. */
-static double *segment_costs(const struct schedule_problem *p, int serve, int high, struct error *e)
+double *schedule_segment_costs(const struct schedule_problem *p, int serve, int high, struct error *e)
 {
     size_t stride = (size_t)p->calls + 1;
     double *cost = mem_array(stride, stride * sizeof *cost, e);
@@ -21,15 +20,15 @@ static double *segment_costs(const struct schedule_problem *p, int serve, int hi
 }
 
 static void best_first_segment(const struct schedule_segments *g, const double *cost, int low, int high,
-                               int k, int i)
+                               double worst, int k, int i)
 {
     size_t stride = (size_t)g->calls + 1;
     const double *shorter = g->least + (size_t)(k - 1) * stride;
     double least = INFINITY;
     int next = -1;
     for (int j = i + low; j <= g->calls && j <= i + high; j++) {
-        double sum = cost[(size_t)i * stride + (size_t)j] + shorter[j];
-        if (sum < least) {
+        double one = cost[(size_t)i * stride + (size_t)j], sum = one + shorter[j];
+        if (sum < least && one <= worst) {
             least = sum;
             next = j;
         }
@@ -38,28 +37,35 @@ static void best_first_segment(const struct schedule_segments *g, const double *
     g->next[(size_t)k * stride + (size_t)i] = next;
 }
 
-int schedule_segments_open(const struct schedule_problem *p, int serve, int low, int high, int most,
-                           struct schedule_segments *g, struct error *e)
+int schedule_segments_run(const double *cost, int calls, int low, int high, int most, double worst,
+                          struct schedule_segments *g, struct error *e)
 {
-    size_t stride = (size_t)p->calls + 1, states = ((size_t)most + 1) * stride;
-    *g = (struct schedule_segments){.calls = p->calls, .most = most};
-    double *cost = segment_costs(p, serve, high, e);
+    size_t stride = (size_t)calls + 1, states = ((size_t)most + 1) * stride;
+    *g = (struct schedule_segments){.calls = calls, .most = most};
     g->least = mem_array(states, sizeof *g->least, e);
     g->next = mem_array(states, sizeof *g->next, e);
-    if (!cost || !g->least || !g->next) {
-        mem_free(cost);
+    if (!g->least || !g->next) {
         schedule_segments_free(g);
         return -1;
     }
-    for (int i = 0; i < p->calls; i++) /* no segment covers nothing, and nothing else */
+    for (int i = 0; i < calls; i++) /* no segment covers nothing, and nothing else */
         g->least[i] = INFINITY;
     for (int k = 1; k <= most; k++) {
-        g->least[(size_t)k * stride + (size_t)p->calls] = INFINITY;
-        for (int i = p->calls - 1; i >= 0; i--)
-            best_first_segment(g, cost, low, high, k, i);
+        g->least[(size_t)k * stride + (size_t)calls] = INFINITY;
+        for (int i = calls - 1; i >= 0; i--)
+            best_first_segment(g, cost, low, high, worst, k, i);
     }
-    mem_free(cost);
     return 0;
+}
+
+int schedule_segments_open(const struct schedule_problem *p, int serve, int low, int high, int most,
+                           struct schedule_segments *g, struct error *e)
+{
+    *g = (struct schedule_segments){0};
+    double *cost = schedule_segment_costs(p, serve, high, e);
+    int status = cost ? schedule_segments_run(cost, p->calls, low, high, most, INFINITY, g, e) : -1;
+    mem_free(cost);
+    return status;
 }
 
 void schedule_segments_free(struct schedule_segments *g)

@@ -16,6 +16,8 @@ static int offer_one(const struct schedule_problem *p, int serve, int n, int seg
     low = least_of(low, high);
     int fewest = (p->calls + high - 1) / high, most = p->calls / low;
     int k = segments ? segments : (p->calls + n - 1) / n;
+    if ((k < fewest || k > most) && !p->interval && !segments)
+        return 0; /* of all intervals, one that does not do */
     if (k < fewest || k > most)
         return error_set(e, HASTEN_EGATE,
                          "%d calls cannot be cut into %d segments of %d to %d calls (interval %d): the "

@@ -2,8 +2,7 @@
 #include "common/base/mem.h"
 #include "common/method/schedule_parts.h"
 
-static int open_all(const struct schedule_problem *p, int serve, struct schedule_segments *g,
-                    struct error *e)
+static int open_all(const struct schedule_problem *p, int serve, struct schedule_segments *g, struct error *e)
 {
     int longest = p->max_run && p->max_run < p->calls ? p->max_run + 1 : p->calls;
     if (serve == 0)
@@ -38,8 +37,8 @@ int schedule_by_refreshes(const struct schedule_problem *p, int serve, double *e
     return status;
 }
 
-static int offer_all(const struct schedule_problem *p, int serve, int *action,
-                     struct schedule_choice *choice, struct error *e)
+static int offer_all(const struct schedule_problem *p, int serve, int *action, struct schedule_choice *choice,
+                     struct error *e)
 {
     struct schedule_segments g;
     if (open_all(p, serve, &g, e) < 0)

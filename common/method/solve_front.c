@@ -14,9 +14,10 @@
 #include <string.h>
 
 enum {
-    LINK_BITS = 26, /* and six for the action */
-    LABELS_TOTAL = 50 << 20, /* x 4 bytes: about 200 MB, shared by all states */
-    LABELS_LEAST = 64, /* in a state, before thinning starts */
+    LINK_BITS = 26,          /* and six for the action */
+    LABELS_TOTAL = 40 << 20, /* x 4 bytes: 160 MB */
+    LABELS_LEAST = 32,       /* of a state that are kept in any case */
+    LABELS_SHARE = 8,        /* how many times its equal share of what is left a state may take */
 };
 
 struct label {
@@ -33,14 +34,14 @@ struct row {
 
 struct front {
     const struct schedule_problem *p;
-    double *ms; /* actions x calls, rounded */
+    double *ms;       /* actions x calls, rounded */
     double *least_ms; /* calls + 1: what the calls before t take at least */
     struct row row[2];
     struct label *merged[2];
     size_t merged_room[2];
     uint32_t *link; /* action << LINK_BITS | link of the tail */
     size_t links, links_room;
-    size_t most; /* labels in a state */
+    size_t states; /* still to come */
     int thinned;
 };
 
@@ -85,9 +86,7 @@ static int front_open(struct front *f, const struct schedule_problem *p, struct 
 {
     size_t calls = (size_t)p->calls, states = calls * (calls - 1) / 2 + 1;
     *f = (struct front){.p = p};
-    f->most = LABELS_TOTAL / states > LABELS_LEAST ? LABELS_TOTAL / states : LABELS_LEAST;
-    if (p->labels)
-        f->most = (size_t)p->labels;
+    f->states = states;
     f->ms = mem_array((size_t)p->actions * calls, sizeof *f->ms, e);
     f->least_ms = mem_array(calls + 1, sizeof *f->least_ms, e);
     f->row[0].begin = mem_array(calls + 1, sizeof *f->row[0].begin, e);
@@ -169,23 +168,32 @@ static int collect(struct front *f, int t, int s, int *side, size_t *n, struct e
         int to = 1 - *side;
         if (grow(&f->merged[to], &f->merged_room[to], *n + count, sizeof(struct label), e) < 0)
             return -1;
-        *n = merge(f->merged[*side], *n, tail->label + from, count, add, most_ms, most_error,
-                   f->merged[to]);
+        *n = merge(f->merged[*side], *n, tail->label + from, count, add, most_ms, most_error, f->merged[to]);
         *side = to;
     }
     return 0;
 }
 
+/* Labels that the next state may keep. */
+static size_t room_for(struct front *f)
+{
+    size_t left = f->links < LABELS_TOTAL ? LABELS_TOTAL - f->links : 0;
+    size_t most = LABELS_SHARE * left / f->states--;
+    if (f->p->labels)
+        return (size_t)f->p->labels;
+    return most > LABELS_LEAST ? most : LABELS_LEAST;
+}
+
 static int fill_state(struct front *f, int t, int s, struct error *e)
 {
     struct row *row = &f->row[t & 1];
-    size_t n, at = row->begin[s];
+    size_t n, at = row->begin[s], most = room_for(f);
     int side;
     if (collect(f, t, s, &side, &n, e) < 0)
         return -1;
     struct label *labels = f->merged[side];
-    if (n > f->most) {
-        n = thin(labels, n, f->most);
+    if (n > most) {
+        n = thin(labels, n, most);
         f->thinned = 1;
     }
     if (f->links + n > (size_t)1 << LINK_BITS)
