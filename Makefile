@@ -3,11 +3,14 @@
 # A source file's folder decides what it becomes: tools/*.c are programs, X/tests/*.c are test programs built on
 # Check (bin/tests/), everything else under common/ and kernels/ goes into libhasten.a. Kernels are compiled once
 # per CPU level: kernels/cpu/NAME.inc is included by kernels/cpu/NAME_LEVEL.c, which gets that level's flags.
+# kernels/cuda/*.cu are compiled twice: as C++ for the host, for tests that emulate them (libemulator.a), and, where
+# there is an nvcc, into build/cuda/*.fatbin.
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 PROGRAM_PREFIX ?= hasten-
 CC ?= gcc
+CXX ?= g++
 # SANITIZE=1 builds everything with ASan and UBSan into its own folder.
 SANITIZE ?=
 BUILD := build$(if $(SANITIZE),/sanitize)
@@ -39,11 +42,43 @@ TEST_SRC := $(wildcard common/*/tests/*.c kernels/*/tests/*.c tools/tests/*.c)
 TESTS := $(foreach t,$(TEST_SRC),$(BIN)/tests/$(subst _,-,$(basename $(notdir $t))))
 LIB := $(BUILD)/libhasten.a
 
-all: $(TOOLS) $(TESTS)
+# The CUDA kernels on the CPU: kernels/cuda/emulate.h.
+EMULATED := $(wildcard kernels/cuda/*.cu kernels/cuda/tests/emulator/*.cu)
+EMULATOR_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard kernels/cuda/tests/emulator/*.c)) $(EMULATED:%.cu=$(BUILD)/%.o)
+EMULATOR := $(BUILD)/libemulator.a
+CXXFLAGS := -std=c++17 -I. -Wall -Wextra -Wno-unknown-pragmas $(OPT) $(HARDEN) -fno-exceptions -fno-rtti \
+	-fno-threadsafe-statics -fPIC -MMD -MP $(CFLAGS) $(if $(SANITIZE),-fno-sanitize=vptr)
+
+# The CUDA kernels for devices: machine code for these architectures, PTX for later ones.
+NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc) \
+	$(shell find build/cuda -path '*/bin/nvcc' -type f 2>/dev/null))
+CUDA_ARCHS := 80 86 89 90a 100 120
+CUDA_FLAGS := -std=c++17 -I. -O3 $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$a,code=sm_$a) \
+	-gencode=arch=compute_80,code=compute_80 --compress-mode=size
+FATBINS := $(if $(NVCC),$(patsubst kernels/cuda/%.cu,build/cuda/%.fatbin,$(wildcard kernels/cuda/*.cu)))
+
+all: $(TOOLS) $(TESTS) $(or $(FATBINS),no-nvcc)
 
 $(LIB): $(LIB_OBJ)
 	@rm -f $@
 	ar rcs $@ $^
+
+build/cuda/%.fatbin: kernels/cuda/%.cu
+	@mkdir -p $(@D)
+	$(NVCC) $(CUDA_FLAGS) -MMD -MP -MF $@.d -fatbin $< -o $@
+
+no-nvcc:
+	@echo "make: there is no nvcc, so CUDA kernels are not compiled (scripts/setup --cuda installs one)"
+
+$(EMULATOR): $(EMULATOR_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/kernels/cuda/tests/emulator/%.o: LEVEL_FLAGS := -O3
+
+$(BUILD)/%.o: %.cu
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS) -x c++ -c $< -o $@
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -62,7 +97,7 @@ endef
 $(foreach t,$(TOOL_NAMES),$(eval $(call TOOL_RULE,$t)))
 
 define TEST_RULE
-$(BIN)/tests/$(subst _,-,$(basename $(notdir $1))): $(BUILD)/$(1:.c=.o) $(LIB)
+$(BIN)/tests/$(subst _,-,$(basename $(notdir $1))): $(BUILD)/$(1:.c=.o) $(EMULATOR) $(LIB)
 	@mkdir -p $$(@D)
 	$(CC) $(OPT) $$^ $(shell pkg-config --libs check) $(LDLIBS) -o $$@
 endef
@@ -106,6 +141,6 @@ uninstall:
 clean:
 	rm -rf build bin
 
-.PHONY: all check sweep lint demo install uninstall clean
+.PHONY: all no-nvcc check sweep lint demo install uninstall clean
 .SECONDARY:
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(sort $(shell find $(BUILD) -name '*.d' 2>/dev/null) $(wildcard build/cuda/*.d))

@@ -1,0 +1,194 @@
+/* What all kernels share. On the device these are CUDA's own and a few inline PTX instructions, each in one
+ * function; on the host (no __CUDACC__) host.h has the same names and the emulator behind them.
+ *
+ * Fragments of mma.sync (PTX ISA, "Matrix Fragments"): with g = lane / 4 and t = lane % 4, of every 32 bytes
+ * of k a lane holds the 4 bytes at 4 t and at 16 + 4 t of rows g and g + 8 of A, in the order (g, lo), (g +
+ * 8, lo), (g, hi), (g + 8, hi), and of column g of B; of the 16 x 8 result the columns 2 t and 2 t + 1 of
+ * rows g and g + 8. That holds for int8 (32 numbers), bfloat16 (16) and tf32 (8) alike, and is why one kernel
+ * serves all: bytes are moved, and only the multiplication knows what they mean. ldmatrix brings four such 8
+ * x 16-byte matrices at once, each lane naming one row. */
+#ifndef HASTEN_KERNELS_CUDA_DEVICE_H
+#define HASTEN_KERNELS_CUDA_DEVICE_H
+
+#include "kernels/cuda/launch.h"
+
+#ifdef __CUDACC__
+
+#define DEVICE static __device__ __forceinline__ /* functions, also static ones of a class */
+#define DEVICE_INSIDE __device__ __forceinline__ /* members */
+#define KERNEL(name, threads, blocks, type) \
+    extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ struct type a)
+#define SHARED(name) extern __shared__ __align__(16) unsigned char name[]
+
+DEVICE float4 load4(const float *p) { return *(const float4 *)p; }
+DEVICE void store4(float *p, float4 v) { *(float4 *)p = v; }
+DEVICE void store2(float *p, float x, float y) { *(float2 *)p = make_float2(x, y); }
+
+DEVICE void store_words(void *p, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+    *(uint4 *)p = make_uint4(a, b, c, d);
+}
+
+DEVICE float shuffle_xor(float v, int mask) { return __shfl_xor_sync(~0u, v, mask); }
+DEVICE int warp_any(int yes) { return __any_sync(~0u, yes); }
+DEVICE void atomic_set(unsigned *p) { atomicExch(p, 1u); }
+
+DEVICE uint32_t shared_address(const void *p) { return (uint32_t)__cvta_generic_to_shared(p); }
+
+/* 16 bytes from global to shared memory without waiting: the first `bytes` of them, zeros behind. */
+DEVICE void copy16(void *shared, const void *global, int bytes)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global),
+                 "r"(bytes)
+                 : "memory");
+}
+
+DEVICE void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+/* Waits until all but the last `groups` commits of this thread have arrived. */
+template <int groups> DEVICE void copy_wait()
+{
+    asm volatile("cp.async.wait_group %0;" ::"n"(groups) : "memory");
+}
+
+DEVICE void ldmatrix4(uint32_t *r, const void *row)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+}
+
+DEVICE void mma_bf16(float *d, const uint32_t *a, const uint32_t *b)
+{
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+DEVICE void mma_tf32(float *d, const uint32_t *a, const uint32_t *b)
+{
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+DEVICE void mma_s8(int *d, const uint32_t *a, const uint32_t *b)
+{
+    asm volatile(
+        "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+DEVICE uint32_t float_bits(float x) { return __float_as_uint(x); }
+DEVICE float bits_float(uint32_t u) { return __uint_as_float(u); }
+
+DEVICE uint32_t to_tf32(float x)
+{
+    uint32_t u;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(u) : "f"(x));
+    return u;
+}
+
+DEVICE uint32_t pack_bf16(float low, float high)
+{
+    uint32_t u;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(u) : "f"(high), "f"(low));
+    return u;
+}
+
+DEVICE int round_int(float x) { return __float2int_rn(x); }
+
+#else
+#include "kernels/cuda/host.h"
+#endif
+
+DEVICE float warp_sum(float v)
+{
+#pragma unroll
+    for (int mask = 16; mask; mask >>= 1)
+        v += shuffle_xor(v, mask);
+    return v;
+}
+
+/* The larger of two magnitudes, where NaN and infinity win as NaN. */
+DEVICE float larger(float most, float x)
+{
+    x = fabsf(x);
+    return most != most || !(x <= 3.402823466e38f) ? bits_float(0x7fffffffu) : x > most ? x : most;
+}
+
+DEVICE float warp_larger(float v)
+{
+#pragma unroll
+    for (int mask = 16; mask; mask >>= 1)
+        v = larger(v, shuffle_xor(v, mask));
+    return v;
+}
+
+/* 1 / scale for codes; a scale so small that its inverse overflows counts as 0. */
+DEVICE float code_inverse(float scale) { return scale >= 1.17549435e-38f ? 1 / scale : 0; }
+
+DEVICE unsigned char code_of(float x, float inverse)
+{
+    float q = x * inverse;
+    return (unsigned char)(128 + round_int(q > 127 ? 127 : q > -127 ? q : -127));
+}
+
+DEVICE float activate(float x, enum activation act)
+{
+    switch (act) {
+    case ACT_SILU:
+        return x / (1 + expf(-x));
+    case ACT_GELU_TANH: /* (1 + tanh(u)) / 2 = 1 / (1 + exp(-2 u)) */
+        return x / (1 + expf(-2 * 0.79788456080286535588f * (x + 0.044715f * x * x * x)));
+    case ACT_GELU_ERF:
+        return 0.5f * x * (1 + erff(x * 0.70710678118654752440f));
+    case ACT_RELU:
+        return x > 0 || x != x ? x : 0;
+    case ACT_TANH:
+        return tanhf(x);
+    case ACT_SIGMOID:
+        return 1 / (1 + expf(-x));
+    default:
+        return x;
+    }
+}
+
+/* May rows at p, ld numbers apart, be read four at a time? */
+DEVICE int is_vector(const void *p, int64_t ld) { return (((uintptr_t)p | (uintptr_t)(ld * 4)) & 15) == 0; }
+
+/* Up to four numbers; at once where `vector` says that they may be. Behind `count` come zeros. */
+DEVICE void get4(float *v, const float *p, int count, int vector)
+{
+    if (vector && count >= 4) {
+        float4 x = load4(p);
+        v[0] = x.x, v[1] = x.y, v[2] = x.z, v[3] = x.w;
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        v[i] = i < count ? p[i] : 0;
+}
+
+DEVICE void put4(float *p, const float *v, int count, int vector)
+{
+    if (vector && count >= 4) {
+        float4 x;
+        x.x = v[0], x.y = v[1], x.z = v[2], x.w = v[3];
+        store4(p, x);
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        if (i < count)
+            p[i] = v[i];
+}
+
+#endif

@@ -1,0 +1,27 @@
+/* Inside kernels/cuda: lists of launches. */
+#ifndef HASTEN_KERNELS_CUDA_LAUNCH_INSIDE_H
+#define HASTEN_KERNELS_CUDA_LAUNCH_INSIDE_H
+
+#include "kernels/cuda/launch.h"
+
+#include <string.h>
+
+/* With tiles of 64 or 128 rows and columns (128: not float32, not int8 with two sources). */
+void cuda_matmul_tile(const struct matmul *m, enum cuda_precision p, int tile, struct cuda_launches *l);
+
+/* Another launch in one dimension. */
+static inline void add_launch(struct cuda_launches *l, const char *kernel, int64_t blocks, unsigned threads,
+                              size_t shared, const void *args, size_t args_size)
+{
+    struct cuda_launch *x = &l->launch[l->count++];
+    *x = (struct cuda_launch){.kernel = kernel,
+                              .grid = {(unsigned)blocks, 1, 1},
+                              .block = {threads, 1, 1},
+                              .shared = (unsigned)shared,
+                              .args_size = (unsigned)args_size};
+    memcpy(x->args, args, args_size);
+}
+
+static inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+#endif

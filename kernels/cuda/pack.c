@@ -1,0 +1,101 @@
+/* Weights of products in the device's layout: see cuda_packing() in launch.h. */
+#include "kernels/cuda/launch.h"
+
+#include <string.h>
+
+enum { PANEL = 64, ROW_BYTES = 64, UNIT = 16 };
+
+static int chunks_of(const struct mm_shape *s, int source, int per_chunk)
+{
+    return s->kernel_h * s->kernel_w * ((s->channels[source] + per_chunk - 1) / per_chunk);
+}
+
+static size_t packed_size(const struct mm_shape *s, int per_chunk)
+{
+    size_t chunks = (size_t)(chunks_of(s, 0, per_chunk) + chunks_of(s, 1, per_chunk));
+    return (size_t)((s->n + PANEL - 1) / PANEL) * chunks * PANEL * ROW_BYTES;
+}
+
+/* Nearest, ties to even, as the device rounds activations. */
+static uint16_t to_bf16(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return (uint16_t)(x != x ? 0x7fff : (u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+
+/* Where a number of `size` bytes belongs in its column's 64 bytes: units of 16 bytes change places. */
+static size_t byte_of(int column, int channel, int size)
+{
+    int at = channel * size;
+    return (size_t)(column * ROW_BYTES + (at / UNIT ^ (column >> 1 & 3)) * UNIT + at % UNIT);
+}
+
+/* One column's chunk: `count` channels, `step` numbers apart. size: 4 float, 2 bfloat16, 1 int8. */
+static void put_chunk(unsigned char *chunk, int column, const void *weight, int64_t first, int64_t step,
+                      int count, int size)
+{
+    for (int c = 0; c < count; c++) {
+        unsigned char *to = chunk + byte_of(column, c, size);
+        int64_t at = first + c * step;
+        if (size == 1) {
+            *to = ((const unsigned char *)weight)[at];
+        } else if (size == 2) {
+            uint16_t half = to_bf16(((const float *)weight)[at]);
+            memcpy(to, &half, sizeof half);
+        } else {
+            memcpy(to, (const float *)weight + at, sizeof(float));
+        }
+    }
+}
+
+/* Columns [begin, end), begin at a multiple of PANEL: whole panels, the last one with zeros behind. */
+static void pack(void *packed, const void *weight, const struct mm_shape *s, int begin, int end, int size)
+{
+    int per_chunk = ROW_BYTES / size, taps = s->kernel_h * s->kernel_w;
+    int64_t chunks = chunks_of(s, 0, per_chunk) + chunks_of(s, 1, per_chunk),
+            all = s->channels[0] + s->channels[1];
+    for (int panel = begin / PANEL; panel * PANEL < end; panel++) {
+        unsigned char *chunk = (unsigned char *)packed + panel * chunks * PANEL * ROW_BYTES;
+        memset(chunk, 0, (size_t)chunks * PANEL * ROW_BYTES);
+        for (int source = 0; source < 2; source++)
+            for (int tap = 0; tap < taps; tap++)
+                for (int c = 0; c < s->channels[source]; c += per_chunk, chunk += PANEL * ROW_BYTES) {
+                    int left = s->channels[source] - c, first = c + (source ? s->channels[0] : 0);
+                    for (int n = 0; n < PANEL && panel * PANEL + n < s->n; n++)
+                        put_chunk(chunk, n, weight, ((panel * PANEL + n) * all + first) * taps + tap, taps,
+                                  left < per_chunk ? left : per_chunk, size);
+                }
+    }
+}
+
+static size_t size_f32(const struct mm_shape *s, int int8) { return packed_size(s, int8 ? 64 : 16); }
+static size_t size_bf16(const struct mm_shape *s, int int8) { return packed_size(s, int8 ? 64 : 32); }
+
+static void pack_f32(void *packed, const float *weight, const struct mm_shape *s, int begin, int end)
+{
+    pack(packed, weight, s, begin, end, 4);
+}
+
+static void pack_bf16(void *packed, const float *weight, const struct mm_shape *s, int begin, int end)
+{
+    pack(packed, weight, s, begin, end, 2);
+}
+
+static void pack_s8(void *packed, const int8_t *weight, const struct mm_shape *s, int begin, int end)
+{
+    pack(packed, weight, s, begin, end, 1);
+}
+
+const struct cpu_kernels *cuda_packing(enum cuda_precision p)
+{
+    static const struct cpu_kernels f32 = {.mm_panel = PANEL,
+                                           .matmul_packed_size = size_f32,
+                                           .matmul_pack = pack_f32,
+                                           .matmul_pack_int8 = pack_s8},
+                                    bf16 = {.mm_panel = PANEL,
+                                            .matmul_packed_size = size_bf16,
+                                            .matmul_pack = pack_bf16,
+                                            .matmul_pack_int8 = pack_s8};
+    return p == CUDA_BF16 ? &bf16 : &f32;
+}

@@ -1,0 +1,38 @@
+/* What the tests of CUDA kernels share: running a list of launches on the CPU. */
+#ifndef HASTEN_CUDA_TEST_H
+#define HASTEN_CUDA_TEST_H
+
+#include "kernels/cuda/emulate.h"
+#include "kernels/cuda/launch_inside.h"
+
+#include <check.h>
+
+static inline void run_launches(const struct cuda_launches *l, unsigned seed)
+{
+    ck_assert_int_ge(l->count, 1);
+    ck_assert_int_le(l->count, CUDA_LAUNCHES);
+    for (int i = 0; i < l->count; i++) {
+        const struct cuda_launch *x = &l->launch[i];
+        ck_assert_uint_le(x->shared, 99 << 10);
+        if (emulate(x->kernel, x->grid, x->block, x->shared, x->args, seed + (unsigned)i) < 0)
+            ck_abort_msg("no kernel %s", x->kernel);
+    }
+}
+
+/* The nearest number of 8 bits, ties to even. */
+static inline float as_bf16(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    u = (u + 0x7fff + (u >> 16 & 1)) & 0xffff0000u;
+    memcpy(&x, &u, sizeof u);
+    return x;
+}
+
+static inline void round_to_bf16(float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] = as_bf16(x[i]);
+}
+
+#endif

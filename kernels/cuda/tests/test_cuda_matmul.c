@@ -1,0 +1,181 @@
+/* Products on CUDA against the scalar reference, over the shapes and epilogues that the CPU's products are
+ * tested with. Factors are rounded to bfloat16 beforehand where the kernel would do it, so that tolerances
+ * are those of float sums: a few 2^-24 of the sum of magnitudes. */
+#include "kernels/cpu/tests/matmul_test.h"
+#include "kernels/cuda/tests/cuda_test.h"
+
+static const enum activation acts[] = {ACT_NONE, ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF,
+                                       ACT_RELU, ACT_TANH, ACT_SIGMOID};
+
+/* How many numbers a source's array holds. */
+static int64_t numbers(const struct data *d, int i)
+{
+    const struct mm_source *s = &d->m.source[i];
+    return (s->image_ld ? (d->m.images - 1) * s->image_ld : 0) + ((int64_t)s->height * s->width - 1) * s->ld +
+           s->channels;
+}
+
+static void round_factors(struct data *d)
+{
+    for (int i = 0; i < d->m.sources; i++)
+        round_to_bf16(d->in[i], numbers(d, i));
+    round_to_bf16(d->weight,
+                  (int64_t)d->s.n * (d->s.channels[0] + d->s.channels[1]) * d->s.kernel_h * d->s.kernel_w);
+}
+
+static void run_reference(struct data *d)
+{
+    pack(d, cpu_kernels(CPU_REF));
+    cpu_kernels(CPU_REF)->matmul(&d->m, 0, 1);
+}
+
+static void run_cuda(struct data *d, enum cuda_precision p, int tile, unsigned seed)
+{
+    struct cuda_launches l;
+    pack(d, cuda_packing(p));
+    cuda_matmul_tile(&d->m, p, tile, &l);
+    run_launches(&l, seed);
+}
+
+/* Sums of up to some thousand products of size 1: relative to the sum's own size, or to 1 where it is small.
+ * The sum of magnitudes is about its root times that. */
+static double tolerance(const struct data *d)
+{
+    double k = (double)(d->s.channels[0] + d->s.channels[1]) * d->s.kernel_h * d->s.kernel_w;
+    return 2e-6 + 3e-8 * k;
+}
+
+static void compare(const struct shape *c, int int8, enum cuda_precision p, int tile, int pieces,
+                    enum activation act, unsigned seed)
+{
+    struct data want, got;
+    make(&want, c, int8, pieces, act);
+    make(&got, c, int8, pieces, act);
+    if (!int8 && p == CUDA_BF16) {
+        round_factors(&want);
+        round_factors(&got);
+    }
+    run_reference(&want);
+    run_cuda(&got, p, tile, seed);
+    near(got.out, want.out, got.out_size, tolerance(&got), "out");
+    near(got.tap, want.tap, got.out_size, tolerance(&got), "tap");
+    release(&want);
+    release(&got);
+}
+
+START_TEST(float32_equals_the_reference)
+{
+    compare(&shapes[_i], 0, CUDA_F32, 64, _i % 3 ? ALL_PIECES : 0, acts[_i % 7], (unsigned)_i);
+}
+END_TEST
+
+START_TEST(bfloat16_equals_the_reference)
+{
+    compare(&shapes[_i], 0, CUDA_BF16, 64, _i % 2 ? ALL_PIECES : 0, acts[(_i + 3) % 7], (unsigned)_i);
+    compare(&shapes[_i], 0, CUDA_BF16, 128, _i % 2 ? BIAS | TAP : ALL_PIECES, acts[(_i + 5) % 7],
+            (unsigned)_i + 7);
+}
+END_TEST
+
+START_TEST(int8_equals_the_reference)
+{
+    compare(&shapes[_i], 1, CUDA_BF16, 64, _i % 2 ? ALL_PIECES : 0, acts[(_i + 1) % 7], (unsigned)_i);
+    if (!shapes[_i].channels[1])
+        compare(&shapes[_i], 1, CUDA_F32, 128, _i % 2 ? IMAGE_BIAS : ALL_PIECES, acts[(_i + 2) % 7],
+                (unsigned)_i + 7);
+}
+END_TEST
+
+/* With scales of 1 the results are the int32 sums themselves. */
+START_TEST(int8_sums_are_equal_to_the_bit)
+{
+    for (int tile = 64; tile <= (shapes[_i].channels[1] ? 64 : 128); tile += 64) {
+        struct data want, got;
+        make(&want, &shapes[_i], 1, 0, ACT_NONE);
+        make(&got, &shapes[_i], 1, 0, ACT_NONE);
+        struct data *both[] = {&want, &got};
+        for (int i = 0; i < 2; i++) {
+            for (int n = 0; n < got.s.n; n++)
+                both[i]->column_scale[n] = 1;
+            for (int s = 0; s < got.m.sources; s++)
+                for (int64_t r = 0;
+                     r < (int64_t)got.m.images * got.m.source[s].height * got.m.source[s].width; r++)
+                    both[i]->scale[s][r] = 1;
+        }
+        run_reference(&want);
+        run_cuda(&got, CUDA_F32, tile, 5);
+        equal(got.out, want.out, got.out_size * (int64_t)sizeof(float), "sums");
+        release(&want);
+        release(&got);
+    }
+}
+END_TEST
+
+/* Whatever the tile, the order of threads and the number of images. */
+START_TEST(bits_depend_on_the_row_alone)
+{
+    const struct shape *c = &shapes[_i * 3];
+    for (int int8 = 0; int8 < (c->channels[1] ? 1 : 2); int8++) {
+        struct data one, other;
+        make(&one, c, int8, ALL_PIECES, ACT_SILU);
+        make(&other, c, int8, ALL_PIECES, ACT_SILU);
+        run_cuda(&one, CUDA_BF16, 64, 1);
+        run_cuda(&other, CUDA_BF16, 128, 2);
+        equal(one.out, other.out, one.out_size * (int64_t)sizeof(float), "tile");
+        other.m.images = 1;
+        run_cuda(&other, CUDA_BF16, 128, 3);
+        equal(one.out, other.out, one.out_size * (int64_t)sizeof(float), "one image");
+        release(&one);
+        release(&other);
+    }
+}
+END_TEST
+
+/* Rounding of both factors to 8 bits: 2^-9 each, at random over k. */
+START_TEST(bfloat16_rounds_its_factors)
+{
+    struct shape c = {1, 1, 40, {1, 1}, {300, 0}, 70, 1, 1, 1, 0, 0, 0, 0, 0};
+    struct data want, got;
+    make(&want, &c, 0, 0, ACT_NONE);
+    make(&got, &c, 0, 0, ACT_NONE);
+    run_reference(&want);
+    run_cuda(&got, CUDA_BF16, 64, 1);
+    double most = 0;
+    for (int64_t i = 0; i < got.out_size; i++)
+        most = fmax(most, fabs(got.out[i] - want.out[i]));
+    ck_assert_double_le(most, sqrt(300) / 3 * 5 / 512);
+    ck_assert_double_ge(most, 1e-4);
+    release(&want);
+    release(&got);
+}
+END_TEST
+
+/* The choice of a tile: enough blocks for the device, and only tiles that exist. */
+START_TEST(large_products_take_large_tiles)
+{
+    struct cuda_launches l;
+    struct matmul m = {.images = 16, .out_height = 1, .out_width = 256, .n = 1152, .sources = 1};
+    cuda_matmul(&m, CUDA_BF16, &l);
+    ck_assert_str_eq(l.launch[0].kernel, "product_bf16_128");
+    ck_assert_uint_eq(l.launch[0].grid[0], 32 * 9);
+    cuda_matmul(&m, CUDA_F32, &l);
+    ck_assert_str_eq(l.launch[0].kernel, "product_f32_64");
+    m.images = 2;
+    cuda_matmul(&m, CUDA_BF16, &l);
+    ck_assert_str_eq(l.launch[0].kernel, "product_bf16_64");
+    ck_assert_uint_eq(l.launch[0].grid[0], 8 * 18);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *t = tcase_create("products");
+    tcase_add_loop_test(t, float32_equals_the_reference, 0, SHAPES);
+    tcase_add_loop_test(t, bfloat16_equals_the_reference, 0, SHAPES);
+    tcase_add_loop_test(t, int8_equals_the_reference, 0, SHAPES);
+    tcase_add_loop_test(t, int8_sums_are_equal_to_the_bit, 0, SHAPES);
+    tcase_add_loop_test(t, bits_depend_on_the_row_alone, 0, SHAPES / 3);
+    tcase_add_test(t, bfloat16_rounds_its_factors);
+    tcase_add_test(t, large_products_take_large_tiles);
+    return run_suite(t, "cuda products");
+}
