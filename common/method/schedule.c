@@ -13,6 +13,7 @@ const struct schedule_solver schedule_solvers[] = {
     {"minimax", "the worst segment as good as can be, then the least sum", schedule_solve_minimax},
     {"lemica", "LeMiCa: segments' errors, worst first, as small as can be", schedule_solve_lemica},
     {"dp", "least error over all segments, for every number of computed calls", schedule_solve_dp},
+    {"pair", "exact for predictors that use the last two computed calls", schedule_solve_pair},
     {"front", "exact front of milliseconds and error over all actions", schedule_solve_front},
     {NULL, NULL, NULL},
 };
@@ -39,7 +40,7 @@ static int check_tables(const struct schedule_problem *p, struct error *e)
             double ms = p->ms[(size_t)a * (size_t)p->calls + (size_t)t];
             if (!isfinite(ms) || ms < 0)
                 return error_set(e, HASTEN_EFILE, "action %d at call %d takes %g ms", a, t, ms);
-            for (int s = 0; a > 0 && s < t; s++) {
+            for (int s = 0; a > 0 && p->error && s < t; s++) {
                 double error =
                     p->error[((size_t)a * (size_t)p->calls + (size_t)t) * (size_t)p->calls + (size_t)s];
                 if (!(error >= 0))
@@ -47,6 +48,10 @@ static int check_tables(const struct schedule_problem *p, struct error *e)
                                      t, s, error);
             }
         }
+    for (size_t i = 0; p->pair && i < schedule_pair_count(p->calls); i++)
+        if (!(p->pair[i] >= 0))
+            return error_set(e, HASTEN_EFILE, "number %zu of the errors of two refreshes is %g", i,
+                             p->pair[i]);
     for (int t = 0; p->gain && t < p->calls; t++)
         if (!isfinite(p->gain[t]) || p->gain[t] < 0)
             return error_set(e, HASTEN_EFILE, "the gain of call %d is %g", t, p->gain[t]);
@@ -71,6 +76,10 @@ int schedule_check(const struct schedule_problem *p, struct error *e)
         return error_set(e, HASTEN_EUSAGE, "a limit of %g", p->limit);
     if (p->max_run < 0)
         return error_set(e, HASTEN_EUSAGE, "at most %d served calls in a row", p->max_run);
+    if (p->actions > 1 && !p->error && !p->pair)
+        return error_set(e, HASTEN_EUSAGE, "there is no table of errors");
+    if (p->pair && p->actions != 2)
+        return error_set(e, HASTEN_EUSAGE, "errors of two refreshes are for 2 actions, not %d", p->actions);
     if (p->labels < 0 || p->labels == 1)
         return error_set(e, HASTEN_EUSAGE, "a front of %d labels: at least 2 are needed", p->labels);
     return check_tables(p, e);
@@ -79,17 +88,21 @@ int schedule_check(const struct schedule_problem *p, struct error *e)
 int schedule_price(const struct schedule_problem *p, const int *action, int *refresh, int *refreshes,
                    double *error, double *ms, struct error *e)
 {
-    int last = 0;
+    int last = 0, before = 0;
     *refreshes = 0;
     *error = *ms = 0;
     for (int t = 0; t < p->calls; t++) {
         if (action[t] < 0 || action[t] >= p->actions || (t == 0 && action[t] != 0))
             return error_set(e, HASTEN_EFILE, "call %d of the schedule has action %d", t, action[t]);
         if (action[t] == 0) {
+            before = last;
             last = t;
             ++*refreshes;
         }
-        *error += p->max_run && t - last > p->max_run ? INFINITY : schedule_cost(p, action[t], t, last);
+        if (action[t])
+            *error += p->max_run && t - last > p->max_run ? INFINITY
+                      : p->pair                           ? schedule_pair_cost(p, t, last, before)
+                                                          : schedule_cost(p, action[t], t, last);
         *ms += p->ms[(size_t)action[t] * (size_t)p->calls + (size_t)t];
         if (refresh)
             refresh[t] = last;
@@ -112,6 +125,17 @@ int schedule_meets(const struct schedule_problem *p, int refreshes, double error
         break;
     }
     return within(error, p->limit);
+}
+
+int schedule_times_are_even(const struct schedule_problem *p, int serve)
+{
+    for (int t = 2; t < p->calls; t++)
+        for (int k = 0; k < 2; k++) {
+            const double *ms = p->ms + (size_t)(k ? serve : 0) * (size_t)p->calls;
+            if (ms[t] != ms[1])
+                return 0;
+        }
+    return 1;
 }
 
 static int comes_first(const int *a, const int *b, int n)

@@ -34,6 +34,10 @@ struct schedule_problem {
     const double *ms;    /* actions x calls, finite, >= 0 */
     const double *error; /* actions x calls x calls: [action][t][s] for s < t, >= 0; INFINITY: not allowed.
                           * Action 0's part is not read (its error is 0); NULL when there is only action 0 */
+    const double *pair;  /* for predictors of two refreshes, with 2 actions: the error of call t out of the
+                          * last refresh s and the one before it r, at schedule_pair_index(t, s, r); r = s:
+                          * s is the only one so far. When it is given, prices come from it, and only `pair`
+                          * searches by it; error may then be NULL for `pair` and for what does not search */
     const double *gain; /* calls, finite, >= 0: what a unit of error at call t does to the picture; NULL: 1 */
     int serve; /* for uniform, cachequant and dp: the one action besides 0; 0: each in turn, the best wins */
     enum schedule_goal goal;
@@ -50,6 +54,15 @@ struct schedule_problem {
     const int *list;     /* list: the computed calls, rising from 0 */
     int listed;
 };
+
+/* Where the error of call t out of refreshes r <= s < t stands; schedule_pair_count(calls) numbers in all
+ * (250 calls: 21 MB). */
+static inline size_t schedule_pair_index(int t, int s, int r)
+{
+    size_t a = (size_t)t, b = (size_t)s;
+    return (a - 1) * a * (a + 1) / 6 + b * (b + 1) / 2 + (size_t)r;
+}
+static inline size_t schedule_pair_count(int calls) { return schedule_pair_index(calls, 0, 0); }
 
 struct schedule {
     int calls;
@@ -88,6 +101,8 @@ const struct schedule_solver *schedule_solver_find(const char *name); /* NULL: u
  * list: these calls and no others.
  * minimax: the largest error of a segment is as small as can be; of these the least sum.
  * lemica: the errors of the segments, largest first, come first in the dictionary (LeMiCa, arXiv 2511.00090).
+ * pair: exact for predictors that use the last two refreshes (state: both of them), any number of computed
+ * calls at once; DPCache's recurrence (arXiv 2602.22654) keeps one predecessor only.
  * front: labels (ms, error) per call and last refresh, dominated ones dropped: exact for any actions and
  * times, unless there are so many that they must be thinned (then exact = 0). Not for SCHEDULE_REFRESHES. */
 

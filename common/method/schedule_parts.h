@@ -13,6 +13,7 @@ int schedule_solve_power(const struct schedule_problem *p, struct schedule *out,
 int schedule_solve_list(const struct schedule_problem *p, struct schedule *out, struct error *e);
 int schedule_solve_minimax(const struct schedule_problem *p, struct schedule *out, struct error *e);
 int schedule_solve_lemica(const struct schedule_problem *p, struct schedule *out, struct error *e);
+int schedule_solve_pair(const struct schedule_problem *p, struct schedule *out, struct error *e);
 int schedule_solve_front(const struct schedule_problem *p, struct schedule *out, struct error *e);
 
 /* Every number of the problem; interval and serve too. */
@@ -22,11 +23,22 @@ int schedule_check(const struct schedule_problem *p, struct error *e) HASTEN_CHE
 static inline double schedule_cost(const struct schedule_problem *p, int action, int t, int s)
 {
     size_t calls = (size_t)p->calls;
-    if (action && p->bytes && p->bytes[action] > p->max_bytes)
+    if (action && (!p->error || (p->bytes && p->bytes[action] > p->max_bytes)))
         return INFINITY;
     double error = action ? p->error[((size_t)action * calls + (size_t)t) * calls + (size_t)s] : 0;
     return p->gain && isfinite(error) ? p->gain[t] * error : error;
 }
+
+/* The same out of the last two refreshes. */
+static inline double schedule_pair_cost(const struct schedule_problem *p, int t, int s, int r)
+{
+    double error = p->pair[schedule_pair_index(t, s, r)];
+    return p->gain && isfinite(error) ? p->gain[t] * error : error;
+}
+
+/* With one time for all computed and one for all served calls, milliseconds follow from the number of
+ * refreshes. */
+int schedule_times_are_even(const struct schedule_problem *p, int serve);
 
 /* Is this within the goal's limit? */
 int schedule_meets(const struct schedule_problem *p, int refreshes, double error, double ms);

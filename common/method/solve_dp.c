@@ -51,19 +51,6 @@ static int offer_all(const struct schedule_problem *p, int serve, int *action, s
     return status;
 }
 
-/* With one time for all computed and one for all served calls, milliseconds follow from the number of
- * refreshes. */
-static int times_are_even(const struct schedule_problem *p, int serve)
-{
-    for (int t = 2; t < p->calls; t++)
-        for (int k = 0; k < 2; k++) {
-            const double *ms = p->ms + (size_t)(k ? serve : 0) * (size_t)p->calls;
-            if (ms[t] != ms[1])
-                return 0;
-        }
-    return 1;
-}
-
 int schedule_solve_dp(const struct schedule_problem *p, struct schedule *out, struct error *e)
 {
     if (schedule_check(p, e) < 0)
@@ -80,7 +67,7 @@ int schedule_solve_dp(const struct schedule_problem *p, struct schedule *out, st
     if (status == 0)
         status = schedule_choose(&choice, p, out, e);
     if (status == 0)
-        out->exact = first == last && (p->goal == SCHEDULE_REFRESHES || times_are_even(p, first));
+        out->exact = !p->pair && first == last && (p->goal == SCHEDULE_REFRESHES || schedule_times_are_even(p, first));
     schedule_drop(&choice);
     mem_free(action);
     return status;

@@ -149,27 +149,32 @@ static size_t merge(const struct label *old, size_t n, const struct label *tails
     return kept;
 }
 
-/* Labels of call t with last refresh s, into f->merged[*side]; their `link` is still that of the tail. */
-static int collect(struct front *f, int t, int s, int *side, size_t *n, struct error *e)
+/* Labels of call t with last refresh s, behind the others of its row; their `link` is still that of the tail.
+ */
+static int collect(struct front *f, int t, int s, size_t *n, struct error *e)
 {
     const struct schedule_problem *p = f->p;
     const struct row *tail = &f->row[(t + 1) & 1];
+    struct row *row = &f->row[t & 1];
     int served = t > 0 && (p->max_run == 0 || t - s <= p->max_run);
     double most_ms = p->goal == SCHEDULE_MS ? p->limit * (1 + 1e-9) - f->least_ms[t] : INFINITY;
     double most_error = p->goal == SCHEDULE_ERROR ? p->limit * (1 + 1e-9) : INFINITY;
+    int side = 0, actions = served ? p->actions : 1;
     *n = 0;
-    *side = 0;
-    for (int a = 0; a < (served ? p->actions : 1); a++) {
+    for (int a = 0; a < actions; a++) {
         size_t at = (size_t)(a ? s : t), from = tail->begin[at], count = tail->begin[at + 1] - from;
         struct label add = {f->ms[(size_t)a * (size_t)p->calls + (size_t)t], schedule_cost(p, a, t, s), 0,
                             (uint32_t)a};
         if (!isfinite(add.error))
+            count = 0;
+        if (a + 1 < actions && count == 0)
             continue;
-        int to = 1 - *side;
-        if (grow(&f->merged[to], &f->merged_room[to], *n + count, sizeof(struct label), e) < 0)
+        if (grow(&f->merged[1 - side], &f->merged_room[1 - side], *n + count, sizeof(struct label), e) < 0 ||
+            grow(&row->label, &row->room, row->begin[s] + *n + count, sizeof(struct label), e) < 0)
             return -1;
-        *n = merge(f->merged[*side], *n, tail->label + from, count, add, most_ms, most_error, f->merged[to]);
-        *side = to;
+        struct label *out = a + 1 < actions ? f->merged[1 - side] : row->label + row->begin[s];
+        *n = merge(f->merged[side], *n, tail->label + from, count, add, most_ms, most_error, out);
+        side = 1 - side;
     }
     return 0;
 }
@@ -188,23 +193,20 @@ static int fill_state(struct front *f, int t, int s, struct error *e)
 {
     struct row *row = &f->row[t & 1];
     size_t n, at = row->begin[s], most = room_for(f);
-    int side;
-    if (collect(f, t, s, &side, &n, e) < 0)
+    if (collect(f, t, s, &n, e) < 0)
         return -1;
-    struct label *labels = f->merged[side];
+    struct label *labels = row->label + at;
     if (n > most) {
         n = thin(labels, n, most);
         f->thinned = 1;
     }
     if (f->links + n > (size_t)1 << LINK_BITS)
         return error_set(e, HASTEN_ENOMEM, "the front has too many labels");
-    if (grow(&row->label, &row->room, at + n, sizeof *labels, e) < 0 ||
-        grow(&f->link, &f->links_room, f->links + n, sizeof *f->link, e) < 0)
+    if (grow(&f->link, &f->links_room, f->links + n, sizeof *f->link, e) < 0)
         return -1;
     for (size_t i = 0; i < n; i++) {
         f->link[f->links] = labels[i].action << LINK_BITS | labels[i].link;
-        row->label[at + i] = labels[i];
-        row->label[at + i].link = (uint32_t)f->links++;
+        labels[i].link = (uint32_t)f->links++;
     }
     row->begin[s + 1] = at + n;
     return 0;
@@ -236,7 +238,7 @@ static size_t front_size(const struct front *f) { return f->row[0].begin[1]; }
 static int read_label(const struct front *f, size_t index, struct schedule *out, struct error *e)
 {
     size_t calls = (size_t)f->p->calls;
-    *out = (struct schedule){.calls = f->p->calls, .exact = !f->thinned};
+    *out = (struct schedule){.calls = f->p->calls, .exact = !f->thinned && !f->p->pair};
     out->action = mem_array(calls, sizeof *out->action, e);
     out->refresh = mem_array(calls, sizeof *out->refresh, e);
     if (!out->action || !out->refresh)

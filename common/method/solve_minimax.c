@@ -72,25 +72,49 @@ static void turns(const struct schedule_problem *p, int *k, int *by, int *n)
     *by = p->goal == SCHEDULE_MS ? -1 : 1;
 }
 
+/* Can k computed calls meet the goal at all? Milliseconds follow from k where they are even, and no schedule
+ * has less error than dp's. */
+static int is_worth_it(const struct schedule_problem *p, int serve, int k, double least_error)
+{
+    size_t last = (size_t)p->calls - 1, served = (size_t)serve * (size_t)p->calls + last;
+    double ms = p->ms[0] + (k - 1) * p->ms[last] + (p->calls - k) * p->ms[served];
+    if (p->goal == SCHEDULE_MS)
+        return !schedule_times_are_even(p, serve) || schedule_meets(p, k, 0, ms * (1 - 1e-9));
+    return p->goal != SCHEDULE_ERROR || schedule_meets(p, k, least_error * (1 - 1e-9), 0);
+}
+
+static int offer_k(const struct schedule_problem *p, const double *cost, int high, int k, double worst,
+                   int serve, int *action, struct turn *turn, struct error *e)
+{
+    struct schedule_segments g;
+    int status = schedule_segments_run(cost, p->calls, 1, high, k, worst, &g, e);
+    if (status == 0 && schedule_segments_read(&g, k, serve, action))
+        status = offer_in_turn(p, action, turn, e);
+    schedule_segments_free(&g);
+    return status;
+}
+
 static int offer_minimax(const struct schedule_problem *p, int serve, int *action, struct turn *turn,
                          struct error *e)
 {
-    int high = longest_segment(p, serve), k, by, n, status = 0;
+    int high = longest_segment(p, serve), k, by, n, status = 0, skipped = 0;
+    size_t stride = (size_t)p->calls + 1;
+    struct schedule_segments all = {0};
     double *cost = schedule_segment_costs(p, serve, high, e);
     double *worst = cost ? bottlenecks(cost, p->calls, high, e) : NULL;
-    if (!worst)
+    if (!worst || schedule_segments_run(cost, p->calls, 1, high, p->calls, INFINITY, &all, e) < 0)
         status = -1;
     turns(p, &k, &by, &n);
     for (; n > 0 && status == 0 && !turn->met; n--, k += by) {
-        double limit = worst[(size_t)k * ((size_t)p->calls + 1)];
-        struct schedule_segments g;
-        if (!isfinite(limit))
+        if (!isfinite(worst[(size_t)k * stride]))
             continue;
-        status = schedule_segments_run(cost, p->calls, 1, high, k, limit, &g, e);
-        if (status == 0 && schedule_segments_read(&g, k, serve, action))
-            status = offer_in_turn(p, action, turn, e);
-        schedule_segments_free(&g);
+        skipped = is_worth_it(p, serve, k, all.least[(size_t)k * stride]) ? 0 : k;
+        if (!skipped)
+            status = offer_k(p, cost, high, k, worst[(size_t)k * stride], serve, action, turn, e);
     }
+    if (status == 0 && skipped && !turn->met) /* so that the error can say what is nearest */
+        status = offer_k(p, cost, high, skipped, worst[(size_t)skipped * stride], serve, action, turn, e);
+    schedule_segments_free(&all);
     mem_free(worst);
     mem_free(cost);
     return status;

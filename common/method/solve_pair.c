@@ -1,0 +1,124 @@
+/* Exact for predictors that use the last two refreshes: L[s][r][k] is the least error of the calls after s
+ * when s is the last refresh, r the one before it, and k calls from s on are computed (s included):
+ *
+ *     L[s][r][k] = min over j of  sum of error(t, s, r) for s < t < j  +  L[j][s][k - 1]
+ *
+ * for all k at once, T^4 / 24 additions (250 calls: 0.2 s). Only the least sums are kept (T^3 / 6 of them);
+ * the way back looks for the first j that gives the sum, so that the first schedule in the dictionary is
+ * found. */
+#include "common/base/mem.h"
+#include "common/method/schedule_parts.h"
+
+struct pairs {
+    const struct schedule_problem *p;
+    int calls, longest;
+    double *least; /* [s][r][k], k = 1 .. calls - s */
+    size_t *begin; /* of [s][0] */
+};
+
+static double *sums(const struct pairs *x, int s, int r)
+{
+    return x->least + x->begin[s] + (size_t)r * (size_t)(x->calls - s) - 1; /* [k] from 1 on */
+}
+
+static int pairs_open(struct pairs *x, const struct schedule_problem *p, struct error *e)
+{
+    size_t count = 0;
+    *x = (struct pairs){.p = p, .calls = p->calls};
+    x->longest = p->max_run && p->max_run < p->calls ? p->max_run + 1 : p->calls;
+    x->begin = mem_array((size_t)p->calls, sizeof *x->begin, e);
+    for (int s = 0; x->begin && s < p->calls; s++) {
+        x->begin[s] = count;
+        count += (size_t)(s + 1) * (size_t)(p->calls - s);
+    }
+    x->least = x->begin ? mem_array(count, sizeof *x->least, e) : NULL;
+    return x->least ? 0 : -1;
+}
+
+static void pairs_free(struct pairs *x)
+{
+    mem_free(x->least);
+    mem_free(x->begin);
+}
+
+static double served_cost(const struct pairs *x, int t, int s, int r)
+{
+    const struct schedule_problem *p = x->p;
+    if (p->bytes && p->bytes[1] > p->max_bytes)
+        return INFINITY;
+    return schedule_pair_cost(p, t, s, r);
+}
+
+static void fill_state(const struct pairs *x, int s, int r)
+{
+    double *out = sums(x, s, r), segment = 0;
+    for (int k = 1; k <= x->calls - s; k++)
+        out[k] = INFINITY;
+    for (int j = s + 1; j <= x->calls && j - s <= x->longest; j++) {
+        if (j == x->calls) {
+            out[1] = segment;
+            break;
+        }
+        const double *tail = sums(x, j, s);
+        for (int k = 1; k <= x->calls - j; k++) {
+            double sum = segment + tail[k];
+            out[k + 1] = sum < out[k + 1] ? sum : out[k + 1];
+        }
+        segment += served_cost(x, j, s, r);
+    }
+}
+
+/* Where the segment that begins at s ends; the same sums as in fill_state. */
+static int segment_end(const struct pairs *x, int s, int r, int k)
+{
+    double wanted = sums(x, s, r)[k], segment = 0;
+    for (int j = s + 1; j < x->calls; j++) {
+        if (k > 1 && k - 1 <= x->calls - j && segment + sums(x, j, s)[k - 1] == wanted)
+            return j;
+        segment += served_cost(x, j, s, r);
+    }
+    return x->calls;
+}
+
+static int read_pairs(const struct pairs *x, int k, int *action)
+{
+    if (!isfinite(sums(x, 0, 0)[k]))
+        return 0;
+    for (int s = 0, r = 0; s < x->calls; k--) {
+        int end = segment_end(x, s, r, k);
+        action[s] = 0;
+        for (int t = s + 1; t < end; t++)
+            action[t] = 1;
+        r = s;
+        s = end;
+    }
+    return 1;
+}
+
+int schedule_solve_pair(const struct schedule_problem *p, struct schedule *out, struct error *e)
+{
+    if (schedule_check(p, e) < 0)
+        return -1;
+    if (!p->pair || p->goal == SCHEDULE_FIXED)
+        return error_set(e, HASTEN_EUSAGE, "the solver pair needs errors of two refreshes, and a goal");
+    struct pairs x = {0};
+    struct schedule_choice choice = {0};
+    int *action = mem_array((size_t)p->calls, sizeof *action, e);
+    int status = !action || pairs_open(&x, p, e) < 0 ? -1 : 0;
+    for (int s = p->calls - 1; status == 0 && s >= 0; s--)
+        for (int r = 0; r <= s; r++)
+            if (r < s || s == 0)
+                fill_state(&x, s, r);
+    int only = p->goal == SCHEDULE_REFRESHES ? p->refreshes : 0;
+    for (int k = only ? only : 1; status == 0 && k <= (only ? only : p->calls); k++)
+        if (read_pairs(&x, k, action))
+            status = schedule_offer(&choice, p, action, e);
+    pairs_free(&x);
+    if (status == 0)
+        status = schedule_choose(&choice, p, out, e);
+    if (status == 0)
+        out->exact = p->goal == SCHEDULE_REFRESHES || schedule_times_are_even(p, 1);
+    schedule_drop(&choice);
+    mem_free(action);
+    return status;
+}
