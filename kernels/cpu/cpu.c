@@ -36,6 +36,7 @@ int cpu_level_from_name(const char *name)
     {                                                                                                       \
         .level = level_, .mm_panel = panel_, .matmul_packed_size = matmul_packed_size_##products_,          \
         .matmul_pack = matmul_pack_##products_, .matmul_pack_int8 = matmul_pack_int8_##products_,           \
+        .matmul_bf16_size = matmul_bf16_size_##products_, .matmul_pack_bf16 = matmul_pack_bf16_##products_, \
         .matmul_int4_size = matmul_int4_size_##products_, .matmul_pack_int4 = matmul_pack_int4_##products_, \
         .matmul_scratch = matmul_scratch_##products_, .matmul = matmul_##products_,                         \
         .row_norm = row_norm_##rows_, .group_norm = group_norm_##rows_,                                     \
@@ -49,7 +50,7 @@ static const struct cpu_kernels tables[] = {
     TABLE(CPU_AVX2, 16, avx2, avx2),
     TABLE(CPU_AVX512, 32, avx512, avx512),
     TABLE(CPU_AVX512_VNNI, 32, vnni, avx512),
-    TABLE(CPU_AVX512_BF16, 32, vnni, avx512),
+    TABLE(CPU_AVX512_BF16, 32, bf16, avx512),
 #endif
 };
 

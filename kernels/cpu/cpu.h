@@ -12,7 +12,12 @@
  *
  * Row invariance: a row's result depends on nothing but that row (and its image): not on how many rows there
  * are, which thread takes it, or where in a tile it lands. Sums run in one fixed order per level. int32 sums
- * are equal at all levels. */
+ * are equal at all levels.
+ *
+ * bfloat16 is a float32 without its low 16 bits, held as uint16_t and rounded to nearest, ties to even
+ * (relative 2^-9; NaN stays NaN, and level avx512-bf16 flushes values below FLT_MIN to 0). It is read by
+ * products and attention, which sum in float32; what writes values writes it as well as float (out_bf16, with
+ * its own ld). */
 #ifndef HASTEN_KERNELS_CPU_H
 #define HASTEN_KERNELS_CPU_H
 
@@ -41,9 +46,12 @@ enum activation { ACT_NONE, ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF, ACT_RELU, ACT
  * for a linear layer (scale_per_row: 1x1, stride 1, no padding or upsampling). Padding reads 128. Weights are
  * int8 with one float scale per output column. The int32 sum of each source is scaled by that source's scale,
  * the sources are added in order, then the column scale applies. int8 rows are padded to a multiple of 64
- * codes with 128 (ld >= that multiple). */
+ * codes with 128 (ld >= that multiple).
+ *
+ * bf16 form: sources and weights are bfloat16, each source has an even number of channels, sums are float32.
+ */
 struct mm_source {
-    const void *data; /* float or uint8, [images][height][width][ld] */
+    const void *data; /* float, uint8 or bfloat16, [images][height][width][ld] */
     int64_t channels; /* read per row */
     int64_t ld;
     int64_t image_ld;   /* elements between images (0: all images share one) */
@@ -68,12 +76,13 @@ struct mm_epilogue {         /* applied in this order; NULL or 0/1 where absent 
 
 /* How the weights lie in memory. Compressed ones are decoded, a block of columns at a time, into scratch
  * memory before the product, so that they cost their own bytes and not those of what is multiplied:
- *   MM_NATIVE  as the product reads them: float, or int8 with int8 sources
+ *   MM_NATIVE  as the product reads them: float, int8 with int8 sources, bfloat16 with bfloat16 sources
  *   MM_INT8    int8 (matmul_pack_int8) with float sources: the same bytes serve both
  *   MM_E4M3    float8 e4m3 (packed by matmul_pack_int8 as bytes) with float sources
  *   MM_INT4    4-bit codes (matmul_pack_int4) that decode to int8, with float or int8 sources
+ *   MM_BF16    bfloat16 (matmul_pack_bf16) with float sources: the same bytes serve both
  */
-enum mm_weights { MM_NATIVE, MM_INT8, MM_E4M3, MM_INT4 };
+enum mm_weights { MM_NATIVE, MM_INT8, MM_E4M3, MM_INT4, MM_BF16 };
 
 /* 4-bit weights as on disk: w = column_scale[n] * clip(round(levels[code] * scale of the code's group),
  * +-127). codes: [n][channels/2], the low nibble first; scales: e4m3 [n][channels/group]; group: a multiple
@@ -92,15 +101,17 @@ struct matmul {
     int kernel_h, kernel_w, stride, pad_top, pad_left;
     int sources; /* 1 or 2 */
     struct mm_source source[2];
-    const void *weights;       /* packed by matmul_pack / matmul_pack_int8 */
+    const void *weights;       /* packed by matmul_pack, matmul_pack_int8, matmul_pack_bf16 */
     const float *column_scale; /* [n]; NULL: 1 (float weights) */
     int int8, scale_per_row;   /* int8: sources hold codes */
+    int bf16;                  /* sources hold bfloat16 */
     enum mm_weights form;
-    int group;         /* MM_INT4 */
-    void *scratch;     /* not MM_NATIVE: matmul_scratch() bytes a part, aligned to 64 */
-    size_t scratch_ld; /* bytes from part to part */
-    float *out;
-    int64_t out_ld;
+    int group;          /* MM_INT4 */
+    void *scratch;      /* not MM_NATIVE: matmul_scratch() bytes a part, aligned to 64 */
+    size_t scratch_ld;  /* bytes from part to part */
+    float *out;         /* NULL: out_bf16 is enough */
+    uint16_t *out_bf16; /* NULL: out is enough */
+    int64_t out_ld, out_bf16_ld;
     struct mm_epilogue epilogue;
 };
 
@@ -237,6 +248,9 @@ struct cpu_kernels {
     size_t (*matmul_packed_size)(const struct mm_shape *s, int int8);
     void (*matmul_pack)(void *packed, const float *weight, const struct mm_shape *s, int begin, int end);
     void (*matmul_pack_int8)(void *packed, const int8_t *weight, const struct mm_shape *s, int begin,
+                             int end);
+    size_t (*matmul_bf16_size)(const struct mm_shape *s);
+    void (*matmul_pack_bf16)(void *packed, const uint16_t *weight, const struct mm_shape *s, int begin,
                              int end);
     size_t (*matmul_int4_size)(int n, int channels, int group);
     void (*matmul_pack_int4)(void *packed, const struct mm_int4 *w, int begin, int end);

@@ -4,15 +4,38 @@
 
 #include "kernels/cpu/cpu.h"
 
-#define DECLARE_PRODUCTS(level)                                                                            \
-    size_t matmul_packed_size_##level(const struct mm_shape *s, int int8);                                 \
-    void matmul_pack_##level(void *packed, const float *weight, const struct mm_shape *s, int begin,       \
-                             int end);                                                                     \
-    void matmul_pack_int8_##level(void *packed, const int8_t *weight, const struct mm_shape *s, int begin, \
-                                  int end);                                                                \
-    size_t matmul_int4_size_##level(int n, int channels, int group);                                       \
-    void matmul_pack_int4_##level(void *packed, const struct mm_int4 *w, int begin, int end);              \
-    size_t matmul_scratch_##level(const struct matmul *m);                                                 \
+#include <string.h>
+
+static inline float bf16_to_float(uint16_t x)
+{
+    uint32_t bits = (uint32_t)x << 16;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+/* To nearest, ties to even; a NaN keeps its upper bits and becomes quiet. */
+static inline uint16_t bf16_of(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    if ((u & 0x7FFFFFFF) > 0x7F800000)
+        return (uint16_t)(u >> 16 | 0x40);
+    return (uint16_t)((u + 0x7FFF + (u >> 16 & 1)) >> 16);
+}
+
+#define DECLARE_PRODUCTS(level)                                                                              \
+    size_t matmul_packed_size_##level(const struct mm_shape *s, int int8);                                   \
+    void matmul_pack_##level(void *packed, const float *weight, const struct mm_shape *s, int begin,         \
+                             int end);                                                                       \
+    void matmul_pack_int8_##level(void *packed, const int8_t *weight, const struct mm_shape *s, int begin,   \
+                                  int end);                                                                  \
+    size_t matmul_bf16_size_##level(const struct mm_shape *s);                                               \
+    void matmul_pack_bf16_##level(void *packed, const uint16_t *weight, const struct mm_shape *s, int begin, \
+                                  int end);                                                                  \
+    size_t matmul_int4_size_##level(int n, int channels, int group);                                         \
+    void matmul_pack_int4_##level(void *packed, const struct mm_int4 *w, int begin, int end);                \
+    size_t matmul_scratch_##level(const struct matmul *m);                                                   \
     void matmul_##level(const struct matmul *m, int part, int parts);
 
 #define DECLARE_ROWS(level)                                                                      \
@@ -27,6 +50,7 @@ DECLARE_PRODUCTS(ref)
 DECLARE_PRODUCTS(avx2)
 DECLARE_PRODUCTS(avx512)
 DECLARE_PRODUCTS(vnni)
+DECLARE_PRODUCTS(bf16)
 DECLARE_ROWS(ref)
 DECLARE_ROWS(avx2)
 DECLARE_ROWS(avx512)

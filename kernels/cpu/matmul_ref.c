@@ -67,6 +67,8 @@ static double weight_at(const struct matmul *m, int64_t at)
 {
     if (m->form == MM_E4M3)
         return mm_e4m3(((const uint8_t *)m->weights)[at]);
+    if (m->form == MM_BF16 || (m->form == MM_NATIVE && m->bf16))
+        return bf16_to_float(((const uint16_t *)m->weights)[at]);
     if (m->form == MM_NATIVE && !m->int8)
         return ((const float *)m->weights)[at];
     if (m->form != MM_INT4)
@@ -74,6 +76,17 @@ static double weight_at(const struct matmul *m, int64_t at)
     const float *levels = m->weights;
     const uint8_t *codes = (const uint8_t *)(levels + 16), *scales = codes + m->n * m->source[0].channels / 2;
     return mm_int4_value(levels[codes[at / 2] >> at % 2 * 4 & 15], scales[at / m->group]);
+}
+
+size_t matmul_bf16_size_ref(const struct mm_shape *s)
+{
+    return (size_t)(s->n * weights_per_row(s)) * sizeof(uint16_t);
+}
+
+void matmul_pack_bf16_ref(void *packed, const uint16_t *weight, const struct mm_shape *s, int begin, int end)
+{
+    int64_t k = weights_per_row(s);
+    memcpy((uint16_t *)packed + begin * k, weight + begin * k, (size_t)((end - begin) * k) * sizeof *weight);
 }
 
 static double activate(double x, enum activation act)
@@ -126,7 +139,9 @@ static double source_sum(const struct matmul *m, int which, int image, int h, in
                 isum += (uint32_t)((((const uint8_t *)s->data)[at + c] - 128) *
                                    (int)weight_at(m, weight + c * taps));
             else
-                sum += (double)((const float *)s->data)[at + c] * weight_at(m, weight + c * taps);
+                sum += (m->bf16 ? bf16_to_float(((const uint16_t *)s->data)[at + c])
+                                : (double)((const float *)s->data)[at + c]) *
+                       weight_at(m, weight + c * taps);
     }
     if (!m->int8)
         return sum;
@@ -158,7 +173,11 @@ void matmul_ref(const struct matmul *m, int part, int parts)
             double sum = 0;
             for (int s = 0; s < m->sources; s++)
                 sum += source_sum(m, s, image, h, w, n);
-            m->out[row * m->out_ld + n] = finish(m, sum, image, row, n);
+            float v = finish(m, sum, image, row, n);
+            if (m->out)
+                m->out[row * m->out_ld + n] = v;
+            if (m->out_bf16)
+                m->out_bf16[row * m->out_bf16_ld + n] = bf16_of(v);
         }
     }
 }

@@ -81,6 +81,30 @@ INLINE void v_store_bytes(uint8_t *p, vi x, int n)
     else
         _mm_mask_storeu_epi8(p, v_mask(n), b);
 }
+/* The n first lanes as bfloat16. */
+INLINE void v_store_bf16(uint16_t *p, vf x, int n)
+{
+#if defined __AVX512BF16__
+    __m256i h = (__m256i)_mm512_cvtneps_pbh(x);
+#else
+    __m512i u = _mm512_castps_si512(x),
+            odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+    __m512i r = _mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
+    __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    r = _mm512_mask_or_epi32(r, nan, u, _mm512_set1_epi32(0x400000));
+    __m256i h = _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16));
+#endif
+    if (WHOLE(n))
+        _mm256_storeu_si256((__m256i *)p, h);
+    else
+        _mm256_mask_storeu_epi16(p, v_mask(n), h);
+}
+/* n values of bfloat16. */
+INLINE vf v_load_bf16(const uint16_t *p, int n)
+{
+    __m256i h = WHOLE(n) ? _mm256_loadu_si256((const __m256i *)p) : _mm256_maskz_loadu_epi16(v_mask(n), p);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
 INLINE vi v_bits(vf a) { return _mm512_castps_si512(a); }
 INLINE vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
 INLINE int32_t vi_top(vi a) { return _mm512_reduce_max_epi32(a); }
@@ -159,6 +183,27 @@ INLINE void v_store_bytes(uint8_t *p, vi x, int n)
     else
         for (int i = 0; i < 8 && i < n; i++)
             p[i] = (uint8_t)(bytes >> 8 * i);
+}
+INLINE void v_store_bf16(uint16_t *p, vf x, int n)
+{
+    vi u = _mm256_castps_si256(x), odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+    vi r = _mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF)));
+    vf nan = _mm256_cmp_ps(x, x, _CMP_UNORD_Q), quiet = _mm256_castsi256_ps(_mm256_set1_epi32(0x400000));
+    r = _mm256_castps_si256(_mm256_blendv_ps(_mm256_castsi256_ps(r), _mm256_or_ps(x, quiet), nan));
+    r = _mm256_srli_epi32(r, 16);
+    uint16_t all[8];
+    _mm_storeu_si128((__m128i *)(WHOLE(n) ? p : all),
+                     _mm_packus_epi32(_mm256_castsi256_si128(r), _mm256_extracti128_si256(r, 1)));
+    for (int i = 0; !WHOLE(n) && i < 8 && i < n; i++)
+        p[i] = all[i];
+}
+INLINE vf v_load_bf16(const uint16_t *p, int n)
+{
+    uint16_t all[8] = {0};
+    for (int i = 0; !WHOLE(n) && i < 8 && i < n; i++)
+        all[i] = p[i];
+    __m128i h = _mm_loadu_si128((const __m128i *)(WHOLE(n) ? p : all));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
 }
 INLINE vi v_bits(vf a) { return _mm256_castps_si256(a); }
 INLINE vi vi_max(vi a, vi b) { return _mm256_max_epi32(a, b); }

@@ -1,5 +1,5 @@
 /* Rates of the matrix products at the shapes of DiT-XL/2 and of U-Nets, on one thread, by its CPU time, and
- * their share of the peak of multiply-adds measured beside each of them. Run by hand:
+ * their share of the peak of multiply-adds measured beside each of them: float, bfloat16, int8. Run by hand:
  * bin/tests/bench-matmul [LEVEL]. */
 #include "kernels/cpu/cpu.h"
 
@@ -35,10 +35,14 @@ enum { CHAINS = 12 };
 
 /* Operations per second / 1e9 of the level's widest float or int8 multiply-add; 0 where it has none: below
  * VNNI int8 products are widened, which has no peak of its own. */
-static double peak(enum cpu_level level, int int8)
+enum type { FLOATS, HALVES, BYTES };
+static const int element[] = {4, 2, 1};
+
+static double peak(enum cpu_level level, enum type type)
 {
     enum { TURNS = 500 * 1000 };
-    if (level == CPU_REF || (int8 && level < CPU_AVX512_VNNI))
+    if (level == CPU_REF || (type == BYTES && level < CPU_AVX512_VNNI) ||
+        (type == HALVES && level < CPU_AVX512_BF16))
         return 0;
 #if defined __x86_64__ /* zeros, so that no denormal slows anything down */
     __asm__ volatile("vpxor %%xmm12, %%xmm12, %%xmm12\nvpxor %%xmm13, %%xmm13, %%xmm13" ::: "xmm12", "xmm13");
@@ -47,7 +51,9 @@ static double peak(enum cpu_level level, int int8)
     for (int i = 0; i < 3; i++) {
         double start = seconds();
         for (int t = 0; t < TURNS; t++)
-            if (int8)
+            if (type == HALVES)
+                BLOCK("vdpbf16ps", "zmm");
+            else if (type == BYTES)
                 BLOCK("vpdpbusd", "zmm");
             else if (level == CPU_AVX2)
                 BLOCK("vfmadd231ps", "ymm");
@@ -56,7 +62,7 @@ static double peak(enum cpu_level level, int int8)
         double t = seconds() - start;
         best = t < best ? t : best;
     }
-    return 2e-9 * (level == CPU_AVX2 ? 8 : 16) * (int8 ? 4 : 1) * CHAINS * TURNS / best;
+    return 2e-9 * (level == CPU_AVX2 ? 8 : 16) * (4 / element[type]) * CHAINS * TURNS / best;
 }
 
 static void *some(size_t bytes)
@@ -66,16 +72,18 @@ static void *some(size_t bytes)
     return p;
 }
 
-static double rate(const struct cpu_kernels *k, int int8, int h, int w, int c, int n, int kernel)
+static double rate(const struct cpu_kernels *k, enum type type, int h, int w, int c, int n, int kernel)
 {
     struct mm_shape s = {n, kernel, kernel, {c, 0}};
-    int64_t rows = (int64_t)h * w, ld = int8 ? (c + 63) / 64 * 64 : c;
+    int64_t rows = (int64_t)h * w, ld = type == BYTES ? (c + 63) / 64 * 64 : c;
     void *weight = some((size_t)n * (size_t)c * (size_t)(kernel * kernel) * 4),
-         *packed = some(k->matmul_packed_size(&s, int8));
+         *packed = some(type == HALVES ? k->matmul_bf16_size(&s) : k->matmul_packed_size(&s, type == BYTES));
     void *in = some((size_t)(rows * ld) * 4);
     float *out = some((size_t)(rows * n) * 4), *scale = some((size_t)(rows + n) * 4);
-    if (int8)
+    if (type == BYTES)
         k->matmul_pack_int8(packed, weight, &s, 0, n);
+    else if (type == HALVES)
+        k->matmul_pack_bf16(packed, weight, &s, 0, n);
     else
         k->matmul_pack(packed, weight, &s, 0, n);
     struct matmul m = {.images = 1,
@@ -91,7 +99,8 @@ static double rate(const struct cpu_kernels *k, int int8, int h, int w, int c, i
                        .source = {{in, c, ld, rows * ld, h, w, 1, scale}},
                        .weights = packed,
                        .column_scale = scale,
-                       .int8 = int8,
+                       .int8 = type == BYTES,
+                       .bf16 = type == HALVES,
                        .scale_per_row = kernel == 1,
                        .out = out,
                        .out_ld = n};
@@ -106,9 +115,9 @@ static double rate(const struct cpu_kernels *k, int int8, int h, int w, int c, i
     return 2.0 * (double)rows * c * n * kernel * kernel / best * 1e-9;
 }
 
-static void print(enum cpu_level level, int int8, double rate)
+static void print(enum cpu_level level, enum type type, double rate)
 {
-    double top = peak(level, int8);
+    double top = peak(level, type);
     if (top > 0)
         printf("   %6.0f %5.1f %%", rate, 100 * rate / top);
     else
@@ -128,13 +137,13 @@ int main(int argc, char **argv)
     int level = argc > 1 ? cpu_level_from_name(argv[1]) : (int)cpu_best_level();
     if (level < 0 || level > (int)cpu_best_level())
         return 2;
-    printf("%-22s   f32 GF/s  of peak   int8 GOP/s of peak\n", "rows x in x out, kernel");
+    printf("%-22s   f32 GF/s  of peak  bf16 GF/s  of peak int8 GOP/s of peak\n", "rows x in x out, kernel");
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);
         int h = shapes[i].h, w = shapes[i].w, c = shapes[i].c, n = shapes[i].n, kernel = shapes[i].kernel;
         printf("%5d x %4d x %4d, %d", h * w, c, n, kernel);
-        for (int int8 = 0; int8 < 2; int8++)
-            print((enum cpu_level)level, int8, rate(k, int8, h, w, c, n, kernel));
+        for (int type = FLOATS; type <= BYTES; type++)
+            print((enum cpu_level)level, (enum type)type, rate(k, (enum type)type, h, w, c, n, kernel));
         printf("\n");
     }
     return 0;

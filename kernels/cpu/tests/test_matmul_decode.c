@@ -22,7 +22,8 @@ static void run(const struct cpu_kernels *k, const struct matmul *m, int parts)
         k->matmul(m, i, parts);
 }
 
-/* Bytes (int8 or e4m3) against float sources; packed native floats of the same values say what must come out.
+/* Bytes (int8 or e4m3) or bfloat16 against float sources; packed native floats of the same values say what
+ * must come out.
  */
 static void check_bytes(const struct cpu_kernels *k, const struct shape *c, enum mm_weights form)
 {
@@ -31,11 +32,15 @@ static void check_bytes(const struct cpu_kernels *k, const struct shape *c, enum
     int64_t count = (int64_t)c->n * (c->channels[0] + c->channels[1]) * c->kernel_h * c->kernel_w;
     float *values = d.weight;
     int8_t *bytes = malloc((size_t)count);
+    uint16_t *halves = calloc((size_t)count, sizeof *halves);
     for (int64_t i = 0; i < count; i++) {
         bytes[i] = (int8_t)(i * 37 % 255 - 127); /* all codes but -128 */
         if (form == MM_E4M3 && (bytes[i] & 127) == 127)
             bytes[i] = 3;
+        halves[i] = (uint16_t)(0x3F80 + i * 37 % 128 + (i % 3 ? 0x8000 : 0)); /* +-[1, 2) */
         values[i] = form == MM_E4M3 ? e4m3(bytes[i] & 255) : bytes[i];
+        if (form == MM_BF16)
+            values[i] = (float)((i % 3 ? -1 : 1) * (1 + i * 37 % 128 / 128.0));
     }
     d.m.column_scale = d.column_scale;
     pack(&d, k);
@@ -43,8 +48,11 @@ static void check_bytes(const struct cpu_kernels *k, const struct shape *c, enum
     float *want = malloc((size_t)d.out_size * sizeof *want);
     memcpy(want, d.out, (size_t)d.out_size * sizeof *want);
     free(d.packed);
-    d.packed = malloc(k->matmul_packed_size(&d.s, 1));
-    k->matmul_pack_int8(d.packed, bytes, &d.s, 0, c->n);
+    d.packed = malloc(form == MM_BF16 ? k->matmul_bf16_size(&d.s) : k->matmul_packed_size(&d.s, 1));
+    if (form == MM_BF16)
+        k->matmul_pack_bf16(d.packed, halves, &d.s, 0, c->n);
+    else
+        k->matmul_pack_int8(d.packed, bytes, &d.s, 0, c->n);
     d.m.weights = d.packed;
     d.m.form = form;
     for (int parts = 1; parts <= 3; parts += 2) {
@@ -57,6 +65,7 @@ static void check_bytes(const struct cpu_kernels *k, const struct shape *c, enum
         free(scratch);
     }
     free(bytes);
+    free(halves);
     free(want);
     release(&d);
 }
@@ -67,6 +76,7 @@ START_TEST(bytes)
     for (int i = 0; i < SHAPES && (int)k->level == _i; i++) {
         check_bytes(k, &shapes[i], MM_INT8);
         check_bytes(k, &shapes[i], MM_E4M3);
+        check_bytes(k, &shapes[i], MM_BF16);
     }
 }
 END_TEST
