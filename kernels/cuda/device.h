@@ -10,7 +10,7 @@
 #ifndef HASTEN_KERNELS_CUDA_DEVICE_H
 #define HASTEN_KERNELS_CUDA_DEVICE_H
 
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/args.h"
 
 #ifdef __CUDACC__
 
@@ -129,6 +129,20 @@ DEVICE float warp_larger(float v)
 #pragma unroll
     for (int mask = 16; mask; mask >>= 1)
         v = larger(v, shuffle_xor(v, mask));
+    return v;
+}
+
+/* The largest over the block's threads, for all of them. shared: a float a warp. */
+DEVICE float block_larger(float v, float *shared)
+{
+    v = warp_larger(v);
+    if (threadIdx.x % 32 == 0)
+        shared[threadIdx.x / 32] = v;
+    __syncthreads();
+    v = 0;
+    for (unsigned i = 0; i < blockDim.x / 32; i++)
+        v = larger(v, shared[i]);
+    __syncthreads();
     return v;
 }
 

@@ -2,7 +2,7 @@
 #ifndef HASTEN_KERNELS_CUDA_LAUNCH_INSIDE_H
 #define HASTEN_KERNELS_CUDA_LAUNCH_INSIDE_H
 
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/args.h"
 
 #include <string.h>
 

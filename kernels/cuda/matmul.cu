@@ -8,44 +8,9 @@
  * neighbours and whole lines.
  *
  * A result is the sum of the same products in the same order whatever the tile: bits do not depend on it. */
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/multiply.h"
 
 enum { STAGES = 4, ROW_BYTES = 64, PANEL = 64, PAD = 8 };
-
-/* What is multiplied: channels in a chunk, the type of sums, and 32 bytes of k. */
-struct of_f32 {
-    enum { CHUNK = 16 };
-    typedef float sum;
-    DEVICE void multiply(float *d, const uint32_t *a, const uint32_t *b)
-    {
-        uint32_t a_high[4], a_low[4], b_high[2], b_low[2];
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            a_high[i] = to_tf32(bits_float(a[i]));
-            a_low[i] = to_tf32(bits_float(a[i]) - bits_float(a_high[i]));
-        }
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-            b_high[i] = to_tf32(bits_float(b[i]));
-            b_low[i] = to_tf32(bits_float(b[i]) - bits_float(b_high[i]));
-        }
-        mma_tf32(d, a_low, b_high);
-        mma_tf32(d, a_high, b_low);
-        mma_tf32(d, a_high, b_high);
-    }
-};
-
-struct of_bf16 {
-    enum { CHUNK = 32 };
-    typedef float sum;
-    DEVICE void multiply(float *d, const uint32_t *a, const uint32_t *b) { mma_bf16(d, a, b); }
-};
-
-struct of_s8 {
-    enum { CHUNK = 64 };
-    typedef int sum;
-    DEVICE void multiply(int *d, const uint32_t *a, const uint32_t *b) { mma_s8(d, a, b); }
-};
 
 DEVICE unsigned char *unit_at(unsigned char *tile, int row, int unit)
 {

@@ -1,0 +1,29 @@
+/* Inside kernels/cuda: parameters of kernels that need more than a struct of cpu.h. */
+#ifndef HASTEN_KERNELS_CUDA_ARGS_H
+#define HASTEN_KERNELS_CUDA_ARGS_H
+
+#include "kernels/cuda/launch.h"
+
+/* A warp a row. cached: a row's values are kept in shared memory, `padded` floats a warp. */
+struct row_norm_args {
+    struct row_norm r;
+    int cached, padded;
+};
+
+/* Blocks of GROUP_NORM_BLOCK pixels; group_norm_sums takes GROUP_NORM_WARPS groups at once, the others
+ * GROUP_NORM_CHANNELS channels. In the workspace: mean and sum of squares of [image][block][group], mean and
+ * 1 / deviation of [image][group], largest values of [image][block][split][side]. */
+enum { GROUP_NORM_WARPS = 8, GROUP_NORM_CHANNELS = 256 };
+struct group_norm_args {
+    struct group_norm g;
+    int blocks, bundles, splits;
+    float *moments, *largest;
+};
+
+/* Heads wider than a variant of the kernel are done in slabs of it; a block makes one slab of the output. */
+struct attention_args {
+    struct attention t;
+    int query_tiles, slabs;
+};
+
+#endif

@@ -1,0 +1,236 @@
+/* Rows: norm, modulation and quantization in one pass; elementwise; reads of caches. struct row_norm,
+ * image_quantize, elementwise and cache_read of cpu.h. */
+#include "kernels/cuda/device.h"
+
+/* ---- norms: a warp a row; a lane sees none but its own numbers, so there is no barrier ---- */
+
+DEVICE void modulated(const struct row_norm &r, float *v, unsigned image, int c, int count, float mean,
+                      float inverse, unsigned vectors)
+{
+    float x[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        v[i] = (v[i] - mean) * inverse;
+    if (r.weight) {
+        get4(x, r.weight + c, count, vectors & 2);
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            v[i] *= x[i];
+    }
+    if (r.bias) {
+        get4(x, r.bias + c, count, vectors & 4);
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            v[i] += x[i];
+    }
+    if (r.scale) {
+        get4(x, r.scale + image * r.mod_ld + c, count, vectors & 8);
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            v[i] *= 1 + x[i];
+    }
+    if (r.shift) {
+        get4(x, r.shift + image * r.mod_ld + c, count, vectors & 16);
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            v[i] += x[i];
+    }
+}
+
+DEVICE void put_codes(unsigned char *to, const float *v, int count, float inverse)
+{
+    uint32_t word = 0;
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        word |= (uint32_t)(i < count ? code_of(v[i], inverse) : 128) << 8 * i;
+    *(uint32_t *)to = word;
+}
+
+KERNEL(row_norm_rows, 128, 4, row_norm_args)
+{
+    SHARED(memory);
+    const struct row_norm &r = a.r;
+    unsigned warp = threadIdx.x / 32, row = blockIdx.x * (blockDim.x / 32) + warp;
+    int first = (int)(threadIdx.x % 32) * 4;
+    if (row >= (unsigned)r.images * (unsigned)r.rows_per_image)
+        return;
+    const float *x = r.x + row * r.x_ld;
+    float *kept = (float *)memory + (int)warp * a.padded;
+    unsigned image = row / (unsigned)r.rows_per_image;
+    unsigned vectors = is_vector(r.x, r.x_ld) | is_vector(r.weight, 0) << 1 | is_vector(r.bias, 0) << 2 |
+                       is_vector(r.scale, r.mod_ld) << 3 | is_vector(r.shift, r.mod_ld) << 4 |
+                       is_vector(r.out, r.out_ld) << 5 | is_vector(r.tap, r.tap_ld) << 6;
+    float v[4], sum = 0, mean = 0, inverse = 1, most = 0;
+    for (int c = first; c < r.channels; c += 128) {
+        get4(v, x + c, r.channels - c, vectors & 1);
+        sum += (v[0] + v[1]) + (v[2] + v[3]);
+        if (a.cached)
+            put4(kept + c, v, 4, 1);
+    }
+    if (r.norm) {
+        mean = warp_sum(sum) / (float)r.channels;
+        sum = 0;
+        for (int c = first; c < r.channels; c += 128) {
+            if (a.cached)
+                get4(v, kept + c, 4, 1);
+            else
+                get4(v, x + c, r.channels - c, vectors & 1);
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                sum += c + i < r.channels ? (v[i] - mean) * (v[i] - mean) : 0;
+        }
+        inverse = 1 / sqrtf(warp_sum(sum) / (float)r.channels + r.eps);
+    }
+    for (int c = first; c < r.channels; c += 128) {
+        int count = r.channels - c;
+        if (a.cached)
+            get4(v, kept + c, 4, 1);
+        else
+            get4(v, x + c, count, vectors & 1);
+        modulated(r, v, image, c, count, mean, inverse, vectors);
+        if (r.tap)
+            put4(r.tap + row * r.tap_ld + c, v, count, vectors & 64);
+        if (!r.codes) {
+            put4(r.out + row * r.out_ld + c, v, count, vectors & 32);
+            continue;
+        }
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            most = i < count ? larger(most, v[i]) : most;
+        if (a.cached)
+            put4(kept + c, v, 4, 1);
+    }
+    if (!r.codes)
+        return;
+    float scale = warp_larger(most) / 127.0f, to_code = code_inverse(scale);
+    for (int c = first; c < r.codes_ld; c += 128) {
+        int count = r.channels - c;
+        if (a.cached && count > 0) {
+            get4(v, kept + c, 4, 1);
+        } else if (count > 0) {
+            get4(v, x + c, count, vectors & 1);
+            modulated(r, v, image, c, count, mean, inverse, vectors);
+        }
+        put_codes(r.codes + row * r.codes_ld + c, v, count, to_code);
+    }
+    if (first == 0)
+        r.row_scale[row] = scale;
+}
+
+/* ---- one scale an image: the largest of each block of rows, then the codes ---- */
+
+DEVICE int quantize_rows(const struct image_quantize &q, int block)
+{
+    int left = q.rows_per_image - block * GROUP_NORM_BLOCK;
+    return left < GROUP_NORM_BLOCK ? left : GROUP_NORM_BLOCK;
+}
+
+KERNEL(image_largest, 256, 4, image_quantize)
+{
+    SHARED(memory);
+    int blocks = (a.rows_per_image + GROUP_NORM_BLOCK - 1) / GROUP_NORM_BLOCK, groups = (a.channels + 3) / 4;
+    int image = (int)blockIdx.x / blocks, block = (int)blockIdx.x % blocks, rows = quantize_rows(a, block);
+    int64_t first = (int64_t)image * a.rows_per_image + block * GROUP_NORM_BLOCK;
+    int vector = is_vector(a.x, a.x_ld);
+    float most = 0, v[4];
+    for (int i = (int)threadIdx.x; i < rows * groups; i += (int)blockDim.x) {
+        int c = i % groups * 4;
+        get4(v, a.x + (first + i / groups) * a.x_ld + c, a.channels - c, vector);
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+            most = larger(most, v[k]);
+    }
+    most = block_larger(most, (float *)memory);
+    if (threadIdx.x == 0)
+        a.workspace[blockIdx.x] = most;
+}
+
+KERNEL(image_codes, 256, 4, image_quantize)
+{
+    SHARED(memory);
+    int blocks = (a.rows_per_image + GROUP_NORM_BLOCK - 1) / GROUP_NORM_BLOCK, groups = (int)(a.codes_ld / 4);
+    int image = (int)blockIdx.x / blocks, block = (int)blockIdx.x % blocks, rows = quantize_rows(a, block);
+    int64_t first = (int64_t)image * a.rows_per_image + block * GROUP_NORM_BLOCK;
+    int vector = is_vector(a.x, a.x_ld);
+    float most = 0, v[4] = {0, 0, 0, 0};
+    for (int i = (int)threadIdx.x; i < blocks; i += (int)blockDim.x)
+        most = larger(most, a.workspace[image * blocks + i]);
+    float scale = block_larger(most, (float *)memory) / 127.0f, to_code = code_inverse(scale);
+    for (int i = (int)threadIdx.x; i < rows * groups; i += (int)blockDim.x) {
+        int c = i % groups * 4, count = a.channels - c;
+        int64_t row = first + i / groups;
+        if (count > 0)
+            get4(v, a.x + row * a.x_ld + c, count, vector);
+        put_codes(a.codes + row * a.codes_ld + c, v, count, to_code);
+    }
+    if (block == 0 && threadIdx.x == 0)
+        a.image_scale[image] = scale;
+}
+
+/* ---- elementwise, four channels a thread ---- */
+
+KERNEL(elementwise_rows, 256, 4, elementwise)
+{
+    unsigned groups = (unsigned)(a.channels + 3) / 4, at = blockIdx.x * blockDim.x + threadIdx.x,
+             row = at / groups;
+    int c = (int)(at % groups) * 4, count = a.channels - c;
+    float v[4], w[4];
+    if (row >= (unsigned)a.images * (unsigned)a.rows_per_image)
+        return;
+    get4(v, a.a + row * a.a_ld + c, count, is_vector(a.a, a.a_ld));
+    if (a.b) {
+        unsigned b = a.b_kind == PER_ROW ? row : a.b_kind == PER_IMAGE ? row / (unsigned)a.rows_per_image : 0;
+        get4(w, a.b + b * a.b_ld + c, count, is_vector(a.b, a.b_ld));
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            v[i] = a.op == BIN_ADD ? v[i] + w[i] : a.op == BIN_SUB ? v[i] - w[i] : v[i] * w[i];
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        v[i] = activate(v[i], a.act) * (a.scale != 0 ? a.scale : 1);
+    put4(a.out + row * a.out_ld + c, v, count, is_vector(a.out, a.out_ld));
+}
+
+KERNEL(cache_read_rows, 256, 4, cache_read)
+{
+    const struct mm_epilogue &e = a.epilogue;
+    unsigned groups = (unsigned)(a.channels + 3) / 4, at = blockIdx.x * blockDim.x + threadIdx.x,
+             row = at / groups;
+    int c = (int)(at % groups) * 4, count = a.channels - c;
+    float v[4], w[4], s[4];
+    if (row >= (unsigned)a.images * (unsigned)a.rows_per_image)
+        return;
+    get4(v, a.cache + row * a.cache_ld + c, count, is_vector(a.cache, a.cache_ld));
+    if (a.a) {
+        float add[4];
+        get4(add, a.b + c, count, is_vector(a.b, 0));
+        if (a.cache2) {
+            get4(w, a.cache2 + row * a.cache_ld + c, count, is_vector(a.cache2, a.cache_ld));
+            get4(s, a.a2 + c, count, is_vector(a.a2, 0));
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                add[i] += w[i] * s[i];
+        }
+        get4(s, a.a + c, count, is_vector(a.a, 0));
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            v[i] = v[i] * s[i] + add[i];
+    }
+    if (e.gate) {
+        get4(w, e.gate + row / (unsigned)a.rows_per_image * e.gate_ld + c, count,
+             is_vector(e.gate, e.gate_ld));
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            v[i] *= w[i];
+    }
+    if (e.residual) {
+        get4(w, e.residual + row * e.residual_ld + c, count, is_vector(e.residual, e.residual_ld));
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            v[i] += w[i];
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        v[i] *= e.scale != 0 ? e.scale : 1;
+    put4(a.out + row * a.out_ld + c, v, count, is_vector(a.out, a.out_ld));
+}
