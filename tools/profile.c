@@ -123,14 +123,18 @@ static int add_schedule_actions(struct work *w, struct error *e)
     int status = cache_schedule_bind(&s, w->g, e);
     for (int a = 1; status == 0 && a < s.actions && a <= CANDIDATES; a++) {
         struct candidate *c = &w->list[w->candidates];
-        *c = (struct candidate){
-            .served = mem_array((size_t)w->g->count + 1, 1, e), .serves = s.action[a].serves, .probe = -1};
+        *c = (struct candidate){.served = mem_array((size_t)w->g->count + 1, 1, e),
+                                .serves = s.action[a].serves,
+                                .base = -1,
+                                .probe = -1};
         if (!c->served) {
             status = -1;
             break;
         }
         w->candidates++;
         memcpy(c->served, s.action[a].served, (size_t)w->g->count);
+        c->base = cache_action_base(&s.action[a], w->g);
+
         snprintf(c->name, sizeof c->name, "%s", s.action[a].name);
     }
     cache_schedule_free(&s);
@@ -140,14 +144,14 @@ static int add_schedule_actions(struct work *w, struct error *e)
 static int measure(struct work *w, struct error *e)
 {
     unsigned char *served[CANDIDATES];
-    int n = (int)o.repeat;
+    int base[CANDIDATES], n = (int)o.repeat;
     double *times = mem_array((size_t)n, sizeof *times, e);
     if (!times)
         return -1;
     for (int i = 0; i < w->candidates; i++)
-        served[i] = w->list[i].served;
+        served[i] = w->list[i].served, base[i] = w->list[i].base;
     struct timing t = {w->g, w->weights, (int)o.batch, n};
-    w->timed = timed_open(&t, w->candidates, served, e);
+    w->timed = timed_open(&t, w->candidates, served, base, e);
     w->plan = w->timed ? engine_plan(timed_engine(w->timed), 0, 0, (int)o.batch, e) : NULL;
     w->kernel = w->plan ? mem_array((size_t)w->plan->calls + 1, sizeof *w->kernel, e) : NULL;
     int status = w->kernel ? timed_run(w->timed, 0, &w->full, times, w->kernel, NULL, e) : -1;

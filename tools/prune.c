@@ -263,7 +263,7 @@ static int time_graph(struct work *w, const struct graph *g, struct timed_graph 
     *x = (struct timed_graph){.weights = weights_open(g, &w->t->backend, NULL, e)};
     struct timing t = {g, x->weights, 1, 15};
     double call;
-    x->timed = x->weights ? timed_open(&t, 0, NULL, e) : NULL;
+    x->timed = x->weights ? timed_open(&t, 0, NULL, NULL, e) : NULL;
     x->plan = x->timed ? engine_plan(timed_engine(x->timed), 0, 0, 1, e) : NULL;
     x->kernel = x->plan ? mem_array((size_t)x->plan->calls + 1, sizeof *x->kernel, e) : NULL;
     if (!x->kernel || timed_run(x->timed, 0, &call, NULL, x->kernel, NULL, e) < 0)

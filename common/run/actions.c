@@ -10,7 +10,7 @@ static struct candidate *start(const struct graph *g, struct candidate *list, in
     if (*count == CANDIDATES)
         return NULL;
     struct candidate *c = &list[*count];
-    *c = (struct candidate){.served = mem_array((size_t)g->count + 1, 1, e), .probe = -1};
+    *c = (struct candidate){.served = mem_array((size_t)g->count + 1, 1, e), .base = -1, .probe = -1};
     if (!c->served)
         return NULL;
     ++*count;
@@ -36,6 +36,33 @@ static int add_joints(const struct graph *g, struct candidate *list, int *count,
         snprintf(c->name, sizeof c->name, "branch:%s", g->node[node[i]].name);
     }
     return joints;
+}
+
+static int same_shape(const struct graph *g, int a, int b)
+{
+    return !memcmp(&g->node[a].shape, &g->node[b].shape, sizeof g->node[a].shape);
+}
+
+/* The stream behind the blocks [first, last) as its difference to the stream before them. */
+static int add_span(const struct graph *g, const struct branch_list *b, int first, int last,
+                    struct candidate *list, int *count, struct error *e)
+{
+    int from = -1, to = -1;
+    for (int i = 0; i < b->count; i++) {
+        if (b->branch[i].block == first && from < 0)
+            from = b->branch[i].skip;
+        if (b->branch[i].block == last - 1)
+            to = b->branch[i].add;
+    }
+    if (from < 0 || to <= from || !same_shape(g, from, to))
+        return 0;
+    struct candidate *c = start(g, list, count, e);
+    if (!c)
+        return -1;
+    serve(c, to);
+    c->base = from;
+    snprintf(c->name, sizeof c->name, "span:%d-%d", first, last - 1);
+    return 0;
 }
 
 /* Branches of the blocks [first, last); attention only or all. */
@@ -64,28 +91,33 @@ static int add_masks(const struct graph *g, struct candidate *list, int *count, 
     if (graph_branches(g, &b, e) < 0)
         return -1;
     int blocks = b.blocks, status = 0, step = blocks > 24 ? blocks / 8 : blocks > 8 ? 2 : 1;
-    for (int edge = 0; status == 0 && blocks > 0 && 2 * edge < blocks && edge <= 4 * step; edge += step) {
+    for (int edge = 0; status == 0 && blocks > 0 && 2 * edge < blocks && edge <= 3 * step; edge += step) {
         status = add_mask(g, &b, edge, blocks - edge, 0, list, count, e);
         if (status == 0)
             status = add_mask(g, &b, edge, blocks - edge, 1, list, count, e);
+        if (status == 0)
+            status = add_span(g, &b, edge, blocks - edge, list, count, e);
     }
     mem_free(b.branch);
     return status;
 }
 
+static int add_output(const struct graph *g, struct candidate *list, int *count, struct error *e)
+{
+    int out = graph_find_output(g, "sample");
+    struct candidate *c = out < 0 ? NULL : start(g, list, count, e);
+    if (!c)
+        return out < 0 ? 0 : -1;
+    serve(c, out);
+    snprintf(c->name, sizeof c->name, "output");
+    return 0;
+}
+
 int candidate_actions(const struct graph *g, struct candidate *list, struct error *e)
 {
-    int count = 0, joints = add_joints(g, list, &count, e), out = graph_find_output(g, "sample");
-    if (joints == 0 && add_masks(g, list, &count, e) < 0)
-        joints = -1;
-    if (joints >= 0 && out >= 0) {
-        struct candidate *c = start(g, list, &count, e);
-        if (c) {
-            serve(c, out);
-            snprintf(c->name, sizeof c->name, "output");
-        }
-    }
-    if (joints < 0 || e->code) {
+    int count = 0, joints = add_joints(g, list, &count, e);
+    if (joints < 0 || (joints == 0 && add_masks(g, list, &count, e) < 0) ||
+        add_output(g, list, &count, e) < 0 || e->code) {
         candidates_free(list, count);
         return -1;
     }

@@ -7,8 +7,9 @@
  *     candidates_free(list, n);
  *
  * A U-Net: the deeper input of each joint ("up_blocks.2.resnets.1.concat": DeepCache's branches), outermost
- * first, and the output. A transformer: nested sets of residual branches, from the innermost blocks outwards
- * (attention alone, and all branches), and the output. */
+ * first. A transformer: nested sets of residual branches, from the outermost blocks inwards (all branches,
+ * and attention alone: FORA), and the same blocks as one span: the difference between the stream behind and
+ * before them (Delta-DiT; of all blocks it is what TeaCache and MagCache skip). Both: the output. */
 #ifndef HASTEN_RUN_ACTIONS_H
 #define HASTEN_RUN_ACTIONS_H
 
@@ -20,6 +21,7 @@ struct candidate {
     char name[96];
     unsigned char *served; /* per node */
     int serves;
+    int base;  /* the one served node is stored as its difference to this one; -1: values are stored */
     int probe; /* the node whose features stand for the action's error: a served node, or -1: several */
 };
 

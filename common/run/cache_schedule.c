@@ -67,6 +67,11 @@ void cache_schedule_free(struct cache_schedule *s)
     *s = (struct cache_schedule){0};
 }
 
+int cache_action_base(const struct cache_action *a, const struct graph *g)
+{
+    return a->serves && a->base[0] ? graph_find(g, a->base[0]) : -1;
+}
+
 int cache_schedule_bind(struct cache_schedule *s, const struct graph *g, struct error *e)
 {
     for (int a = 0; a < s->actions; a++) {

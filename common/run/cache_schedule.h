@@ -51,6 +51,8 @@ int cache_schedule_base(struct cache_schedule *s, int action, int serve, const c
 int cache_schedule_read(struct cache_schedule *s, const char *path, struct error *e) HASTEN_CHECKED;
 int cache_schedule_write(const struct cache_schedule *s, const char *path, const cJSON *provenance,
                          struct error *e) HASTEN_CHECKED;
+/* The node that all served nodes of an action have for their base; -1: none. */
+int cache_action_base(const struct cache_action *a, const struct graph *g);
 int cache_schedule_bind(struct cache_schedule *s, const struct graph *g, struct error *e) HASTEN_CHECKED;
 void cache_schedule_free(struct cache_schedule *s);
 

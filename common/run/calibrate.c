@@ -1,5 +1,6 @@
 /* See calibrate.h. */
 #include "common/run/calibrate.h"
+#include "common/method/l1.h"
 
 #include <math.h>
 #include <string.h>
@@ -21,30 +22,50 @@ static int collect(void *context, const struct engine *x, int call, int first, i
         return 0;
     for (int i = 0; i < k->c->nodes; i++) {
         int64_t n = k->images * node_size(k->c->g, k->c->node[i]);
-        memcpy(k->features[i] + call * n, engine_value(x, k->c->node[i]), (size_t)n * sizeof(float));
+        float *to = k->features[i] + call * n;
+        memcpy(to, engine_value(x, k->c->node[i]), (size_t)n * sizeof *to);
+        const float *base = k->c->base[i] >= 0 ? engine_value(x, k->c->base[i]) : NULL;
+        for (int64_t j = 0; base && j < n; j++)
+            to[j] -= base[j];
     }
     return 0;
+}
+
+static int find_node(const struct calibration *c, int node, int base)
+{
+    int i = 0;
+    while (i < c->nodes && (c->node[i] != node || c->base[i] != base))
+        i++;
+    return i < c->nodes ? i : -1;
 }
 
 /* The served nodes of all candidates, as many as fit, evenly. */
 static void choose_nodes(struct calibration *c, size_t budget, int calls, int images)
 {
-    int all[1024], n = 0;
+    enum { MOST = 1024 };
+    int node[MOST], base[MOST], n = 0;
     size_t bytes = 0;
-    for (int i = 0; i < c->g->count && n < 1024; i++)
-        for (int a = 0; a < c->count; a++)
-            if (c->list[a].served[i]) {
-                all[n++] = i;
-                bytes += (size_t)calls * (size_t)images * (size_t)node_size(c->g, i) * sizeof(float);
-                break;
-            }
+    for (int i = 0; i < c->g->count; i++)
+        for (int a = 0; a < c->count && n < MOST; a++) {
+            if (!c->list[a].served[i])
+                continue;
+            int known = 0;
+            for (int k = 0; k < n; k++)
+                known |= node[k] == i && base[k] == c->list[a].base;
+            if (known)
+                continue;
+            node[n] = i;
+            base[n++] = c->list[a].base;
+            bytes += (size_t)calls * (size_t)images * (size_t)node_size(c->g, i) * sizeof(float);
+        }
     size_t fit = bytes > budget && bytes ? (size_t)n * (budget / 1024) / (bytes / 1024 + 1) : (size_t)n;
     int most = fit < CALIBRATION_NODES ? (int)fit : CALIBRATION_NODES;
-    most = most < 1 ? 1 : most;
-    for (int i = 0; i < n && n <= most; i++)
-        c->node[c->nodes++] = all[i];
-    for (int i = 0; i < most && n > most; i++) /* the last, the output, is always among them */
-        c->node[c->nodes++] = all[(int64_t)(i + 1) * n / most - 1];
+    most = most < 1 ? 1 : most < n ? most : n;
+    for (int i = 0; i < most && n; i++) { /* the last, the output, is always among them */
+        int at = n <= most ? i : (int)((int64_t)(i + 1) * n / most - 1);
+        c->node[c->nodes] = node[at];
+        c->base[c->nodes++] = base[at];
+    }
 }
 
 static int count_calls(const struct measure *m, int *calls, struct error *e)
@@ -59,6 +80,38 @@ static int count_calls(const struct measure *m, int *calls, struct error *e)
     sampler_close(s);
     sampler_config_free(&own);
     return s ? 0 : -1;
+}
+
+/* CacheQuant's |X_t - X_s|_1 of one object. */
+static int add_l1(struct calibration *c, int i, const float *features, int64_t n, struct team *team,
+                  struct error *e)
+{
+    struct l1_pairs pairs = {0};
+    const float **calls = mem_array((size_t)c->calls, sizeof *calls, e);
+    int status = calls ? l1_open(c->calls, c->calls, &pairs, e) : -1;
+    for (int t = 0; status == 0 && t < c->calls; t++) {
+        calls[t] = features + t * n;
+        status = l1_add_call(&pairs, t, calls, n, team, e);
+    }
+    if (status == 0 && !(c->l1[i] = mem_array((size_t)c->calls * (size_t)c->calls, sizeof(double), e)))
+        status = -1;
+    if (status == 0)
+        l1_errors(&pairs, c->l1[i]);
+    l1_free(&pairs);
+    mem_free(calls);
+    return status;
+}
+
+static int add_features(struct calibration *c, const struct measure *m, int i, const float *features,
+                        struct error *e)
+{
+    const struct node *n = &c->g->node[c->node[i]];
+    int alone = 0;
+    if (gram_add(&c->gram[i], features, m->count * shape_rows(n->shape), m->backend->team, e) < 0)
+        return error_under(e, "'%s'", n->name);
+    for (int a = 0; a < c->count; a++)
+        alone |= c->list[a].probe == c->node[i];
+    return alone ? add_l1(c, i, features, m->count * shape_size(n->shape), m->backend->team, e) : 0;
 }
 
 int calibration_run(struct calibration *c, const struct measure *m, const struct candidate *list, int count,
@@ -76,6 +129,8 @@ int calibration_run(struct calibration *c, const struct measure *m, const struct
     for (int i = 0; i < c->nodes; i++) {
         int channels = m->graph->node[c->node[i]].shape.channels;
         want[c->node[i]] = 1;
+        if (c->base[i] >= 0)
+            want[c->base[i]] = 1;
         k.features[i] = mem_array(
             (size_t)c->calls * (size_t)m->count * (size_t)node_size(m->graph, c->node[i]), sizeof(float), e);
         if (!k.features[i] || gram_open(c->calls, channels, GRAM_GROUPS, &c->gram[i], e) < 0)
@@ -86,13 +141,9 @@ int calibration_run(struct calibration *c, const struct measure *m, const struct
     run.batch = m->count;
     if (measure_latents(&run, &c->reference, NULL, &c->size, e) < 0)
         goto out;
-    for (int i = 0; i < c->nodes; i++) {
-        int64_t rows = m->count * shape_rows(m->graph->node[c->node[i]].shape);
-        if (gram_add(&c->gram[i], k.features[i], rows, m->backend->team, e) < 0) {
-            error_under(e, "'%s'", m->graph->node[c->node[i]].name);
+    for (int i = 0; i < c->nodes; i++)
+        if (add_features(c, m, i, k.features[i], e) < 0)
             goto out;
-        }
-    }
     status = 0;
 out:
     mem_free(want);
@@ -105,149 +156,228 @@ out:
 
 void calibration_free(struct calibration *c)
 {
-    for (int i = 0; i < c->nodes; i++)
+    for (int i = 0; i < c->nodes; i++) {
         gram_free(&c->gram[i]);
+        mem_free(c->l1[i]);
+    }
     for (int i = 0; i < CANDIDATES; i++)
-        mem_free(c->gain[i]);
+        for (int kind = 0; kind < GAINS; kind++)
+            mem_free(c->gain[i][kind]);
     mem_free(c->reference);
     *c = (struct calibration){0};
 }
 
-/* Mean over the action's measured edges of their relative errors. */
-static int plain_errors(const struct calibration *c, int action, enum gram_predictor predictor, double *error,
-                        struct error *e)
+/* ---- prices ---- */
+
+static int belongs(const struct calibration *c, int action, int i)
 {
-    size_t n = (size_t)c->calls * (size_t)c->calls;
+    return c->list[action].served[c->node[i]] && c->list[action].base == c->base[i];
+}
+
+enum gain_kind calibration_gain_kind(enum predictor p)
+{
+    return p == PREDICT_REUSE || p == PREDICT_MAGNITUDE ? GAIN_STALE : GAIN_RESIDUAL;
+}
+
+int calibration_errors(const struct calibration *c, int action, enum predictor p, int weigh, double *error,
+                       struct error *e)
+{
+    size_t calls = (size_t)c->calls, row = predict_anchors(p) == 2 ? calls * calls : calls, n = calls * row;
+    const double *gain = weigh ? c->gain[action][calibration_gain_kind(p)] : NULL;
     double *one = mem_array(n, sizeof *one, e);
     int used = 0, status = one ? 0 : -1;
     memset(error, 0, n * sizeof *error);
     for (int i = 0; status == 0 && i < c->nodes; i++) {
-        if (!c->list[action].served[c->node[i]])
+        if (!belongs(c, action, i))
             continue;
-        status = gram_errors(&c->gram[i], predictor, one, e);
+        status = predict_table(&c->gram[i], p, one, e);
         used++;
         for (int t = 0; status == 0 && t < c->calls; t++) {
             double power = gram_power(&c->gram[i], t);
-            for (int s = 0; s < c->calls; s++)
-                error[t * c->calls + s] += power > 0 ? one[t * c->calls + s] / power
-                                           : s < t   ? 0
-                                                     : one[t * c->calls + s];
+            for (size_t k = 0; k < row; k++)
+                error[(size_t)t * row + k] += one[(size_t)t * row + k] / (power > 0 ? power : 1);
         }
     }
     for (size_t i = 0; used && i < n; i++)
-        error[i] /= used;
+        error[i] = gain ? sqrt(error[i] / used * gain[i / row]) : error[i] / used;
     mem_free(one);
     if (status == 0 && !used)
         status = error_set(e, HASTEN_EFAIL, "no edge of action '%s' was measured", c->list[action].name);
     return status;
 }
 
-int calibration_errors(const struct calibration *c, int action, enum gram_predictor predictor, double *error,
-                       struct error *e)
+int calibration_l1(const struct calibration *c, int action, double *error)
 {
-    if (plain_errors(c, action, predictor, error, e) < 0)
-        return -1;
-    for (int t = 0; c->gain[action] && t < c->calls; t++)
-        for (int s = 0; s < t; s++) /* amplitudes add up better than squares (caching.md 7) */
-            error[t * c->calls + s] = sqrt(error[t * c->calls + s] * c->gain[action][t]);
-    return 0;
+    int i = c->list[action].probe < 0 ? -1 : find_node(c, c->list[action].probe, c->list[action].base);
+    if (i < 0 || !c->l1[i])
+        return 0;
+    memcpy(error, c->l1[i], (size_t)c->calls * (size_t)c->calls * sizeof *error);
+    return 1;
 }
 
 /* ---- schedules ---- */
 
-int schedule_of_action(struct cache_schedule *s, const struct graph *g, const struct candidate *a, int calls,
-                       const int *action, struct error *e)
+static int add_action(struct cache_schedule *s, const struct graph *g, const struct candidate *a,
+                      struct error *e)
 {
-    const char *names[1024];
+    const char *names[1024] = {NULL};
     int n = 0;
     for (int i = 0; i < g->count && n < 1024; i++)
         if (a->served[i])
             names[n++] = g->node[i].name;
-    if (cache_schedule_new(s, calls, e) < 0 || cache_schedule_add(s, a->name, names, n, e) < 0) {
-        cache_schedule_free(s);
-        return -1;
-    }
-    for (int t = 0; t < calls; t++)
-        s->choice[0][t] = s->choice[1][t] = action[t] != 0;
-    return 0;
+    int index = cache_schedule_add(s, a->name, names, n, e);
+    for (int i = 0; index > 0 && a->base >= 0 && i < n; i++)
+        if (cache_schedule_base(s, index, i, g->node[a->base].name, e) < 0)
+            return -1;
+    return index;
 }
 
-int calibration_correct(const struct calibration *c, int action, const int *refresh, struct cache_schedule *s,
-                        int at, struct error *e)
+int schedule_of_actions(struct cache_schedule *s, const struct graph *g, const struct candidate *list,
+                        int calls, const int *action, struct error *e)
 {
-    struct cache_action *x = &s->action[at];
-    (void)action;
-    for (int i = 0; i < x->serves; i++) {
-        int node = graph_find(c->g, x->serve[i]), k = 0;
-        while (k < c->nodes && c->node[k] != node)
-            k++;
-        if (k == c->nodes)
-            continue;
-        int channels = c->g->node[node].shape.channels;
-        float *table = mem_array((size_t)c->calls * 2 * (size_t)channels, sizeof *table, e), a[GRAM_GROUPS],
-              b[GRAM_GROUPS];
-        if (!table)
-            return -1;
-        for (int t = 0; t < c->calls; t++) {
-            float *scale = table + (size_t)t * 2 * (size_t)channels;
-            if (refresh[t] != t)
-                gram_coefficients(&c->gram[k], t, refresh[t], a, b);
-            for (int ch = 0; ch < channels; ch++) {
-                scale[ch] = refresh[t] == t ? 1 : a[gram_group(&c->gram[k], ch)];
-                scale[channels + ch] = refresh[t] == t ? 0 : b[gram_group(&c->gram[k], ch)];
-            }
-        }
-        mem_free(x->correct[i]);
-        x->correct[i] = table;
-        x->channels[i] = channels;
-        x->anchors[i] = 1;
+    int index[CANDIDATES + 1] = {0}, status = cache_schedule_new(s, calls, e);
+    for (int t = 0; t < calls && status == 0; t++) {
+        int a = action[t];
+        if (a && !index[a] && (index[a] = add_action(s, g, &list[a - 1], e)) < 0)
+            status = -1;
+        s->choice[0][t] = s->choice[1][t] = a ? index[a] : 0;
     }
-    return 0;
+    if (status == 0)
+        status = cache_schedule_bind(s, g, e);
+    if (status < 0)
+        cache_schedule_free(s);
+    return status;
+}
+
+/* computes[action * count + node]: an action's call computes the node. A served difference needs its base. */
+static unsigned char *what_is_computed(const struct graph *g, const struct cache_schedule *s, struct error *e)
+{
+    size_t n = (size_t)g->count;
+    unsigned char *all = mem_array((size_t)s->actions * n + 1, 1, e);
+    for (int a = 0; all && a < s->actions; a++) {
+        unsigned char *live = all + (size_t)a * n;
+        const struct cache_action *x = &s->action[a];
+        for (int i = 0; i < g->outputs; i++)
+            live[g->output[i].node] = 1;
+        for (int i = g->count - 1; i >= 0; i--) {
+            if (live[i] && x->served[i] && x->predictor[i].base >= 0)
+                live[x->predictor[i].base] = 1;
+            for (int j = 0; live[i] && !x->served[i] && j < g->node[i].inputs; j++)
+                if (node_reads(&g->node[i], j))
+                    live[g->node[i].in[j]] = 1;
+        }
+        for (size_t i = 0; i < n; i++)
+            live[i] = live[i] && !x->served[i];
+    }
+    return all;
+}
+
+static float *table_of(const struct calibration *c, enum predictor p, const struct cache_schedule *s,
+                       int gram, const unsigned char *computes, struct error *e)
+{
+    const struct gram *g = &c->gram[gram];
+    int rows = predict_anchors(p) + 1, last = 0, before = -1;
+    size_t channels = (size_t)g->channels;
+    float *table = mem_array((size_t)c->calls * (size_t)rows * channels, sizeof *table, e);
+    struct predict_fit *fit = mem_array((size_t)g->groups, sizeof *fit, e);
+    for (int t = 0; table && fit && t < c->calls; t++) {
+        float *row = table + (size_t)t * (size_t)rows * channels;
+        int computed = computes[(size_t)s->choice[0][t] * (size_t)c->g->count + (size_t)c->node[gram]];
+        if (computed) {
+            before = t ? last : -1;
+            last = t;
+        } else {
+            predict_fit(g, p, t, last, before, fit);
+        }
+        for (size_t ch = 0; ch < channels; ch++) {
+            const struct predict_fit *f = computed ? NULL : &fit[gram_group(g, (int)ch)];
+            row[ch] = f ? (float)f->a[0] : 1;
+            if (rows == 3)
+                row[channels + ch] = f ? (float)f->a[1] : 0;
+            row[(size_t)(rows - 1) * channels + ch] = f ? (float)f->b : 0;
+        }
+    }
+    mem_free(fit);
+    if (!fit) {
+        mem_free(table);
+        return NULL;
+    }
+    return table;
+}
+
+int calibration_predict(const struct calibration *c, enum predictor p, struct cache_schedule *s,
+                        struct error *e)
+{
+    unsigned char *computes = what_is_computed(c->g, s, e);
+    int status = computes ? 0 : -1;
+    for (int a = 1; a < s->actions && p != PREDICT_REUSE; a++)
+        for (int i = 0; i < s->action[a].serves && status == 0; i++) {
+            struct cache_action *x = &s->action[a];
+            int base = x->base[i] ? graph_find(c->g, x->base[i]) : -1;
+            int gram = find_node(c, graph_find(c->g, x->serve[i]), base);
+            if (gram < 0)
+                continue;
+            mem_free(x->correct[i]);
+            x->correct[i] = table_of(c, p, s, gram, computes, e);
+            x->channels[i] = c->gram[gram].channels;
+            x->anchors[i] = predict_anchors(p);
+            status = x->correct[i] ? 0 : -1;
+        }
+    mem_free(computes);
+    return status < 0 ? -1 : cache_schedule_bind(s, c->g, e);
 }
 
 /* ---- gain ---- */
 
-/* Mean square of the final difference when call t alone is served, over that of its edges (relative). */
-static int gain_at(struct calibration *c, const struct measure *m, int action, int t, const double *error,
+/* Mean square of the final difference when call t alone is served, over the relative error of its edges. */
+static int gain_at(struct calibration *c, const struct measure *m, int action, enum predictor p, int t,
                    double *gain, struct error *e)
 {
     struct cache_schedule s = {0};
     struct measure run = *m;
-    int *choice = mem_array((size_t)c->calls, sizeof *choice, e), status = -1;
+    struct predict_fit fit[GRAM_GROUPS];
+    int *choice = mem_array((size_t)c->calls, sizeof *choice, e), status = -1, used = 0;
     float *got = NULL;
     if (!choice)
         return -1;
-    choice[t] = 1;
-    if (schedule_of_action(&s, c->g, &c->list[action], c->calls, choice, e) == 0 &&
-        cache_schedule_bind(&s, c->g, e) == 0) {
+    choice[t] = action + 1;
+    if (schedule_of_actions(&s, c->g, c->list, c->calls, choice, e) == 0 &&
+        calibration_predict(c, p, &s, e) == 0) {
         s.steps = m->steps ? m->steps : m->model->sampler.steps;
         run.schedule = &s;
         status = measure_latents(&run, &got, NULL, NULL, e);
     }
-    if (status == 0) {
-        double sum = 0, n = (double)c->images * (double)c->size;
-        for (int64_t i = 0; i < c->images * c->size; i++)
-            sum += ((double)got[i] - c->reference[i]) * ((double)got[i] - c->reference[i]) / n;
-        double relative = error[t * c->calls + t - 1];
-        *gain = relative > 0 ? sum / relative : 0;
+    double sum = 0, relative = 0, n = (double)m->count * (double)c->size;
+    for (int64_t i = 0; status == 0 && i < m->count * c->size; i++)
+        sum += ((double)got[i] - c->reference[i]) * ((double)got[i] - c->reference[i]) / n;
+    for (int i = 0; status == 0 && i < c->nodes; i++) {
+        double power = gram_power(&c->gram[i], t);
+        if (!belongs(c, action, i))
+            continue;
+        used++;
+        relative += predict_error(&c->gram[i], p, t, t - 1, t - 2, fit) / (power > 0 ? power : 1);
     }
+    *gain = relative > 0 ? sum * used / relative : 0;
     mem_free(got);
     mem_free(choice);
     cache_schedule_free(&s);
     return status;
 }
 
-int calibration_gain(struct calibration *c, const struct measure *m, int action, int points, struct error *e)
+int calibration_gain(struct calibration *c, const struct measure *m, int action, enum gain_kind kind,
+                     int points, int images, struct error *e)
 {
     size_t n = (size_t)c->calls;
-    double *error = mem_array(n * n, sizeof *error, e), *gain = mem_array(n, sizeof *gain, e),
-           before_gain = 0;
-    int status = error && gain ? plain_errors(c, action, GRAM_REUSE, error, e) : -1, before = 0;
+    double *gain = mem_array(n, sizeof *gain, e), before_gain = 0;
+    struct measure run = *m;
+    int status = gain ? 0 : -1, before = 0;
+    run.count = images < c->images ? images : c->images;
+    run.batch = run.count;
     points = points < 2 ? 2 : points > c->calls - 1 ? c->calls - 1 : points;
     for (int p = 0; status == 0 && c->calls > 1 && p < points; p++) {
         int t = points > 1 ? 1 + p * (c->calls - 2) / (points - 1) : 1;
         double here = 0;
-        status = gain_at(c, m, action, t, error, &here, e);
+        status = gain_at(c, &run, action, kind == GAIN_STALE ? PREDICT_REUSE : PREDICT_TWO, t, &here, e);
         here = here > 1e-30 ? here : 1e-30;
         for (int i = before + 1; i <= t; i++) {
             double share = before ? (double)(i - before) / (t - before) : 1;
@@ -256,12 +386,11 @@ int calibration_gain(struct calibration *c, const struct measure *m, int action,
         before = t;
         before_gain = here;
     }
-    mem_free(error);
     if (status < 0) {
         mem_free(gain);
         return -1;
     }
-    mem_free(c->gain[action]);
-    c->gain[action] = gain;
+    mem_free(c->gain[action][kind]);
+    c->gain[action][kind] = gain;
     return 0;
 }

@@ -3,52 +3,70 @@
  *
  *     struct calibration c;
  *     calibration_run(&c, &measure, list, count, budget, e);      // one pass over the calibration seeds
- *     calibration_errors(&c, action, GRAM_CORRECTED, error, e);   // [t * calls + s], gain included when
- * measured calibration_free(&c);
+ *     calibration_gain(&c, &measure, action, GAIN_RESIDUAL, 8, e);
+ *     calibration_errors(&c, action, PREDICT_TWO, 1, error, e);   // prices of segments
+ *     calibration_predict(&c, PREDICT_TWO, &schedule, e);         // tables of a schedule
+ *     calibration_free(&c);
  *
- * Gram matrices price every segment, predictor and correction without a second pass (specs/caching.md 4.3).
- * The gain of call t is the mean square error of the final latent per unit of mean square error of the edge
- * at t, from one run with one stale value at t. */
+ * Gram matrices price every segment and predictor without a second pass (specs/caching.md 4.3). The gain of
+ * call t is the mean square error of the final latent per unit of relative mean square error of the edges at
+ * t, from one run in which call t alone is served. An error that is left after a correction points elsewhere
+ * than a stale value's and has a gain of its own. */
 #ifndef HASTEN_RUN_CALIBRATE_H
 #define HASTEN_RUN_CALIBRATE_H
 
-#include "common/method/gram.h"
+#include "common/method/predict.h"
 #include "common/run/actions.h"
 #include "common/run/measure.h"
 
-enum { CALIBRATION_NODES = 64 };
+enum {
+    CALIBRATION_NODES = 64,
+    CALIBRATION_TWO_MOST = 320, /* calls: prices of two refreshes take 8 * calls^3 bytes an action */
+};
+
+enum gain_kind { GAIN_STALE, GAIN_RESIDUAL, GAINS };
 
 struct calibration {
     const struct graph *g;
     int calls, nodes;
-    int node[CALIBRATION_NODES];
+    int node[CALIBRATION_NODES], base[CALIBRATION_NODES]; /* base -1: the value itself */
     struct gram gram[CALIBRATION_NODES];
+    double *l1[CALIBRATION_NODES]; /* [calls * calls] CacheQuant's distances of the feature, or NULL */
     const struct candidate *list;
     int count;
-    double *gain[CANDIDATES]; /* [calls] for each action that has one, or NULL */
-    float *reference;         /* final latents of the calibration seeds */
+    double *gain[CANDIDATES][GAINS]; /* [calls] for each action that has one, or NULL */
+    float *reference;                /* final latents of the calibration seeds */
     int64_t size;
     int images;
 };
 
-/* m: model, graph, weights, kernels, team, sampler, steps, guidance, count and seed of the calibration
- * images. budget: bytes for features of one pass; edges that do not fit are left without a matrix, evenly. */
+/* m: model, graph, weights, sampler, steps, guidance, count and seed of the calibration images. budget: bytes
+ * for features of one pass; edges that do not fit are left without a matrix, evenly. */
 int calibration_run(struct calibration *c, const struct measure *m, const struct candidate *list, int count,
                     size_t budget, struct error *e) HASTEN_CHECKED;
-/* Measure the gain of this action at `points` calls (log-linear between them). progress may be NULL. */
-int calibration_gain(struct calibration *c, const struct measure *m, int action, int points,
-                     struct error *e) HASTEN_CHECKED;
-/* Errors of an action: the mean over its edges of the error relative to the edge's power, times the gain if
- * there is one. */
-int calibration_errors(const struct calibration *c, int action, enum gram_predictor predictor, double *error,
+
+/* Measure the gain of this action at `points` calls (log-linear between them) on the first `images` of the
+ * calibration images. */
+int calibration_gain(struct calibration *c, const struct measure *m, int action, enum gain_kind kind,
+                     int points, int images, struct error *e) HASTEN_CHECKED;
+enum gain_kind calibration_gain_kind(enum predictor p);
+
+/* Prices of an action, laid out as predict_table has them: the mean over its edges of the error relative to
+ * the edge's power; weigh: the root of its product with the gain, in units of the final latent (amplitudes
+ * add up better than squares, specs/caching.md 7). */
+int calibration_errors(const struct calibration *c, int action, enum predictor p, int weigh, double *error,
                        struct error *e) HASTEN_CHECKED;
-/* Corrections of an action for calls served from refresh[t]: into the action of the schedule. */
-int calibration_correct(const struct calibration *c, int action, const int *refresh, struct cache_schedule *s,
-                        int at, struct error *e) HASTEN_CHECKED;
+/* CacheQuant's distances of an action with one edge: 0 when there are none. */
+int calibration_l1(const struct calibration *c, int action, double *error);
+
+/* Tables for every served node of a schedule that has Gram matrices: at each call for the refreshes that the
+ * node then really has behind it, also where some action computes it that serves others. */
+int calibration_predict(const struct calibration *c, enum predictor p, struct cache_schedule *s,
+                        struct error *e) HASTEN_CHECKED;
 void calibration_free(struct calibration *c);
 
-/* A schedule with this one action for both streams. */
-int schedule_of_action(struct cache_schedule *s, const struct graph *g, const struct candidate *a, int calls,
-                       const int *action, struct error *e) HASTEN_CHECKED;
+/* A schedule whose call t takes candidate action[t] - 1, or computes everything (0), for both streams. */
+int schedule_of_actions(struct cache_schedule *s, const struct graph *g, const struct candidate *list,
+                        int calls, const int *action, struct error *e) HASTEN_CHECKED;
 
 #endif

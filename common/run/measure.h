@@ -50,12 +50,17 @@ struct timing {
     int batch, repeats;
 };
 struct timed;
-struct timed *timed_open(const struct timing *t, int actions, unsigned char *const *served,
+/* base[i]: of candidate i's served node, -1: none (actions.h). Served values are priced as predicted from two
+ * stored ones. */
+struct timed *timed_open(const struct timing *t, int actions, unsigned char *const *served, const int *base,
                          struct error *e) HASTEN_CHECKED;
 void timed_close(struct timed *t);
 /* action 0: everything. Median in *ms; times may be NULL. */
 int timed_run(struct timed *t, int action, double *ms, double *times, double *kernel_ms, struct plan **plan,
               struct error *e) HASTEN_CHECKED;
+/* Times of everything and of all actions, ms[0 .. actions], in `rounds` rounds over all of them, so that what
+ * else the machine does falls on all alike; the least counts. */
+int timed_all(struct timed *t, int actions, int rounds, double *ms, struct error *e) HASTEN_CHECKED;
 struct engine *timed_engine(const struct timed *t);
 
 /* Median of n numbers, which it sorts. */

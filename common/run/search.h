@@ -1,0 +1,95 @@
+/* The search for a cache schedule: every action that can meet the budget is priced and solved with several
+ * solvers and predictors, what comes out is run on validation seeds, and the best is polished.
+ *
+ *     struct search x = {.measure = m, .list = list, .count = n, .ms = ms, .limit = 0.5 * full_ms, ...};
+ *     if (search_open(&x, e) < 0 || search_solve(&x, e) < 0) ...
+ *     struct trial *best = search_validate(&x, e);
+ *     if (best && search_polish(&x, best, 20, e) == 0) ... best->s, best->quality ...
+ *     search_close(&x);
+ *
+ * Calibration images (seeds from CALIBRATION_SEED) give tables, gains and the first look at a polishing move;
+ * validation images choose; claims are to be measured on others (CLAIM_SEED). */
+#ifndef HASTEN_RUN_SEARCH_H
+#define HASTEN_RUN_SEARCH_H
+
+#include "common/method/schedule.h"
+#include "common/run/calibrate.h"
+
+#define CLAIM_SEED (VALIDATION_SEED + (UINT64_C(1) << 20))
+
+enum { SEARCH_TRIALS = 256, SEARCH_SOLVERS = 16 };
+
+struct trial {
+    struct cache_schedule s;
+    int *action; /* [calls]: 0, or 1 + candidate */
+    const char *solver;
+    enum predictor predictor;
+    int exact, computed, images; /* images it was validated on */
+    double ms, predicted;        /* of the additive model */
+    struct quality quality;
+};
+
+struct search {
+    /* Given by the caller. measure: of the calibration images. */
+    struct measure measure;
+    const struct candidate *list;
+    int count;
+    const double *ms;          /* of one call: full, then each candidate */
+    const char *const *solver; /* names, ended by NULL */
+    unsigned predictors;       /* bit 1 << enum predictor */
+    int only;                  /* candidate, -1: all */
+    int interval, gain, validate;
+    int max_run;            /* most served calls in a row; 0: any number */
+    double limit;           /* milliseconds of the trajectory */
+    size_t max_cache_bytes; /* of one image; 0: any */
+    void (*progress)(void *context, const char *what, int done, int all);
+    void *context;
+    /* The search's own. */
+    struct calibration c;
+    int calls, streams;
+    float *reference; /* of the validation images */
+    int64_t size;
+    struct trial trial[SEARCH_TRIALS];
+    int trials;
+};
+
+/* Calibrate, and run the reference of the validation images. */
+int search_open(struct search *x, struct error *e) HASTEN_CHECKED;
+void search_close(struct search *x);
+
+/* Trials of all solvers, predictors and actions for x->limit. HASTEN_EGATE when there is none: the text says
+ * what is the fastest possible. */
+int search_solve(struct search *x, struct error *e) HASTEN_CHECKED;
+
+/* The front of (ms, predicted error), fastest first: schedules of one action, and of several where one
+ * refresh is enough for the predictor, for all actions and predictors. x->limit leaves out what is slower. */
+struct front_point {
+    double ms, error;
+    int *action; /* as of trials */
+    enum predictor predictor;
+    int exact; /* no schedule is better for the additive model of this predictor */
+};
+int search_front(struct search *x, struct front_point **points, int *count, struct error *e) HASTEN_CHECKED;
+void search_front_free(struct front_point *points, int count);
+struct trial *search_trial_of(struct search *x, const struct front_point *p, struct error *e) HASTEN_CHECKED;
+
+/* Run trials on the validation images, all on a few of them and the better ones on all. The one with the
+ * least relative L2; NULL on an error, or where there is no trial. */
+struct trial *search_validate(struct search *x, struct error *e) HASTEN_CHECKED;
+
+/* The fastest schedule of the front whose relative L2 on the validation images is at most `most`, by halving:
+ * NULL and HASTEN_EGATE when only the full run is. */
+struct trial *search_error(struct search *x, double most, struct error *e) HASTEN_CHECKED;
+
+/* Move computed calls one by one, at most `runs` runs of the calibration images: a move stays when it is
+ * better there and on the validation images as well. */
+int search_polish(struct search *x, struct trial *t, int runs, struct error *e) HASTEN_CHECKED;
+
+/* Error of a trial on `images` images from this seed on. */
+int search_measure(struct search *x, const struct cache_schedule *s, uint64_t seed, int images,
+                   struct quality *q, struct error *e) HASTEN_CHECKED;
+
+/* Bytes that the caches of an action hold for one image, both streams. */
+size_t search_cache_bytes(const struct search *x, int candidate, enum predictor p);
+
+#endif

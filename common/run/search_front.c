@@ -1,0 +1,188 @@
+/* The front of milliseconds and error. */
+#include "common/run/search_inside.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct points {
+    struct front_point *point;
+    int count, room;
+};
+
+void search_front_free(struct front_point *points, int count)
+{
+    for (int i = 0; points && i < count; i++)
+        mem_free(points[i].action);
+    mem_free(points);
+}
+
+/* candidate[k]: what action k of the problem is, as of trials. */
+static int add_point(struct search *x, struct points *all, const struct schedule *s, const int *candidate,
+                     double error, enum predictor p, int exact, struct error *e)
+{
+    if (all->count == all->room) {
+        int room = all->room ? 2 * all->room : 64;
+        struct front_point *more = mem_resize(all->point, (size_t)room, sizeof *more, e);
+        if (!more)
+            return -1;
+        all->point = more;
+        all->room = room;
+    }
+    int *action = mem_array((size_t)x->calls, sizeof *action, e);
+    if (!action)
+        return -1;
+    for (int t = 0; t < x->calls; t++)
+        action[t] = candidate[s->action[t]];
+    all->point[all->count++] = (struct front_point){s->ms, error, action, p, exact};
+    return 0;
+}
+
+static int front_of_one(struct search *x, int a, enum predictor p, struct points *all, struct error *e)
+{
+    struct priced w;
+    struct schedule *found = NULL;
+    int count = 0, candidate[] = {0, a + 1};
+    if (search_want_gain(x, a, p, e) < 0 || search_priced_open(x, &w, a, p, e) < 0)
+        return -1;
+    struct schedule_problem problem = {.calls = x->calls,
+                                       .actions = 2,
+                                       .ms = w.ms,
+                                       .error = w.table,
+                                       .goal = SCHEDULE_MS,
+                                       .limit = x->limit};
+    int status = schedule_front(&problem, &found, &count, e);
+    for (int i = 0; i < count && status == 0; i++) {
+        double error = search_price_of(x, &w, found[i].action);
+        if (w.cube)
+            search_improve(x, &w, found[i].action, &error);
+        status = add_point(x, all, &found[i], candidate, error, p, found[i].exact && !w.cube, e);
+    }
+    schedule_front_free(found, count);
+    search_priced_free(&w);
+    return status;
+}
+
+/* All actions in one schedule, for a predictor that reads one refresh. */
+static int front_of_all(struct search *x, enum predictor p, struct points *all, struct error *e)
+{
+    size_t n = (size_t)x->calls;
+    int actions = 1, candidate[CANDIDATES + 1] = {0}, count = 0, status = 0;
+    double *table = mem_array((CANDIDATES + 1) * n * n, sizeof *table, e),
+           *ms = mem_array((CANDIDATES + 1) * n, sizeof *ms, e);
+    struct schedule *found = NULL;
+    for (size_t t = 0; ms && t < n; t++)
+        ms[t] = x->ms[0];
+    for (int a = 0; table && ms && a < x->count && status == 0; a++) {
+        if (!search_is_possible(x, a, p))
+            continue;
+        status = calibration_errors(&x->c, a, p, x->gain, table + (size_t)actions * n * n, e);
+        for (size_t t = 0; t < n; t++)
+            ms[(size_t)actions * n + t] = x->ms[a + 1];
+        candidate[actions++] = a + 1;
+    }
+    struct schedule_problem problem = {.calls = x->calls,
+                                       .actions = actions,
+                                       .ms = ms,
+                                       .error = table,
+                                       .goal = SCHEDULE_MS,
+                                       .limit = x->limit};
+    if (status == 0 && (!table || !ms || (actions > 2 && schedule_front(&problem, &found, &count, e) < 0)))
+        status = -1;
+    for (int i = 0; i < count && status == 0; i++)
+        status = add_point(x, all, &found[i], candidate, found[i].error, p, found[i].exact, e);
+    schedule_front_free(found, count);
+    mem_free(table);
+    mem_free(ms);
+    return status;
+}
+
+static int by_price(const void *a, const void *b)
+{
+    const struct front_point *p = a, *q = b;
+    if (p->ms != q->ms)
+        return p->ms < q->ms ? -1 : 1;
+    return (p->error > q->error) - (p->error < q->error);
+}
+
+int search_front(struct search *x, struct front_point **points, int *count, struct error *e)
+{
+    struct points all = {0};
+    int status = 0;
+    for (int p = 0; p < PREDICTORS && status == 0; p++) {
+        if (!search_predictor_is_possible(x, (enum predictor)p))
+            continue;
+        for (int a = 0; a < x->count && status == 0; a++) {
+            if (search_is_possible(x, a, (enum predictor)p))
+                status = front_of_one(x, a, (enum predictor)p, &all, e);
+            if (x->progress)
+                x->progress(x->context, "solve", a + 1, x->count);
+        }
+        if (status == 0 && predict_anchors((enum predictor)p) == 1)
+            status = front_of_all(x, (enum predictor)p, &all, e);
+    }
+    if (status < 0) {
+        search_front_free(all.point, all.count);
+        return -1;
+    }
+    if (all.count)
+        qsort(all.point, (size_t)all.count, sizeof *all.point, by_price);
+    int kept = 0;
+    for (int i = 0; i < all.count; i++) {
+        if (kept == 0 || all.point[i].error < all.point[kept - 1].error)
+            all.point[kept++] = all.point[i];
+        else
+            mem_free(all.point[i].action);
+    }
+    *points = all.point;
+    *count = kept;
+    return kept ? 0 : error_set(e, HASTEN_EGATE, "no schedule is faster than computing every call");
+}
+
+struct trial *search_trial_of(struct search *x, const struct front_point *p, struct error *e)
+{
+    int before = x->trials;
+    if (search_add_trial(x, "front", p->predictor, p->action, p->error, p->exact, e) < 0)
+        return NULL;
+    for (int i = 0; i < x->trials; i++)
+        if (x->trial[i].predictor == p->predictor &&
+            !memcmp(x->trial[i].action, p->action, (size_t)x->calls * sizeof *p->action))
+            return &x->trial[i];
+    error_set(e, HASTEN_EFAIL, "internal: there is no room for more than %d trials", before);
+    return NULL;
+}
+
+struct trial *search_error(struct search *x, double most, struct error *e)
+{
+    struct front_point *points;
+    struct trial *best = NULL;
+    int count, low = 0, high;
+    double least = INFINITY;
+    x->limit = x->ms[0] * x->calls;
+    if (search_front(x, &points, &count, e) < 0)
+        return NULL;
+    for (high = count; low < high;) { /* points from `high` on are known or taken to be good */
+        int at = (low + high) / 2;
+        struct trial *t = search_trial_of(x, &points[at], e);
+        if (!t || search_measure(x, &t->s, VALIDATION_SEED, x->validate, &t->quality, e) < 0)
+            break;
+        least = t->computed < x->calls && t->quality.rel_l2 < least ? t->quality.rel_l2 : least;
+        if (t->quality.rel_l2 <= most) {
+            best = t;
+            high = at;
+        } else {
+            low = at + 1;
+        }
+        if (x->progress)
+            x->progress(x->context, "validate", count - (high - low), count);
+    }
+    search_front_free(points, count);
+    if (!e->code && (!best || best->computed == x->calls)) {
+        error_set(e, HASTEN_EGATE,
+                  "no schedule that is faster than computing every call keeps the relative L2 below %g; the "
+                  "least that was measured is %.4g",
+                  most, least);
+        best = NULL;
+    }
+    return e->code ? NULL : best;
+}
