@@ -39,7 +39,7 @@ struct shape {
 enum {
     GRAPH_MAX_INPUTS = 8,
     GRAPH_MAX_ATTRS = 10,
-    GRAPH_MAX_WEIGHTS = 4,
+    GRAPH_MAX_WEIGHTS = 8,
     GRAPH_MAX_OUTPUTS = 8,
     GRAPH_MAX_NODES = 1 << 16,
     GRAPH_MAX_SIZE = 1 << 20, /* of a height, a width or a channel count */

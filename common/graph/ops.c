@@ -27,7 +27,7 @@
     {                                                                \
         .name = name_, .choices = words_, .max = last_, .integer = 1 \
     }
-#define FORMAT CHOICE("format", "plain w8a8", 1)
+#define FORMAT CHOICE("format", "plain w8a8 w8a16 w4a16 w4a8 fp8", 5)
 #define AXIS CHOICE("axis", "channels tokens", 1)
 #define AFFINE \
     {"weight", 0}, { "bias", 0 }
@@ -35,20 +35,26 @@
 static const struct op ops[] = {
     /* A value from outside. */
     {"input", 1, 0, 0, {{0}}, {{0}}, NULL, NULL},
-    /* y = x weight' + bias on every row. weight [N,K] or [N,K,1,1]. w8a8: weight int8 with weight_scale
-     * [N,1]; each row of x is rounded to int8 with the scale max|x|/127, half to even, and the sum is exact.
-     */
+    /* y = x weight' + bias on every row. weight [N,K] or [N,K,1,1].
+     * w8a8: weight int8 with weight_scale [N,1]; each row of x is rounded to int8 with the scale max|x|/127,
+     * half to even, and the sum is exact. w8a16: the same weights, x as it is. fp8: weight e4m3 with
+     * weight_scale.
+     * w4a8, w4a16: weight [N,K/2] of two codes a byte, the low nibble first, weight_s_rel [N,K/g] e4m3,
+     * weight_codebook [16], weight_scale [N]: the code's number in the codebook times its group's s_rel,
+     * rounded half to even and clipped to +-127, is the int8 weight of w8a8 or w8a16.
+     * rotate: x's blocks of so many channels are turned by the regular Hadamard matrix first (hadamard.inc);
+     * the stored weight's rows are turned already. */
     {"linear",
      1,
      1,
      1,
-     {FORMAT},
-     {{"weight", 1}, {"bias", 0}, {"weight_scale", 0}},
+     {FORMAT, {.name = "rotate", .max = 256, .integer = 1}},
+     {{"weight", 1}, {"bias", 0}, {"weight_scale", 0}, {"weight_s_rel", 0}, {"weight_codebook", 0}},
      infer_linear,
      ref_linear},
     /* Cross-correlation as in PyTorch; pad: zeros above and left, pad_end below and right (-1: the same).
      * w8a8: one activation scale for each image, and one for each side of `split` (channels before it and
-     * from it). */
+     * from it). w8a16, fp8 as in linear; w4a8 and w4a16 do not exist here. */
     {"conv2d",
      1,
      1,
@@ -136,4 +142,15 @@ static const struct op ops[] = {
 const struct op *op_at(int index)
 {
     return index >= 0 && index < (int)(sizeof ops / sizeof *ops) ? &ops[index] : NULL;
+}
+
+static int format_of(const struct node *n)
+{
+    return node_is(n, "linear") || node_is(n, "conv2d") ? (int)node_attr(n, "format") : FORMAT_PLAIN;
+}
+
+int node_is_int4(const struct node *n) { return format_of(n) == FORMAT_W4A8 || format_of(n) == FORMAT_W4A16; }
+int node_rounds_input(const struct node *n)
+{
+    return format_of(n) == FORMAT_W8A8 || format_of(n) == FORMAT_W4A8;
 }

@@ -16,8 +16,11 @@ reference_fn ref_linear, ref_conv2d, ref_group_norm, ref_layer_norm, ref_modulat
     ref_depth_to_space, ref_space_to_depth, ref_timestep_embedding, ref_embedding, ref_position_embedding,
     ref_parameter;
 
+int node_is_int4(const struct node *n);      /* w4a8 or w4a16 */
+int node_rounds_input(const struct node *n); /* int8 activations: w8a8 or w4a8 */
+
 /* Choices, in the order of the attribute's list. */
-enum { FORMAT_PLAIN, FORMAT_W8A8 };
+enum { FORMAT_PLAIN, FORMAT_W8A8, FORMAT_W8A16, FORMAT_W4A16, FORMAT_W4A8, FORMAT_FP8, FORMATS };
 enum { AXIS_CHANNELS, AXIS_TOKENS };
 enum { GELU_EXACT, GELU_TANH };
 

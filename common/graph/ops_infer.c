@@ -51,19 +51,9 @@ static int check_row(const struct node *n, const char *slot, int64_t count, stru
     return 0;
 }
 
-/* dtype of the weight and presence of its scale, as the format says. */
-static int check_format(const struct node *n, int64_t rows, struct error *e)
+/* One float32 for each output channel, [N], [N,1] or [N,1,1,1]. */
+static int check_scale(const struct tensor *s, int64_t rows, struct error *e)
 {
-    const struct tensor *w = node_weight(n, "weight"), *s = node_weight(n, "weight_scale");
-    int quantized = (int)node_attr(n, "format") == FORMAT_W8A8;
-    if (quantized ? w->dtype != DTYPE_I8 : !is_float(w->dtype))
-        return error_set(e, HASTEN_EFILE, "format %s does not fit tensor '%s' of type %s",
-                         quantized ? "w8a8" : "plain", w->name, dtype_name(w->dtype));
-    if (quantized != (s != NULL))
-        return error_set(e, HASTEN_EFILE, "weight_scale is %s, format is %s", s ? "present" : "missing",
-                         quantized ? "w8a8" : "plain");
-    if (!s)
-        return 0;
     int64_t count = s->rank ? 1 : 0;
     for (int i = 0; i < s->rank; i++)
         count *= s->shape[i];
@@ -72,17 +62,70 @@ static int check_format(const struct node *n, int64_t rows, struct error *e)
     return 0;
 }
 
+/* Codes of four bits: where their groups' scales and their levels are. */
+static int check_int4(const struct node *n, int64_t rows, int64_t channels, struct error *e)
+{
+    const struct tensor *rel = node_weight(n, "weight_s_rel"), *levels = node_weight(n, "weight_codebook");
+    if (!rel || !levels)
+        return error_set(e, HASTEN_EFILE, "weight_s_rel or weight_codebook is missing, format has four bits");
+    int64_t groups = rel->rank == 2 ? rel->shape[1] : 0;
+    if (rel->dtype != DTYPE_F8_E4M3 || rel->rank != 2 || rel->shape[0] != rows || groups < 1 ||
+        channels % groups || channels / groups % 16)
+        return bad_weight(rel, "[N,K/g] of F8_E4M3 with groups of a multiple of 16 channels", e);
+    if (levels->dtype != DTYPE_F32 || levels->rank != 1 || levels->shape[0] != 16)
+        return bad_weight(levels, "[16] of F32", e);
+    return 0;
+}
+
+/* dtype of the weight and presence of what belongs to it, as the format says. */
+static int check_format(const struct node *n, int64_t rows, int64_t channels, struct error *e)
+{
+    static const char *const names[FORMATS] = {"plain", "w8a8", "w8a16", "w4a16", "w4a8", "fp8"};
+    const struct tensor *w = node_weight(n, "weight"), *s = node_weight(n, "weight_scale");
+    int format = (int)node_attr(n, "format"), fits;
+    if (format == FORMAT_PLAIN)
+        fits = is_float(w->dtype);
+    else
+        fits = format == FORMAT_FP8 ? w->dtype == DTYPE_F8_E4M3 : w->dtype == DTYPE_I8;
+    if (!fits)
+        return error_set(e, HASTEN_EFILE, "format %s does not fit tensor '%s' of type %s", names[format],
+                         w->name, dtype_name(w->dtype));
+    if ((format != FORMAT_PLAIN) != (s != NULL))
+        return error_set(e, HASTEN_EFILE, "weight_scale is %s, format is %s", s ? "present" : "missing",
+                         names[format]);
+    if (s && check_scale(s, rows, e) < 0)
+        return -1;
+    return node_is_int4(n) ? check_int4(n, rows, channels, e) : 0;
+}
+
+static int check_rotation(const struct node *n, int channels, struct error *e)
+{
+    int rotate = (int)node_attr(n, "rotate");
+    if (rotate && ((rotate != 16 && rotate != 64 && rotate != 256) || channels % rotate ||
+                   (int)node_attr(n, "format") == FORMAT_PLAIN))
+        return error_set(
+            e, HASTEN_EFILE,
+            "rotate %d: blocks of 16, 64 or 256 that divide %d channels of a quantized layer are "
+            "possible",
+            rotate, channels);
+    return 0;
+}
+
 int infer_linear(const struct node *n, const struct shape *in, struct shape *out, struct error *e)
 {
     const struct tensor *w = node_weight(n, "weight");
     char expected[64];
-    snprintf(expected, sizeof expected, "[N,%d]", in[0].channels);
+    int stored = node_is_int4(n) ? in[0].channels / 2 : in[0].channels;
+    snprintf(expected, sizeof expected, "[N,%d]", stored);
     int flat = w->rank == 2 || (w->rank == 4 && w->shape[2] == 1 && w->shape[3] == 1);
-    if (!flat || w->shape[1] != in[0].channels || w->shape[0] < 1 || w->shape[0] > GRAPH_MAX_SIZE)
+    if (!flat || w->shape[1] != stored || w->shape[0] < 1 || w->shape[0] > GRAPH_MAX_SIZE)
         return bad_weight(w, expected, e);
     *out = in[0];
     out->channels = (int)w->shape[0];
-    return check_row(n, "bias", w->shape[0], e) < 0 || check_format(n, w->shape[0], e) < 0 ? -1 : 0;
+    return check_row(n, "bias", w->shape[0], e) < 0 || check_format(n, w->shape[0], in[0].channels, e) < 0 ||
+                   check_rotation(n, in[0].channels, e) < 0
+               ? -1
+               : 0;
 }
 
 static int need_image(struct shape s, struct error *e)
@@ -116,7 +159,9 @@ int infer_conv2d(const struct node *n, const struct shape *in, struct shape *out
                          in[0].channels);
     *out =
         (struct shape){VALUE_IMAGE, (int)(height / stride) + 1, (int)(width / stride) + 1, (int)w->shape[0]};
-    return check_row(n, "bias", w->shape[0], e) < 0 || check_format(n, w->shape[0], e) < 0 ? -1 : 0;
+    if (node_is_int4(n))
+        return error_set(e, HASTEN_EFILE, "convolutions have no format of four bits");
+    return check_row(n, "bias", w->shape[0], e) < 0 || check_format(n, w->shape[0], 0, e) < 0 ? -1 : 0;
 }
 
 int infer_norm(const struct node *n, const struct shape *in, struct shape *out, struct error *e)

@@ -78,19 +78,51 @@ static double round_to(double x, double scale)
     return scale > 0 ? nearbyint((float)x * (1.0f / (float)scale)) : 0;
 }
 
+/* Weight k of output n before its scale; four-bit codes come as the floats of signed bytes. */
+static double linear_weight(const struct op_call *c, int n, int k)
+{
+    int k_count = c->in_shape[0].channels;
+    if (!node_is_int4(c->node))
+        return c->weight[0][(int64_t)n * k_count + k];
+    int64_t groups = c->weight_shape[3][1];
+    int pair = (int)c->weight[0][(int64_t)n * (k_count / 2) + k / 2] & 255;
+    double q = nearbyint((double)(c->weight[4][k % 2 ? pair >> 4 : pair & 15] *
+                                  c->weight[3][n * groups + k / (k_count / groups)]));
+    return q > 127 ? 127 : q < -127 ? -127 : q;
+}
+
+/* Channel k of a rotated row: see hadamard.inc. */
+static double rotated(const float *x, int k, int rotate)
+{
+    double sum = 0;
+    for (int j = 0; j < rotate; j++) {
+        double sign = 1;
+        for (int digit = 1; digit < rotate; digit *= 4)
+            sign *= k % rotate / digit % 4 + j / digit % 4 == 3 ? -0.5 : 0.5;
+        sum += sign * (double)x[k / rotate * rotate + j];
+    }
+    return sum;
+}
+
 void ref_linear(const struct op_call *c)
 {
-    int k_count = c->in_shape[0].channels, n_count = c->out_shape.channels;
-    int quantized = (int)node_attr(c->node, "format") == FORMAT_W8A8;
+    int k_count = c->in_shape[0].channels, n_count = c->out_shape.channels,
+        rotate = (int)node_attr(c->node, "rotate"), rounds = node_rounds_input(c->node);
     for (int64_t row = 0; row < rows_of(c, 0); row++) {
         const float *x = c->in[0] + row * k_count;
-        double scale = quantized ? scale_of(x, k_count) : 0;
+        float most = 0;
+        for (int k = 0; rotate && k < k_count; k++) {
+            float v = fabsf((float)rotated(x, k, rotate));
+            most = v > most || isnan(v) ? v : most;
+        }
+        double scale = !rounds ? 1 : rotate ? (double)(most / 127.0f) : scale_of(x, k_count);
         for (int n = 0; n < n_count; n++) {
-            const float *w = c->weight[0] + (int64_t)n * k_count;
             double sum = 0;
-            for (int k = 0; k < k_count; k++)
-                sum += w[k] * (quantized ? round_to(x[k], scale) : (double)x[k]);
-            if (quantized)
+            for (int k = 0; k < k_count; k++) {
+                double v = rotate ? rotated(x, k, rotate) : (double)x[k];
+                sum += linear_weight(c, n, k) * (rounds ? round_to(v, scale) : v);
+            }
+            if (c->weight[2])
                 sum *= scale * c->weight[2][n];
             c->out[row * n_count + n] = (float)(sum + (c->weight[1] ? c->weight[1][n] : 0));
         }
@@ -116,12 +148,12 @@ void ref_conv2d(const struct op_call *c)
     int stride = (int)node_attr(c->node, "stride"), pad = (int)node_attr(c->node, "pad");
     int kh = (int)c->weight_shape[0][2], kw = (int)c->weight_shape[0][3],
         split = (int)node_attr(c->node, "split");
-    int quantized = (int)node_attr(c->node, "format") == FORMAT_W8A8;
+    int rounds = node_rounds_input(c->node);
     for (int image = 0; image < c->images; image++) {
         const float *x = c->in[0] + image * shape_size(in);
         float *y = c->out + image * shape_size(out);
         double scale[2] = {1, 1};
-        if (quantized)
+        if (rounds)
             side_scales(c, x, split, scale);
         for (int64_t at = 0; at < shape_size(out); at++) {
             int n = (int)(at % out.channels), column = (int)(at / out.channels % out.width);
@@ -133,14 +165,14 @@ void ref_conv2d(const struct op_call *c)
                     continue;
                 for (int k = 0; k < in.channels; k++) {
                     double v = x[((int64_t)h * in.width + w) * in.channels + k];
-                    if (quantized)
+                    if (rounds)
                         v = round_to(v, scale[k >= split]);
                     sum[k >= split] +=
                         v * c->weight[0][(((int64_t)n * in.channels + k) * kh + tap / kw) * kw + tap % kw];
                 }
             }
-            double all =
-                quantized ? (sum[0] * scale[0] + sum[1] * scale[1]) * c->weight[2][n] : sum[0] + sum[1];
+            double all = sum[0] * scale[0] + sum[1] * scale[1];
+            all *= c->weight[2] ? (double)c->weight[2][n] : 1;
             y[at] = (float)(all + (c->weight[1] ? c->weight[1][n] : 0));
         }
     }

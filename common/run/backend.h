@@ -21,6 +21,7 @@
 #include "kernels/cpu/cpu.h"
 
 struct packed;
+struct node;
 struct plan;
 struct backend;
 
@@ -33,8 +34,9 @@ struct backend_ops {
     int (*put)(struct backend *b, void *to, const void *from, size_t bytes, struct error *e);
     int (*get)(struct backend *b, void *to, const void *from, size_t bytes, struct error *e);
     int (*wait)(struct backend *b, struct error *e);
-    /* The weights of a product into p->product and p->product_size; p->shape is set. t is in memory. */
-    int (*pack)(struct backend *b, struct packed *p, const struct tensor *t, struct error *e);
+    /* The weights of a product into p->product and p->product_size; p->shape and p->form are set, p->group is
+     * for MM_INT4. The node's tensors are in memory. */
+    int (*pack)(struct backend *b, struct packed *p, const struct node *n, struct error *e);
     /* Once before a plan's first run, and when it is freed. NULL: nothing to do. */
     int (*prepare)(struct backend *b, struct plan *p, struct error *e);
     void (*forget)(struct backend *b, struct plan *p);

@@ -9,10 +9,16 @@
 
 /* int8 codes of a value: one scale a row (side 0), or one an image and side. */
 struct codes {
-    int made;
+    int made, rotate;        /* rows: of blocks rotated so */
     int buffer[2], scale[2]; /* codes and their scales */
     int64_t ld[2];
     int channels[2]; /* of the sides; channels[1] = 0: one side */
+};
+
+/* A value with its blocks rotated, as float. */
+struct rotated {
+    int rotate; /* 0: not made */
+    struct place at;
 };
 
 enum lazy { LAZY_NO, LAZY_CONCAT, LAZY_UPSAMPLE };
@@ -23,6 +29,7 @@ struct builder {
     struct plan *p;
     struct error *e;
     struct codes *row_codes, *image_codes; /* per node */
+    struct rotated *rotated;               /* per node */
     unsigned char *lazy;                   /* per node: enum lazy */
     unsigned char *done;                   /* per node: covered by a call already */
     unsigned char *in_difference; /* per node: read as float by a difference that is kept or served */
@@ -55,9 +62,11 @@ int place_value(struct builder *b, int node);                    /* where a comp
 int float_place(struct builder *b, int node, struct place *at);  /* as float, any strides */
 int row_place(struct builder *b, int node, struct place *at);    /* images directly behind one another */
 int packed_place(struct builder *b, int node, struct place *at); /* without any gap */
-int need_row_codes(struct builder *b, int node);
+int reads_codes(const struct builder *b, const struct node *n);  /* does this layer read int8 codes? */
+int need_row_codes(struct builder *b, int node, int rotate);
+int need_rotated(struct builder *b, int node, int rotate, struct place *at);
 int need_image_codes(struct builder *b, int node, int split);
-int new_row_codes(struct builder *b, int node);
+int new_row_codes(struct builder *b, int node, int rotate);
 int new_image_codes(struct builder *b, int node, int split);
 int fill_epilogue(struct builder *b, struct kernel_call *c, struct mm_epilogue *ep,
                   const struct chain *chain);
@@ -68,6 +77,6 @@ int emit_copy(struct builder *b, const struct place *from, const struct place *t
 int emit_product(struct builder *b, int node);
 int emit_layer_norm(struct builder *b, int node);
 int emit_group_norm(struct builder *b, int node);
-int wants_codes(const struct builder *b, int node, const char *op, int split, int *wants_float);
+int wants_codes(const struct builder *b, int node, const char *op, int form, int *wants_float);
 
 #endif

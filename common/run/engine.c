@@ -102,6 +102,7 @@ void engine_close(struct engine *x)
         mem_free(x->action[i].served);
         mem_free(x->action[i].correct);
         mem_free(x->action[i].anchors);
+        mem_free(x->action[i].wide);
     }
     for (int i = 0; i < x->plans; i++) {
         plan_free(x->plan[i].plan);
@@ -190,6 +191,19 @@ int engine_action(struct engine *x, int index, const unsigned char *served,
         if (served[i] && declare(x, a, i, predictor ? &predictor[i] : NULL, e) < 0)
             return -1;
     }
+    return 0;
+}
+
+int engine_wide(struct engine *x, int index, const unsigned char *wide, struct error *e)
+{
+    if (index < 1 || index >= ENGINE_MAX_ACTIONS || x->ready || !x->action[index].declared)
+        return error_set(e, HASTEN_EFAIL, "internal: wide action %d out of range or too late", index);
+    struct action *a = &x->action[index];
+    mem_free(a->wide);
+    a->wide = mem_array((size_t)x->g->count + 1, 1, e);
+    if (!a->wide)
+        return -1;
+    memcpy(a->wide, wide, (size_t)x->g->count);
     return 0;
 }
 
@@ -309,6 +323,7 @@ static struct plan *build_step(struct engine *x, int action, int first, int coun
     }
     r.correct = a->correct;
     r.base = x->base;
+    r.wide = a->wide;
     struct plan *p = plan_build(&r, e);
     free_request(&r);
     return p;

@@ -64,6 +64,11 @@ void engine_restart(struct engine *g);
 /* May image a and image b be in one group? */
 int engine_in_phase(const struct engine *g, int a, int b);
 
+/* In action `index`, declared before, the layers with wide[node] = 1 read their input as floats although
+ * their format rounds it to int8: another number of activation bits over the same weights, at no cost in
+ * bytes. */
+int engine_wide(struct engine *g, int index, const unsigned char *wide, struct error *e) HASTEN_CHECKED;
+
 /* Lay out and allocate. plan_bytes of memory: engine_bytes afterwards (weights not counted). */
 int engine_ready(struct engine *g, struct error *e) HASTEN_CHECKED;
 size_t engine_bytes(const struct engine *g);

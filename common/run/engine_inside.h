@@ -18,6 +18,7 @@ struct action {
     unsigned char *served;
     struct place *correct;  /* per node, buffer indices into engine->given */
     unsigned char *anchors; /* per node: values that its predictor reads */
+    unsigned char *wide;    /* per node, or NULL */
 };
 
 struct compiled {

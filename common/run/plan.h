@@ -111,6 +111,7 @@ struct plan_request {
     int given_buffers;
     const unsigned char *keep;   /* store the node's value into given[] (hoisted results, caches) */
     const unsigned char *output; /* the value must be there at the end */
+    const unsigned char *wide;   /* layers of int8 activations that read floats all the same; NULL: none */
     const struct place *correct; /* of a given node: [channels] scale, then [channels] bias; buffer -1: none.
                                   * NULL: no node is corrected */
     const struct place *older;   /* of a corrected node: an older value, whose [channels] scale comes second;

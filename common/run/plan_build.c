@@ -391,18 +391,20 @@ struct plan *plan_build(const struct plan_request *r, struct error *e)
     p->place = mem_array(n, sizeof *p->place, e);
     b.row_codes = mem_array(n, sizeof *b.row_codes, e);
     b.image_codes = mem_array(n, sizeof *b.image_codes, e);
+    b.rotated = mem_array(n, sizeof *b.rotated, e);
     b.lazy = mem_array(n, 1, e);
     b.done = mem_array(n, 1, e);
     b.in_difference = mem_array(n, 1, e);
     b.readers = mem_array(n, sizeof *b.readers, e);
     b.reader = mem_array(n, sizeof *b.reader, e);
-    if (p->place && b.row_codes && b.image_codes && b.lazy && b.done && b.in_difference && b.readers &&
-        b.reader)
+    if (p->place && b.row_codes && b.image_codes && b.rotated && b.lazy && b.done && b.in_difference &&
+        b.readers && b.reader)
         status = build(&b);
     if (status == 0 && p->backend->ops->prepare)
         status = p->backend->ops->prepare(p->backend, p, e);
     mem_free(b.row_codes);
     mem_free(b.image_codes);
+    mem_free(b.rotated);
     mem_free(b.lazy);
     mem_free(b.done);
     mem_free(b.in_difference);

@@ -1,4 +1,5 @@
 /* Places of values and the small kernel calls that bring a value into the form a reader needs. */
+#include "common/graph/ops.h"
 #include "common/run/builder.h"
 
 static int64_t padded(int64_t channels) { return (channels + 63) / 64 * 64; }
@@ -143,11 +144,17 @@ static int add_codes_side(struct builder *b, struct codes *codes, int side, int 
     return codes->buffer[side] < 0 || codes->scale[side] < 0 ? -1 : 0;
 }
 
-int new_row_codes(struct builder *b, int node)
+int reads_codes(const struct builder *b, const struct node *n)
+{
+    return node_rounds_input(n) && !(b->r->wide && b->r->wide[n - b->g->node]);
+}
+
+int new_row_codes(struct builder *b, int node, int rotate)
 {
     struct shape s = b->g->node[node].shape;
     int64_t rows = b->r->images * shape_rows(s);
     b->row_codes[node].made = 1;
+    b->row_codes[node].rotate = rotate;
     return add_codes_side(b, &b->row_codes[node], 0, s.channels, rows, rows);
 }
 
@@ -162,13 +169,13 @@ int new_image_codes(struct builder *b, int node, int split)
     return split ? add_codes_side(b, codes, 1, s.channels - split, rows, b->r->images) : 0;
 }
 
-int need_row_codes(struct builder *b, int node)
+int need_row_codes(struct builder *b, int node, int rotate)
 {
-    if (b->row_codes[node].made)
+    if (b->row_codes[node].made && b->row_codes[node].rotate == rotate)
         return 0;
     struct shape s = b->g->node[node].shape;
     struct place x;
-    if (row_place(b, node, &x) < 0 || new_row_codes(b, node) < 0)
+    if (row_place(b, node, &x) < 0 || new_row_codes(b, node, rotate) < 0)
         return -1;
     struct kernel_call *c = add_call(b, KERNEL_ROW_NORM, node);
     if (!c)
@@ -178,12 +185,38 @@ int need_row_codes(struct builder *b, int node)
                                     .images = b->r->images,
                                     .rows_per_image = (int)shape_rows(s),
                                     .channels = s.channels,
+                                    .rotate = rotate,
                                     .codes_ld = codes->ld[0]};
     c->bytes = 5.0 * b->r->images * (double)shape_size(s);
     if (point(b, c, &c->row_norm.x, x.buffer, x.offset) < 0 ||
         point(b, c, &c->row_norm.codes, codes->buffer[0], 0) < 0)
         return -1;
     return point(b, c, &c->row_norm.row_scale, codes->scale[0], 0);
+}
+
+int need_rotated(struct builder *b, int node, int rotate, struct place *at)
+{
+    struct shape s = b->g->node[node].shape;
+    struct place x;
+    *at = b->rotated[node].at;
+    if (b->rotated[node].rotate == rotate)
+        return 0;
+    if (row_place(b, node, &x) < 0 || new_place(b, node, at) < 0)
+        return -1;
+    b->rotated[node] = (struct rotated){rotate, *at};
+    struct kernel_call *c = add_call(b, KERNEL_ROW_NORM, node);
+    if (!c)
+        return -1;
+    c->row_norm = (struct row_norm){.x_ld = x.ld,
+                                    .images = b->r->images,
+                                    .rows_per_image = (int)shape_rows(s),
+                                    .channels = s.channels,
+                                    .rotate = rotate,
+                                    .out_ld = s.channels};
+    c->bytes = 8.0 * b->r->images * (double)shape_size(s);
+    return point(b, c, &c->row_norm.x, x.buffer, x.offset) < 0
+               ? -1
+               : point(b, c, &c->row_norm.out, at->buffer, at->offset);
 }
 
 static int quantize_side(struct builder *b, int node, int side, const struct place *x, int from)

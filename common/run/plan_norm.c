@@ -4,9 +4,9 @@
 
 #include <string.h>
 
-/* Do readers of this node want int8 codes of that kind (op "linear": by row; "conv2d": by image, cut at
- * split), and does anything else read it as float? */
-int wants_codes(const struct builder *b, int node, const char *op, int split, int *wants_float)
+/* Do readers of this node want int8 codes of that kind (op "linear": by row, of blocks rotated so; "conv2d":
+ * by image, cut there), and does anything else read it as float? */
+int wants_codes(const struct builder *b, int node, const char *op, int form, int *wants_float)
 {
     int wants = 0;
     *wants_float = b->r->keep[node] || b->r->output[node] || b->in_difference[node];
@@ -15,9 +15,8 @@ int wants_codes(const struct builder *b, int node, const char *op, int split, in
         for (int j = 0; b->r->run[i] && j < n->inputs; j++) {
             if (n->in[j] != node)
                 continue;
-            int quantized = node_is(n, op) && (int)node_attr(n, "format") == FORMAT_W8A8;
-            if (quantized && !strcmp(op, "conv2d") && (int)node_attr(n, "split") != split)
-                quantized = 0;
+            int quantized = node_is(n, op) && reads_codes(b, n) &&
+                            (int)node_attr(n, !strcmp(op, "conv2d") ? "split" : "rotate") == form;
             wants |= quantized;
             *wants_float |= !quantized;
         }
@@ -49,19 +48,30 @@ static int modulation_places(struct builder *b, int modulate, struct place *scal
     return packed_place(b, m->in[1], shift) < 0 || packed_place(b, m->in[2], scale) < 0 ? -1 : 0;
 }
 
+/* The rotation of the first linear layer that reads codes of this value. */
+static int rotation_of_readers(const struct builder *b, int node)
+{
+    for (int i = node + 1; i < b->g->count; i++) {
+        const struct node *n = &b->g->node[i];
+        if (b->r->run[i] && node_is(n, "linear") && n->in[0] == node && reads_codes(b, n))
+            return (int)node_attr(n, "rotate");
+    }
+    return 0;
+}
+
 int emit_layer_norm(struct builder *b, int node)
 {
     const struct node *n = &b->g->node[node];
     const struct packed *w = &b->r->weights->node[node];
     int modulate = modulation_of(b, node), last = modulate >= 0 ? modulate : node, wants_float;
-    int codes = wants_codes(b, last, "linear", 0, &wants_float);
+    int rotate = rotation_of_readers(b, last), codes = wants_codes(b, last, "linear", rotate, &wants_float);
     struct place x, scale = {0}, shift = {0};
     if (row_place(b, n->in[0], &x) < 0 ||
         (modulate >= 0 && modulation_places(b, modulate, &scale, &shift) < 0))
         return -1;
     if ((wants_float || !codes) && place_value(b, last) < 0)
         return -1;
-    if (codes && new_row_codes(b, last) < 0)
+    if (codes && new_row_codes(b, last, rotate) < 0)
         return -1;
     struct kernel_call *c = add_call(b, KERNEL_ROW_NORM, node);
     if (!c)
@@ -74,6 +84,7 @@ int emit_layer_norm(struct builder *b, int node)
                            .rows_per_image = (int)shape_rows(n->shape),
                            .channels = n->shape.channels,
                            .norm = 1,
+                           .rotate = codes ? rotate : 0,
                            .eps = (float)node_attr(n, "eps"),
                            .weight = w->plain[0],
                            .bias = w->plain[1],

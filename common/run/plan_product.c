@@ -27,7 +27,21 @@ static int float_sources(struct builder *b, int node, struct matmul *m, struct p
 {
     const struct node *n = &b->g->node[node];
     int in = n->in[0], split = weights_split(b->g, n);
-    if (split && b->lazy[in] == LAZY_CONCAT) {
+    int rotate = node_is(n, "linear") ? (int)node_attr(n, "rotate") : 0;
+    if (rotate) {
+        struct shape s = n->shape;
+        if (need_rotated(b, in, rotate, &at[0]) < 0)
+            return -1;
+        m->sources = 1;
+        m->source[0] = (struct mm_source){.channels = b->g->node[in].shape.channels,
+                                          .ld = is_vector(b, in) ? at[0].image_ld : at[0].ld,
+                                          .image_ld = at[0].image_ld,
+                                          .height = s.height,
+                                          .width = s.width,
+                                          .upsample = 1};
+        return 0;
+    }
+    if (split && b->lazy[in] == LAZY_CONCAT && split == b->g->node[b->g->node[in].in[0]].shape.channels) {
         m->sources = 2;
         for (int i = 0; i < 2; i++)
             if (set_source(b, &m->source[i], b->g->node[in].in[i], &at[i]) < 0)
@@ -57,7 +71,7 @@ static int code_sources(struct builder *b, int node, struct matmul *m, int *sour
         in = b->g->node[in].in[0];
         upsample = 2;
     }
-    if ((rows ? need_row_codes(b, in) : need_image_codes(b, in, split)) < 0)
+    if ((rows ? need_row_codes(b, in, (int)node_attr(n, "rotate")) : need_image_codes(b, in, split)) < 0)
         return -1;
     const struct codes *codes = rows ? &b->row_codes[in] : &b->image_codes[in];
     struct shape s = b->g->node[in].shape;
@@ -102,6 +116,12 @@ static void count_work(struct kernel_call *c, const struct packed *w, int images
     c->precision = m->int8 ? PRECISION_INT8 : PRECISION_F32;
 }
 
+/* Bytes a part in which compressed weights are decoded. */
+static size_t scratch_of(const struct builder *b, const struct matmul *m)
+{
+    return m->form == MM_NATIVE ? 0 : b->r->weights->backend->kernels->matmul_scratch(m);
+}
+
 int emit_product(struct builder *b, int node)
 {
     const struct node *n = &b->g->node[node];
@@ -116,12 +136,14 @@ int emit_product(struct builder *b, int node)
                        .kernel_w = w->shape.kernel_w,
                        .stride = 1,
                        .weights = w->product,
+                       .group = w->group,
                        .column_scale = w->plain[2]};
     if (conv) {
         m.stride = (int)node_attr(n, "stride");
         m.pad_top = m.pad_left = (int)node_attr(n, "pad");
     }
-    int quantized = (int)node_attr(n, "format") == FORMAT_W8A8;
+    int quantized = reads_codes(b, n);
+    m.form = quantized && w->form == MM_INT8 ? MM_NATIVE : w->form;
     if ((quantized ? code_sources(b, node, &m, &source_node) : float_sources(b, node, &m, at)) < 0)
         return -1;
     struct chain chain = find_chain(b, node, STAGE_START);
@@ -130,10 +152,15 @@ int emit_product(struct builder *b, int node)
     struct place out = b->p->place[chain.last];
     m.out_ld = is_vector(b, node) ? out.image_ld : out.ld;
     m.epilogue.bias = w->plain[1];
-    struct kernel_call *c = add_call(b, KERNEL_MATMUL, node);
+    m.scratch_ld = scratch_of(b, &m);
+    size_t parts = (size_t)backend_parts(b->r->weights->backend);
+    int scratch = m.scratch_ld ? add_buffer(b, SPACE_ARENA, parts * m.scratch_ld) : -1;
+    struct kernel_call *c = m.scratch_ld && scratch < 0 ? NULL : add_call(b, KERNEL_MATMUL, node);
     if (!c)
         return -1;
     c->matmul = m;
+    if (m.scratch_ld && point(b, c, &c->matmul.scratch, scratch, 0) < 0)
+        return -1;
     if (cover(b, c, node) < 0 || point_sources(b, c, at, source_node) < 0 ||
         point(b, c, &c->matmul.out, out.buffer, out.offset) < 0 ||
         fill_epilogue(b, c, &c->matmul.epilogue, &chain) < 0)

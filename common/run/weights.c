@@ -19,7 +19,7 @@ static int is_product(const struct node *n) { return node_is(n, "linear") || nod
 static struct mm_shape product_shape(const struct graph *g, const struct node *n)
 {
     const struct tensor *t = node_weight(n, "weight");
-    int channels = (int)t->shape[1], split = weights_split(g, n);
+    int channels = (int)t->shape[1] * (node_is_int4(n) ? 2 : 1), split = weights_split(g, n);
     struct mm_shape s = {
         .n = (int)t->shape[0], .kernel_h = 1, .kernel_w = 1, .channels = {split ? split : channels, 0}};
     s.channels[1] = channels - s.channels[0];
@@ -35,7 +35,8 @@ struct pack_job {
     void *packed;
     const void *weight;
     const struct mm_shape *shape;
-    int int8;
+    int bytes;           /* of one byte each: int8 or e4m3 */
+    struct mm_int4 int4; /* codes NULL: not of four bits */
 };
 
 static void pack_part(void *context, int part, int parts)
@@ -44,7 +45,9 @@ static void pack_part(void *context, int part, int parts)
     struct span s = team_span(j->shape->n, j->k->mm_panel, part, parts);
     if (s.begin >= s.end)
         return;
-    if (j->int8)
+    if (j->int4.codes)
+        j->k->matmul_pack_int4(j->packed, &j->int4, (int)s.begin, (int)s.end);
+    else if (j->bytes)
         j->k->matmul_pack_int8(j->packed, j->weight, j->shape, (int)s.begin, (int)s.end);
     else
         j->k->matmul_pack(j->packed, j->weight, j->shape, (int)s.begin, (int)s.end);
@@ -62,13 +65,46 @@ static const float *as_float(const struct tensor *t, float **owned, struct error
     return *owned;
 }
 
-int weights_pack_cpu(struct backend *b, struct packed *p, const struct tensor *t, struct error *e)
+/* e4m3 has a NaN, which decoding does not look for. */
+static int check_e4m3(const struct tensor *t, struct error *e)
 {
+    int64_t at = tensor_first_nonfinite(t->dtype, t->data, t->count);
+    return at < 0
+               ? 0
+               : error_set(e, HASTEN_EFILE, "tensor '%s' has a NaN at element %lld", t->name, (long long)at);
+}
+
+static int prepare_int4(struct pack_job *j, struct packed *p, const struct node *n, struct error *e)
+{
+    const struct tensor *codes = node_weight(n, "weight"), *rel = node_weight(n, "weight_s_rel"),
+                        *levels = node_weight(n, "weight_codebook");
+    int channels = p->shape.channels[0];
+    p->group = channels / (int)rel->shape[1];
+    if (check_e4m3(rel, e) < 0)
+        return -1;
+    if (tensor_first_nonfinite(levels->dtype, levels->data, levels->count) >= 0)
+        return error_set(e, HASTEN_EFILE, "tensor '%s' has values that are not finite", levels->name);
+    j->int4 = (struct mm_int4){codes->data, rel->data, levels->data, p->shape.n, channels, p->group};
+    p->product_size = j->k->matmul_int4_size(p->shape.n, channels, p->group);
+    return 0;
+}
+
+int weights_pack_cpu(struct backend *b, struct packed *p, const struct node *n, struct error *e)
+{
+    const struct tensor *t = node_weight(n, "weight");
     float *owned = NULL;
-    struct pack_job job = {b->kernels, NULL, t->data, &p->shape, t->dtype == DTYPE_I8};
-    p->product_size = b->kernels->matmul_packed_size(&p->shape, job.int8);
+    struct pack_job job = {.k = b->kernels, .weight = t->data, .shape = &p->shape};
+    job.bytes = t->dtype == DTYPE_I8 || t->dtype == DTYPE_F8_E4M3;
+    if (node_is_int4(n)) {
+        if (prepare_int4(&job, p, n, e) < 0)
+            return -1;
+    } else {
+        p->product_size = b->kernels->matmul_packed_size(&p->shape, job.bytes);
+    }
+    if (t->dtype == DTYPE_F8_E4M3 && check_e4m3(t, e) < 0)
+        return -1;
     p->product = job.packed = mem_array(p->product_size, 1, e);
-    if (!p->product || (!job.int8 && !(job.weight = as_float(t, &owned, e))))
+    if (!p->product || (!job.bytes && !(job.weight = as_float(t, &owned, e))))
         return -1;
     team_run(b->team, pack_part, &job);
     mem_free(owned);
@@ -97,29 +133,50 @@ static int pack_product(struct backend *b, struct packed *p, const struct graph 
                         struct error *e)
 {
     p->shape = product_shape(g, n);
-    return b->ops->pack(b, p, node_weight(n, "weight"), e);
+    p->form = node_is_int4(n)                               ? MM_INT4
+              : (int)node_attr(n, "format") == FORMAT_FP8   ? MM_E4M3
+              : (int)node_attr(n, "format") != FORMAT_PLAIN ? MM_INT8
+                                                            : MM_NATIVE;
+    return b->ops->pack(b, p, n, e);
 }
 
-static int load_node(struct weights *w, int i, const struct graph *g, const struct weights_loader *loader,
-                     struct error *e)
+/* All tensors of the node are in memory. */
+static int pack_node(struct weights *w, int i, const struct graph *g, struct error *e)
 {
     const struct node *n = &g->node[i];
     for (int slot = 0; slot < GRAPH_MAX_WEIGHTS; slot++) {
         const struct tensor *t = n->tensor[slot];
         if (!t)
             continue;
-        if (loader && loader->begin(loader->context, t, e) < 0)
-            return -1;
-        int status = t->data ? 0 : error_set(e, HASTEN_EFAIL, "tensor '%s' is not loaded", t->name);
-        if (status == 0)
-            status = slot == 0 && is_product(n) ? pack_product(w->backend, &w->node[i], g, n, e)
-                                                : keep_plain(w->backend, &w->node[i], slot, t, e);
-        if (loader && loader->end)
-            loader->end(loader->context, t);
+        if (!t->data)
+            return error_set(e, HASTEN_EFAIL, "tensor '%s' is not loaded", t->name);
+        int status = 0;
+        if (slot == 0 && is_product(n))
+            status = pack_product(w->backend, &w->node[i], g, n, e);
+        else if (slot < 3 || !is_product(n)) /* what is behind belongs to the packed weight */
+            status = keep_plain(w->backend, &w->node[i], slot, t, e);
         if (status < 0)
             return -1;
     }
     return 0;
+}
+
+static int load_node(struct weights *w, int i, const struct graph *g, const struct weights_loader *loader,
+                     struct error *e)
+{
+    const struct node *n = &g->node[i];
+    int begun = 0, status = 0;
+    while (loader && begun < GRAPH_MAX_WEIGHTS) {
+        if (n->tensor[begun] && (status = loader->begin(loader->context, n->tensor[begun], e)) < 0)
+            break;
+        begun++;
+    }
+    if (status == 0)
+        status = pack_node(w, i, g, e);
+    for (int slot = 0; loader && loader->end && slot < begun; slot++)
+        if (n->tensor[slot])
+            loader->end(loader->context, n->tensor[slot]);
+    return status;
 }
 
 struct weights *weights_open(const struct graph *g, struct backend *b, const struct weights_loader *loader,

@@ -15,6 +15,8 @@ struct packed {
     void *product; /* of linear and conv2d */
     size_t product_size;
     struct mm_shape shape;
+    enum mm_weights form;            /* with float sources; with codes MM_INT8 is read as MM_NATIVE */
+    int group;                       /* MM_INT4 */
     float *plain[GRAPH_MAX_WEIGHTS]; /* the node's other weights as float32 */
 };
 
@@ -42,7 +44,7 @@ void weights_close(struct weights *w);
 int weights_split(const struct graph *g, const struct node *n);
 
 /* The CPU backend's pack. */
-int weights_pack_cpu(struct backend *b, struct packed *p, const struct tensor *t,
+int weights_pack_cpu(struct backend *b, struct packed *p, const struct node *n,
                      struct error *e) HASTEN_CHECKED;
 
 #endif

@@ -130,12 +130,14 @@ struct mm_shape {
  * padded with 128 to codes_ld. tap, if set, also gets the float value. norm = 0 skips normalisation (plain
  * quantization of rows when codes is set). Sums in float lanes, mean first, then centred squares. NaN or
  * infinity in a row of y gives a row_scale of NaN (its codes mean nothing then), likewise an image_scale
- * below; a scale below FLT_MIN has codes of 128 only. out may be x; tap may not. */
+ * below; a scale below FLT_MIN has codes of 128 only. out may be x; tap may not. rotate: 0, or the block (16,
+ * 64, 256, dividing channels) of a regular Hadamard rotation (hadamard.inc) that out and codes get, tap not.
+ */
 struct row_norm {
     const float *x;
     int64_t x_ld;
     int images, rows_per_image, channels;
-    int norm;
+    int norm, rotate;
     float eps;
     const float *weight, *bias; /* [channels] or NULL */
     const float *scale, *shift; /* [images][mod_ld] or NULL */

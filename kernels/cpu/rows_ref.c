@@ -80,6 +80,26 @@ static float row_value(const struct row_norm *r, int64_t row, int c, double mean
     return (float)(v + (r->shift ? r->shift[mod] : 0));
 }
 
+/* hadamard.inc's rotation of one block: for output i the sum over j of the product of R4's entries at the
+ * digits of i and j to base 4; half of them negative where the digits add up to 3. */
+static double rotated(const struct row_norm *r, int64_t row, int c, double mean, double inverse)
+{
+    double sum = 0;
+    int first = c / r->rotate * r->rotate;
+    for (int j = 0; j < r->rotate; j++) {
+        double sign = 1;
+        for (int digit = 1; digit < r->rotate; digit *= 4)
+            sign *= (c - first) / digit % 4 + j / digit % 4 == 3 ? -0.5 : 0.5;
+        sum += sign * row_value(r, row, first + j, mean, inverse);
+    }
+    return sum;
+}
+
+static float row_result(const struct row_norm *r, int64_t row, int c, double mean, double inverse)
+{
+    return r->rotate ? (float)rotated(r, row, c, mean, inverse) : row_value(r, row, c, mean, inverse);
+}
+
 void row_norm_ref(const struct row_norm *r, int part, int parts)
 {
     int64_t rows = (int64_t)r->images * r->rows_per_image;
@@ -87,20 +107,27 @@ void row_norm_ref(const struct row_norm *r, int part, int parts)
         double mean = 0, inverse = 1, most = 0;
         if (r->norm)
             moments(r->x + row * r->x_ld, r->channels, r->eps, &mean, &inverse);
+        for (int c = 0; c < r->channels && r->codes; c++)
+            most = larger(most, row_result(r, row, c, mean, inverse));
         for (int c = 0; c < r->channels; c++)
-            most = larger(most, row_value(r, row, c, mean, inverse));
-        for (int c = 0; c < r->channels; c++) {
-            float v = row_value(r, row, c, mean, inverse);
             if (r->tap)
-                r->tap[row * r->tap_ld + c] = v;
-            if (r->codes)
-                r->codes[row * r->codes_ld + c] = code_of(v, (float)most / 127.0f);
-            else
-                r->out[row * r->out_ld + c] = v;
-        }
+                r->tap[row * r->tap_ld + c] = row_value(r, row, c, mean, inverse);
+        for (int c = 0; c < r->channels && r->codes; c++)
+            r->codes[row * r->codes_ld + c] =
+                code_of(row_result(r, row, c, mean, inverse), (float)most / 127.0f);
         if (r->codes) {
             r->row_scale[row] = (float)most / 127.0f;
             pad_codes(r->codes + row * r->codes_ld, r->channels, r->codes_ld);
+            continue;
+        }
+        /* out may be x, so a block is read before it is written */
+        double block[256];
+        int size = r->rotate ? r->rotate : 1;
+        for (int first = 0; first < r->channels; first += size) {
+            for (int c = 0; c < size; c++)
+                block[c] = row_result(r, row, first + c, mean, inverse);
+            for (int c = 0; c < size; c++)
+                r->out[row * r->out_ld + first + c] = (float)block[c];
         }
     }
 }
