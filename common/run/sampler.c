@@ -352,6 +352,12 @@ static void threshold(struct sampler *s, float *x)
 void sampler_limit(struct sampler *s, float *x0)
 {
     float range = (float)s->c.clip_range;
+    if (s->probe) {
+        memcpy(s->probe, x0, (size_t)s->size * sizeof *x0);
+        for (int64_t i = 0; i < s->size; i++)
+            x0[i] = i == SAMPLER_PROBE_PICTURE;
+        return;
+    }
     for (int image = 0; s->c.thresholding && image < s->images; image++)
         threshold(s, x0 + image * s->size);
     for (int64_t i = 0; !s->c.thresholding && s->c.clip_sample && i < sampler_count(s); i++)

@@ -5,7 +5,7 @@
 
 #include "common/run/sampler.h"
 
-enum { SAMPLER_HISTORY = 6 };
+enum { SAMPLER_HISTORY = 6, SAMPLER_PROBE_PICTURE = 2 };
 
 struct sampler {
     struct sampler_config c; /* betas are not owned */
@@ -21,6 +21,7 @@ struct sampler {
     float *history[SAMPLER_HISTORY]; /* images * size each, as many as the method wants */
     int filled;                      /* values in a multistep history */
     float *sorted;                   /* size numbers for thresholding */
+    float *probe; /* of sampler_numbers.c: gets the picture, which becomes a unit vector; else NULL */
 };
 
 struct sampler_method {
