@@ -380,7 +380,9 @@ static double now(void)
 
 static int run(struct job *j, struct error *e)
 {
-    struct trajectory_watch watch = {.context = j, .latents = keep_trace, .progress = show_progress};
+    struct trajectory_watch watch = {.context = j, .progress = show_progress};
+    if (o.trace)
+        watch.latents = keep_trace;
     const char *path = tool_input(j->t, e);
     if (!path || model_open(&j->m, path, j->t->memory, j->t->team, e) < 0)
         return -1;

@@ -10,9 +10,9 @@
  *
  * Memory comes zeroed, aligned to 64 bytes. On a `direct` backend the host may read and write it as its own.
  *
- * Recording: what is run (and updated, see trajectory_device.c) between record and recorded is not done but
- * kept, with all its pointers, and done as often as wanted by replay. Nothing may be put, got or allocated in
- * between. NULL functions: the backend does not do it. */
+ * Recording: what is run, stepped, laid out and moved between record and recorded is not done but kept, with
+ * all its pointers, and done as often as wanted by replay. Nothing may be put, got, waited for, allocated or
+ * timed in between. A backend has all of the functions from record on, or none (NULL). */
 #ifndef HASTEN_RUN_BACKEND_H
 #define HASTEN_RUN_BACKEND_H
 
@@ -23,10 +23,14 @@
 struct packed;
 struct node;
 struct plan;
+struct move;
+struct cuda_step;
+struct cuda_layout;
 struct backend;
 
 struct backend_ops {
     const char *name;
+    void (*close)(struct backend *b); /* NULL: nothing to do */
     int direct;
     int parts; /* of a kernel that need scratch of their own; 0: as many as the team has */
     void *(*allocate)(struct backend *b, size_t bytes, struct error *e);
@@ -37,12 +41,17 @@ struct backend_ops {
     /* The weights of a product into p->product and p->product_size; p->shape and p->form are set, p->group is
      * for MM_INT4. The node's tensors are in memory. */
     int (*pack)(struct backend *b, struct packed *p, const struct node *n, struct error *e);
-    /* Once before a plan's first run, and when it is freed. NULL: nothing to do. */
-    int (*prepare)(struct backend *b, struct plan *p, struct error *e);
-    void (*forget)(struct backend *b, struct plan *p);
     /* Kernel calls [first, last) of a plan whose pointers are patched. milliseconds: NULL, or [last] numbers
      * of which [first, last) are set; then the run is done on return. */
     int (*run)(struct backend *b, struct plan *p, int first, int last, double *milliseconds, struct error *e);
+    int (*record)(struct backend *b, struct error *e);
+    void *(*recorded)(struct backend *b, struct error *e); /* ends the recording in any case */
+    int (*replay)(struct backend *b, void *recording, struct error *e);
+    void (*drop)(struct backend *b, void *recording);
+    /* What a trajectory does between network calls, on the backend's memory: kernels/cuda/launch.h. */
+    int (*step)(struct backend *b, const struct cuda_step *s, struct error *e);
+    int (*layout)(struct backend *b, const struct cuda_layout *l, struct error *e);
+    int (*move)(struct backend *b, const struct move *m, struct error *e);
 };
 
 struct backend {
@@ -53,6 +62,11 @@ struct backend {
 };
 
 struct backend backend_cpu(const struct cpu_kernels *kernels, struct team *team);
+static inline void backend_close(struct backend *b)
+{
+    if (b->ops && b->ops->close)
+        b->ops->close(b);
+}
 
 static inline int backend_parts(const struct backend *b)
 {

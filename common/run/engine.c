@@ -351,6 +351,7 @@ static struct compiled *compile(struct engine *x, int action, int first, int cou
     x->plan[x->plans++] = (struct compiled){action, first, count, stores, p};
     x->last = p;
     if (p->arena_size > x->space_size[SPACE_ARENA]) {
+        x->generation++;
         x->space_size[SPACE_ARENA] = p->arena_size;
         if (engine_allocate(x, SPACE_ARENA, e) < 0)
             return NULL;
@@ -402,7 +403,7 @@ static double now_ms(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-static int hoist(struct engine *x, int call, struct error *e)
+int engine_hoist(struct engine *x, int call, struct error *e)
 {
     int first = call / x->chunk * x->chunk;
     if (x->chunk_first == first)
@@ -422,7 +423,7 @@ int engine_run(struct engine *x, int call, int action, int first, int count, dou
                struct error *e)
 {
     const struct compiled *c = compile(x, action, first, count, e);
-    if (!c || hoist(x, call, e) < 0 || engine_turn(x, c, e) < 0)
+    if (!c || engine_hoist(x, call, e) < 0 || engine_turn(x, c, e) < 0)
         return -1;
     x->memory.call = call;
     x->memory.hoisted_call = call - x->chunk_first;
@@ -432,11 +433,28 @@ int engine_run(struct engine *x, int call, int action, int first, int count, dou
     return x->b->ops->direct ? 0 : engine_get_values(x, count, e);
 }
 
+int engine_enqueue(struct engine *x, int call, int action, int first, int count, int pretend, struct error *e)
+{
+    const struct compiled *c = compile(x, action, first, count, e);
+    if (!c || engine_turn(x, c, e) < 0)
+        return -1;
+    x->memory.call = call;
+    x->memory.hoisted_call = call % x->chunk;
+    if (!pretend && plan_run(c->plan, &x->memory, NULL, e) < 0)
+        return -1;
+    engine_note_stored(x, c);
+    return 0;
+}
+
+int engine_chunk(const struct engine *x) { return x->chunk; }
+int engine_generation(const struct engine *x) { return x->generation; }
+
 const char *engine_first_nonfinite(struct engine *x, int call, int action, int first, int count,
                                    struct error *e)
 {
     const struct compiled *c = compile(x, action, first, count, e);
-    if (!c || hoist(x, call, e) < 0 || engine_turn(x, c, e) < 0 || engine_put_sample(x, first, count, e) < 0)
+    if (!c || engine_hoist(x, call, e) < 0 || engine_turn(x, c, e) < 0 ||
+        engine_put_sample(x, first, count, e) < 0)
         return NULL;
     x->memory.call = call;
     x->memory.hoisted_call = call - x->chunk_first;

@@ -92,6 +92,20 @@ const float *engine_value(const struct engine *g, int node);
 const char *engine_first_nonfinite(struct engine *g, int call, int action, int first, int count,
                                    struct error *e);
 
+/* The parts of engine_run, for trajectories that stay in the backend's memory. Values for the calls of a
+ * chunk are made by engine_hoist at its first call; engine_enqueue runs a plan on the latents that are at
+ * engine_sample_address, [images], and leaves the output at engine_value_address, image `first` first; with
+ * pretend it does all but run, to compile what will be needed. Addresses hold until engine_generation
+ * changes.
+ */
+int engine_chunk(const struct engine *g); /* calls */
+int engine_hoist(struct engine *g, int call, struct error *e) HASTEN_CHECKED;
+int engine_enqueue(struct engine *g, int call, int action, int first, int count, int pretend,
+                   struct error *e) HASTEN_CHECKED;
+float *engine_sample_address(const struct engine *g);
+const float *engine_value_address(const struct engine *g, int node);
+int engine_generation(const struct engine *g);
+
 /* Does the node's value depend on the latent? Only such nodes can be served. */
 int engine_is_step(const struct engine *g, int node);
 

@@ -59,7 +59,7 @@ struct engine {
     float **host; /* per node, where the host cannot read the backend's memory: the latent input, outputs */
     float *host_input;
     const struct plan *last;
-    int ready;
+    int ready, generation;
     double hoist_ms;
 };
 

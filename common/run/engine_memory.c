@@ -224,6 +224,8 @@ static char *given_address(const struct engine *x, int node)
     return x->memory.base[b->space] + b->offset;
 }
 
+float *engine_sample_address(const struct engine *x) { return (float *)given_address(x, x->sample); }
+
 float *engine_sample(struct engine *x)
 {
     if (x->sample < 0)
@@ -242,7 +244,7 @@ int engine_put_sample(struct engine *x, int first, int count, struct error *e)
 }
 
 /* Where a value is in the backend's memory. */
-static const float *value_address(const struct engine *x, int node)
+const float *engine_value_address(const struct engine *x, int node)
 {
     if (x->class_of[node] != CLASS_STEP && x->given_place[node].buffer >= 0) {
         const struct buffer *b = &x->given[x->given_place[node].buffer];
@@ -255,7 +257,7 @@ static const float *value_address(const struct engine *x, int node)
 int engine_get_values(struct engine *x, int count, struct error *e)
 {
     for (int i = 0; i < x->g->count; i++) {
-        const float *from = x->host[i] && i != x->sample ? value_address(x, i) : NULL;
+        const float *from = x->host[i] && i != x->sample ? engine_value_address(x, i) : NULL;
         size_t rows = x->class_of[i] == CLASS_HOISTED ? (size_t)x->rows : (size_t)count;
         if (from && x->b->ops->get(x->b, x->host[i], from, rows * value_bytes(x, i), e) < 0)
             return -1;
@@ -265,6 +267,6 @@ int engine_get_values(struct engine *x, int count, struct error *e)
 
 const float *engine_value(const struct engine *x, int node)
 {
-    const float *at = value_address(x, node);
+    const float *at = engine_value_address(x, node);
     return at && !x->b->ops->direct ? x->host[node] : at;
 }

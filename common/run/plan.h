@@ -41,6 +41,7 @@ enum kernel_kind {
 struct kernel_call {
     enum kernel_kind kind;
     int phases; /* parts of the team meet after each */
+    int format; /* the weights': of a product its own, of attention the highest of all (weights.h) */
     union {
         struct matmul matmul;
         struct row_norm row_norm;
@@ -96,7 +97,6 @@ struct plan {
     int nodes;
     size_t arena_size;
     struct backend *backend; /* of the weights */
-    void *prepared;          /* the backend's own */
 };
 
 /* What a plan must do. Arrays have one entry per node of the graph. */
@@ -142,6 +142,9 @@ int plan_find_nonfinite(struct plan *p, const struct plan_memory *m, struct erro
 
 /* A node's value in the backend's memory, as after plan_run. */
 const float *plan_value(const struct plan *p, int node, const struct plan_memory *m);
+
+/* Does it hold a call that only the host can compute? */
+int plan_needs_host(const struct plan *p);
 
 const char *kernel_kind_name(enum kernel_kind kind);
 

@@ -71,6 +71,7 @@ static int emit_attention(struct builder *b, int node)
     if (!c)
         return -1;
     c->attention = a;
+    c->format = b->r->weights->format;
     c->flops = 4.0 * a.images * a.queries * (double)a.keys * n->shape.channels;
     c->bytes = 8.0 * a.images * ((double)a.queries + a.keys) * n->shape.channels;
     if (cover(b, c, node) < 0 || point(b, c, &c->attention.q, at[0].buffer, at[0].offset) < 0 ||
@@ -400,8 +401,6 @@ struct plan *plan_build(const struct plan_request *r, struct error *e)
     if (p->place && b.row_codes && b.image_codes && b.rotated && b.lazy && b.done && b.in_difference &&
         b.readers && b.reader)
         status = build(&b);
-    if (status == 0 && p->backend->ops->prepare)
-        status = p->backend->ops->prepare(p->backend, p, e);
     mem_free(b.row_codes);
     mem_free(b.image_codes);
     mem_free(b.rotated);
@@ -420,8 +419,6 @@ void plan_free(struct plan *p)
 {
     if (!p)
         return;
-    if (p->prepared)
-        p->backend->ops->forget(p->backend, p);
     mem_free(p->call);
     mem_free(p->buffer);
     mem_free(p->patch);

@@ -137,7 +137,7 @@ int emit_product(struct builder *b, int node)
                        .stride = 1,
                        .weights = w->product,
                        .group = w->group,
-                       .column_scale = w->plain[2]};
+                       .column_scale = w->form == MM_NATIVE ? NULL : w->plain[2]};
     if (conv) {
         m.stride = (int)node_attr(n, "stride");
         m.pad_top = m.pad_left = (int)node_attr(n, "pad");
@@ -161,6 +161,7 @@ int emit_product(struct builder *b, int node)
     c->matmul = m;
     if (m.scratch_ld && point(b, c, &c->matmul.scratch, scratch, 0) < 0)
         return -1;
+    c->format = w->format;
     if (cover(b, c, node) < 0 || point_sources(b, c, at, source_node) < 0 ||
         point(b, c, &c->matmul.out, out.buffer, out.offset) < 0 ||
         fill_epilogue(b, c, &c->matmul.epilogue, &chain) < 0)

@@ -107,6 +107,14 @@ const float *plan_value(const struct plan *p, int node, const struct plan_memory
     return at.buffer < 0 ? NULL : (const float *)address(&p->buffer[at.buffer], m, at.offset);
 }
 
+int plan_needs_host(const struct plan *p)
+{
+    for (int i = 0; i < p->calls; i++)
+        if (p->call[i].kind == KERNEL_REFERENCE)
+            return 1;
+    return 0;
+}
+
 const char *kernel_kind_name(enum kernel_kind kind)
 {
     static const char *const names[] = {"product",     "norm",       "group norm", "quantize", "attention",

@@ -1,24 +1,8 @@
 /* See trajectory.h. */
-#include "common/run/trajectory.h"
-#include "common/base/torch_random.h"
+#include "common/run/trajectory_inside.h"
 
 #include <math.h>
 #include <string.h>
-
-struct trajectory {
-    struct trajectory_options o;
-    struct engine *engine;
-    struct sampler *sampler;
-    int calls, output, channels, out_channels, guided;
-    int uncond_stored; /* an unconditional pass has run and filled its caches */
-    struct shape shape;
-    int64_t size;
-    float *times;                                      /* [calls] */
-    unsigned char *guide_at;                           /* [calls] */
-    float *labels;                                     /* [rows] */
-    float *x, *input, *eps, *variance, *noise, *other; /* [batch][size] */
-    struct torch_random *random;
-};
 
 void to_channels_first(const float *in, float *out, int64_t rows, int channels, int take)
 {
@@ -128,7 +112,7 @@ struct trajectory *trajectory_open(const struct trajectory_options *o, struct er
         t->times[c] = (float)time;
         t->guide_at[c] = t->guided && is_inside(time, o->model->interval);
     }
-    if (open_engine(t, e) == 0)
+    if (open_engine(t, e) == 0 && device_open(t, e) == 0)
         return t;
 fail:
     trajectory_close(t);
@@ -143,6 +127,7 @@ void trajectory_close(struct trajectory *t)
                       t->eps,   t->variance, t->noise,  t->other, t->random};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         mem_free(blocks[i]);
+    device_close(t);
     engine_close(t->engine);
     sampler_close(t->sampler);
     mem_free(t);
@@ -155,7 +140,8 @@ struct engine *trajectory_engine(const struct trajectory *t) { return t->engine;
 
 size_t trajectory_bytes(const struct trajectory *t)
 {
-    return engine_bytes(t->engine) + (size_t)(6 + 6) * (size_t)t->o.batch * (size_t)t->size * sizeof(float);
+    return engine_bytes(t->engine) + device_bytes(t) +
+           (size_t)(6 + 6) * (size_t)t->o.batch * (size_t)t->size * sizeof(float);
 }
 
 /* ---- one call ---- */
@@ -201,24 +187,30 @@ static int action_at(const struct trajectory *t, int stream, int call)
     return t->o.schedule ? t->o.schedule->choice[stream][call] : 0;
 }
 
+struct call_runs trajectory_runs(const struct trajectory *t, int call, int count)
+{
+    struct call_runs r = {.guided = t->guide_at[call],
+                          .action = {action_at(t, 0, call), t->uncond_stored ? action_at(t, 1, call) : 0}};
+    r.joint = r.guided && r.action[0] == r.action[1] && engine_in_phase(t->engine, 0, count);
+    return r;
+}
+
 /* The prediction for all images into t->eps, guided where it is to be. Rows [0, count) are conditional,
  * [count, 2 count) unconditional: one run where both streams do the same. */
 static int predict(struct trajectory *t, int call, int count, struct error *e)
 {
     int64_t pixels = shape_rows(t->shape), n = count * t->size;
-    int both = t->guide_at[call], cond = action_at(t, 0, call);
-    int uncond = t->uncond_stored ? action_at(t, 1, call) : 0;
+    struct call_runs r = trajectory_runs(t, call, count);
     float *sample = engine_sample(t->engine);
     for (int i = 0; i < count; i++)
         to_channels_last(t->input + i * t->size, sample + i * t->size, pixels, t->channels);
-    if (both)
+    if (r.guided)
         memcpy(sample + n, sample, (size_t)n * sizeof *sample);
-    if (!both)
-        return network(t, call, cond, 0, count, count, e);
-    int joint = cond == uncond && engine_in_phase(t->engine, 0, count);
-    if (joint ? network(t, call, cond, 0, 2 * count, count, e) < 0
-              : network(t, call, cond, 0, count, count, e) < 0 ||
-                    network(t, call, uncond, count, count, count, e) < 0)
+    if (!r.guided)
+        return network(t, call, r.action[0], 0, count, count, e);
+    if (r.joint ? network(t, call, r.action[0], 0, 2 * count, count, e) < 0
+                : network(t, call, r.action[0], 0, count, count, e) < 0 ||
+                      network(t, call, r.action[1], count, count, count, e) < 0)
         return -1;
     t->uncond_stored = 1;
     float scale = (float)t->o.guidance;
@@ -227,7 +219,7 @@ static int predict(struct trajectory *t, int call, int count, struct error *e)
     return 0;
 }
 
-static void draw(struct trajectory *t, float *x, int count)
+void trajectory_draw(struct trajectory *t, float *x, int count)
 {
     if (t->o.single_generator) {
         torch_randn(&t->random[0], x, count * t->size);
@@ -249,31 +241,26 @@ static int start(struct trajectory *t, const struct trajectory_image *images, in
         t->labels[count + i] = (float)t->o.model->null_class;
     }
     if (!given)
-        draw(t, t->x, count);
-    float sigma = (float)sampler_init_sigma(t->sampler);
-    for (int64_t i = 0; i < count * t->size; i++)
-        t->x[i] *= sigma;
+        trajectory_draw(t, t->x, count);
     if (!engine_has_input(t->engine, "class_labels"))
         return 0;
     return engine_bind(t->engine, "class_labels", t->labels, 0, 1, e);
 }
 
-int trajectory_run(struct trajectory *t, const struct trajectory_image *images, int count, float *latents,
-                   struct error *e)
+/* All calls, steps made on the host. t->x is the noise. */
+static int run_calls(struct trajectory *t, int count, struct error *e)
 {
     const struct trajectory_watch *w = t->o.watch;
-    sampler_restart(t->sampler, count);
-    engine_restart(t->engine);
-    t->uncond_stored = 0;
-    if (start(t, images, count, e) < 0)
-        return -1;
+    float sigma = (float)sampler_init_sigma(t->sampler);
+    for (int64_t i = 0; i < count * t->size; i++)
+        t->x[i] *= sigma;
     for (int call = 0; call < t->calls; call++) {
         sampler_scale(t->sampler, call, t->x, t->input);
         if (predict(t, call, count, e) < 0)
             return -1;
         int noisy = sampler_needs_noise(t->sampler, call);
         if (noisy)
-            draw(t, t->noise, count);
+            trajectory_draw(t, t->noise, count);
         sampler_step(t->sampler, call, t->eps,
                      sampler_uses_variance(t->sampler) && t->out_channels > t->channels ? t->variance : NULL,
                      noisy ? t->noise : NULL, t->x);
@@ -282,6 +269,24 @@ int trajectory_run(struct trajectory *t, const struct trajectory_image *images, 
         if (w && w->progress)
             w->progress(w->context, call + 1, t->calls);
     }
+    return 0;
+}
+
+int trajectory_run(struct trajectory *t, const struct trajectory_image *images, int count, float *latents,
+                   struct error *e)
+{
+    const struct trajectory_watch *w = t->o.watch;
+    int status = t->device ? start(t, images, count, e) < 0 ? -1 : device_run(t, count, latents, e) : 1;
+    if (status == 0 && w && w->progress)
+        w->progress(w->context, t->calls, t->calls);
+    if (status <= 0)
+        return status;
+    /* On the host; or again on the host, call by call, to name the node whose value is not finite. */
+    sampler_restart(t->sampler, count);
+    engine_restart(t->engine);
+    t->uncond_stored = 0;
+    if (start(t, images, count, e) < 0 || run_calls(t, count, e) < 0)
+        return -1;
     memcpy(latents, t->x, (size_t)(count * t->size) * sizeof *latents);
     return 0;
 }

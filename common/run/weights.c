@@ -89,26 +89,36 @@ static int prepare_int4(struct pack_job *j, struct packed *p, const struct node 
     return 0;
 }
 
+int weights_pack_array(const struct cpu_kernels *k, struct team *team, struct packed *p, const void *array,
+                       int bytes, struct error *e)
+{
+    struct pack_job job = {.k = k, .weight = array, .shape = &p->shape, .bytes = bytes};
+    p->product_size = k->matmul_packed_size(&p->shape, bytes);
+    p->product = job.packed = mem_array(p->product_size, 1, e);
+    if (!p->product)
+        return -1;
+    team_run(team, pack_part, &job);
+    return 0;
+}
+
 int weights_pack_cpu(struct backend *b, struct packed *p, const struct node *n, struct error *e)
 {
     const struct tensor *t = node_weight(n, "weight");
+    struct pack_job job = {.k = b->kernels, .shape = &p->shape};
     float *owned = NULL;
-    struct pack_job job = {.k = b->kernels, .weight = t->data, .shape = &p->shape};
-    job.bytes = t->dtype == DTYPE_I8 || t->dtype == DTYPE_F8_E4M3;
     if (node_is_int4(n)) {
-        if (prepare_int4(&job, p, n, e) < 0)
+        if (prepare_int4(&job, p, n, e) < 0 || !(p->product = job.packed = mem_array(p->product_size, 1, e)))
             return -1;
-    } else {
-        p->product_size = b->kernels->matmul_packed_size(&p->shape, job.bytes);
+        team_run(b->team, pack_part, &job);
+        return 0;
     }
     if (t->dtype == DTYPE_F8_E4M3 && check_e4m3(t, e) < 0)
         return -1;
-    p->product = job.packed = mem_array(p->product_size, 1, e);
-    if (!p->product || (!job.bytes && !(job.weight = as_float(t, &owned, e))))
-        return -1;
-    team_run(b->team, pack_part, &job);
+    int bytes = t->dtype == DTYPE_I8 || t->dtype == DTYPE_F8_E4M3;
+    const void *array = bytes ? t->data : as_float(t, &owned, e);
+    int status = array ? weights_pack_array(b->kernels, b->team, p, array, bytes, e) : -1;
     mem_free(owned);
-    return 0;
+    return status;
 }
 
 static int keep_plain(struct backend *b, struct packed *p, int slot, const struct tensor *t, struct error *e)
@@ -158,6 +168,8 @@ static int pack_node(struct weights *w, int i, const struct graph *g, struct err
         if (status < 0)
             return -1;
     }
+    if (w->node[i].format > w->format)
+        w->format = w->node[i].format;
     return 0;
 }
 

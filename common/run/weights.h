@@ -14,6 +14,7 @@
 struct packed {
     void *product; /* of linear and conv2d */
     size_t product_size;
+    int format; /* of the product, as the backend's pack says; the backend's own */
     struct mm_shape shape;
     enum mm_weights form;            /* with float sources; with codes MM_INT8 is read as MM_NATIVE */
     int group;                       /* MM_INT4 */
@@ -24,6 +25,7 @@ struct weights {
     struct backend *backend;
     struct packed *node; /* one entry per node of the graph */
     int nodes;
+    int format; /* the highest of the products' */
     size_t bytes;
 };
 
@@ -43,7 +45,10 @@ void weights_close(struct weights *w);
  * int8 split); 0 when it reads one. */
 int weights_split(const struct graph *g, const struct node *n);
 
-/* The CPU backend's pack. */
+/* Pack an array [n][channels][kernel_h][kernel_w] of p->shape, floats or bytes, with this table's functions
+ * into a block from mem_array; and the CPU backend's pack. */
+int weights_pack_array(const struct cpu_kernels *k, struct team *team, struct packed *p, const void *array,
+                       int bytes, struct error *e) HASTEN_CHECKED;
 int weights_pack_cpu(struct backend *b, struct packed *p, const struct node *n,
                      struct error *e) HASTEN_CHECKED;
 

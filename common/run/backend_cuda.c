@@ -1,0 +1,321 @@
+/* See backend_cuda.h. */
+#include "common/run/backend_cuda_inside.h"
+#include "common/base/mem.h"
+#include "common/run/plan.h"
+#include "kernels/cuda/plugin/plugin.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+
+struct cuda {
+    void *library;
+    const struct cuda_plugin *plugin;
+    int opened;
+    struct cuda_info info;
+    float *host; /* for operations that the host computes */
+    size_t host_count;
+};
+
+static struct cuda *cuda_of(const struct backend *b) { return b->context; }
+
+static int hand_over(int status, const struct cuda_failure *f, struct error *e)
+{
+    return status < 0 ? error_set(e, f->kind == 5 ? HASTEN_ENOMEM : HASTEN_EFAIL, "%s", f->text) : 0;
+}
+
+/* ---- opening ---- */
+
+static int load_plugin(struct cuda *c, const char *path, struct error *e)
+{
+    c->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!c->library) {
+        const char *why = dlerror();
+        return error_set(e, HASTEN_EFAIL,
+                         "no CUDA plugin: %s; set HASTEN_PLUGIN_PATH to its file, or use --backend cpu",
+                         why ? why : path);
+    }
+    hasten_cuda_plugin_fn *entry = NULL;
+    void *symbol = dlsym(c->library, HASTEN_CUDA_PLUGIN_ENTRY);
+    memcpy(&entry, &symbol, sizeof entry);
+    c->plugin = entry ? entry() : NULL;
+    if (!c->plugin)
+        return error_set(e, HASTEN_EFAIL, "%s is no CUDA plugin of hasten", path);
+    if (c->plugin->abi != HASTEN_CUDA_PLUGIN_ABI || c->plugin->size != sizeof *c->plugin)
+        return error_set(e, HASTEN_EFAIL,
+                         "%s is of another version of hasten (interface %u, expected %u); install both anew",
+                         path, (unsigned)c->plugin->abi, HASTEN_CUDA_PLUGIN_ABI);
+    return 0;
+}
+
+static void cuda_close(struct backend *b)
+{
+    struct cuda *c = cuda_of(b);
+    if (!c)
+        return;
+    if (c->opened)
+        c->plugin->close();
+    if (c->library)
+        dlclose(c->library);
+    mem_free(c->host);
+    mem_free(c);
+    b->context = NULL;
+}
+
+/* ---- memory ---- */
+
+static void *cuda_allocate(struct backend *b, size_t bytes, struct error *e)
+{
+    struct cuda_failure f;
+    void *block = NULL;
+    return hand_over(cuda_of(b)->plugin->allocate(&block, bytes, &f), &f, e) < 0 ? NULL : block;
+}
+
+static void cuda_release(struct backend *b, void *block) { cuda_of(b)->plugin->release(block); }
+
+static int cuda_put(struct backend *b, void *to, const void *from, size_t bytes, struct error *e)
+{
+    struct cuda_failure f;
+    return hand_over(cuda_of(b)->plugin->put(to, from, bytes, &f), &f, e);
+}
+
+static int cuda_get(struct backend *b, void *to, const void *from, size_t bytes, struct error *e)
+{
+    struct cuda_failure f;
+    return hand_over(cuda_of(b)->plugin->get(to, from, bytes, &f), &f, e);
+}
+
+static int cuda_wait(struct backend *b, struct error *e)
+{
+    struct cuda_failure f;
+    return hand_over(cuda_of(b)->plugin->wait(&f), &f, e);
+}
+
+static int cuda_pack(struct backend *b, struct packed *p, const struct node *n, struct error *e)
+{
+    int status = cuda_pack_on_host(b, p, n, e);
+    void *host = p->product;
+    p->product = status == 0 ? cuda_allocate(b, p->product_size, e) : NULL;
+    status = p->product ? cuda_put(b, p->product, host, p->product_size, e) : -1;
+    mem_free(host);
+    return status;
+}
+
+/* ---- running ---- */
+
+static int launch_all(struct backend *b, const struct cuda_launches *l, struct error *e)
+{
+    struct cuda_failure f;
+    for (int i = 0; i < l->count; i++)
+        if (hand_over(cuda_of(b)->plugin->launch(&l->launch[i], &f), &f, e) < 0)
+            return -1;
+    return 0;
+}
+
+static int64_t weight_count(const struct op_call *r, int slot)
+{
+    int64_t count = r->weight[slot] ? 1 : 0;
+    for (int d = 0; d < 4; d++)
+        count *= r->weight_shape[slot][d];
+    return count;
+}
+
+/* An operation without a kernel: its inputs and weights come to the host, its result goes back. */
+static int run_on_host(struct backend *b, const struct op_call *call, struct error *e)
+{
+    struct cuda *c = cuda_of(b);
+    struct op_call r = *call;
+    const float **from[GRAPH_MAX_INPUTS + GRAPH_MAX_WEIGHTS];
+    int64_t count[GRAPH_MAX_INPUTS + GRAPH_MAX_WEIGHTS], out = r.images * shape_size(r.out_shape),
+                                                         total = out;
+    int n = 0;
+    for (int i = 0; i < r.node->inputs; i++)
+        if (r.in[i]) {
+            from[n] = &r.in[i];
+            total += count[n++] = r.images * shape_size(r.in_shape[i]);
+        }
+    for (int i = 0; i < GRAPH_MAX_WEIGHTS; i++)
+        if (r.weight[i]) {
+            from[n] = &r.weight[i];
+            total += count[n++] = weight_count(&r, i);
+        }
+    if ((size_t)total > c->host_count) {
+        float *bigger = mem_resize(c->host, (size_t)total, sizeof *bigger, e);
+        if (!bigger)
+            return -1;
+        c->host = bigger;
+        c->host_count = (size_t)total;
+    }
+    float *at = c->host + out;
+    for (int i = 0; i < n; at += count[i++]) {
+        if (cuda_get(b, at, *from[i], (size_t)count[i] * sizeof *at, e) < 0)
+            return -1;
+        *from[i] = at;
+    }
+    r.out = c->host;
+    r.node->op->reference(&r);
+    return cuda_put(b, call->out, c->host, (size_t)out * sizeof *at, e);
+}
+
+static int run_call(struct backend *b, const struct kernel_call *c, struct error *e)
+{
+    struct cuda_launches l = {0};
+    enum cuda_precision precision = (enum cuda_precision)c->format;
+    switch (c->kind) {
+    case KERNEL_MATMUL:
+        if (c->matmul.form != MM_NATIVE)
+            return error_set(
+                e, HASTEN_EFAIL,
+                "CUDA: there is no kernel for 8-bit weights with float activations; take a schedule "
+                "that does not change the activations' bits, or --backend cpu");
+        cuda_matmul(&c->matmul, precision, &l);
+        break;
+    case KERNEL_ROW_NORM:
+        cuda_row_norm(&c->row_norm, &l);
+        break;
+    case KERNEL_GROUP_NORM:
+        cuda_group_norm(&c->group_norm, &l);
+        break;
+    case KERNEL_IMAGE_QUANTIZE:
+        cuda_image_quantize(&c->image_quantize, &l);
+        break;
+    case KERNEL_ATTENTION:
+        cuda_attention(&c->attention, precision, &l);
+        break;
+    case KERNEL_ELEMENTWISE:
+        cuda_elementwise(&c->elementwise, &l);
+        break;
+    case KERNEL_CACHE_READ:
+        cuda_cache_read(&c->cache_read, &l);
+        break;
+    case KERNEL_MOVE:
+        cuda_move(&c->move, &l);
+        break;
+    case KERNEL_REFERENCE:
+        return run_on_host(b, &c->reference, e);
+    }
+    return launch_all(b, &l, e);
+}
+
+/* Times of calls [first, last) from the events at their ends. */
+static int read_times(struct backend *b, int first, int last, double *milliseconds, struct error *e)
+{
+    struct cuda_failure f;
+    float ms = 0;
+    if (cuda_wait(b, e) < 0)
+        return -1;
+    for (int i = first; i < last; i++) {
+        if (hand_over(cuda_of(b)->plugin->elapsed(i - first, i - first + 1, &ms, &f), &f, e) < 0)
+            return -1;
+        milliseconds[i] = ms;
+    }
+    return 0;
+}
+
+static int cuda_run(struct backend *b, struct plan *p, int first, int last, double *milliseconds,
+                    struct error *e)
+{
+    struct cuda_failure f;
+    if (milliseconds && last - first >= CUDA_EVENTS)
+        return error_set(e, HASTEN_EFAIL, "%d kernels are too many to time, at most %d", last - first,
+                         CUDA_EVENTS - 1);
+    for (int i = first; i <= last; i++) {
+        if (milliseconds && hand_over(cuda_of(b)->plugin->mark(i - first, &f), &f, e) < 0)
+            return -1;
+        if (i < last && run_call(b, &p->call[i], e) < 0)
+            return error_under(e, "kernel %d of %d (%s)", i + 1, p->calls, kernel_kind_name(p->call[i].kind));
+    }
+    return milliseconds ? read_times(b, first, last, milliseconds, e) : 0;
+}
+
+/* ---- recordings, and what a trajectory does between network calls ---- */
+
+static int cuda_record(struct backend *b, struct error *e)
+{
+    struct cuda_failure f;
+    return hand_over(cuda_of(b)->plugin->record(&f), &f, e);
+}
+
+static void *cuda_recorded(struct backend *b, struct error *e)
+{
+    struct cuda_failure f;
+    void *graph = NULL;
+    return hand_over(cuda_of(b)->plugin->recorded(&graph, &f), &f, e) < 0 ? NULL : graph;
+}
+
+static int cuda_replay(struct backend *b, void *recording, struct error *e)
+{
+    struct cuda_failure f;
+    return hand_over(cuda_of(b)->plugin->replay(recording, &f), &f, e);
+}
+
+static void cuda_drop(struct backend *b, void *recording) { cuda_of(b)->plugin->drop(recording); }
+
+static int run_step(struct backend *b, const struct cuda_step *s, struct error *e)
+{
+    struct cuda_launches l = {0};
+    cuda_step(s, &l);
+    return launch_all(b, &l, e);
+}
+
+static int run_layout(struct backend *b, const struct cuda_layout *s, struct error *e)
+{
+    struct cuda_launches l = {0};
+    cuda_layout(s, &l);
+    return launch_all(b, &l, e);
+}
+
+static int run_move(struct backend *b, const struct move *m, struct error *e)
+{
+    struct cuda_launches l = {0};
+    cuda_move(m, &l);
+    return launch_all(b, &l, e);
+}
+
+static const struct backend_ops cuda_ops = {
+    .name = "cuda",
+    .close = cuda_close,
+    .parts = 1,
+    .allocate = cuda_allocate,
+    .release = cuda_release,
+    .put = cuda_put,
+    .get = cuda_get,
+    .wait = cuda_wait,
+    .pack = cuda_pack,
+    .run = cuda_run,
+    .record = cuda_record,
+    .recorded = cuda_recorded,
+    .replay = cuda_replay,
+    .drop = cuda_drop,
+    .step = run_step,
+    .layout = run_layout,
+    .move = run_move,
+};
+
+int backend_cuda_open(struct backend *b, const char *plugin, const struct cpu_kernels *kernels,
+                      struct team *team, struct error *e)
+{
+    struct cuda_failure f;
+    struct cuda *c = mem_array(1, sizeof *c, e);
+    *b = (struct backend){&cuda_ops, kernels, team, c};
+    if (c && load_plugin(c, plugin, e) == 0) {
+        c->opened = 1;
+        if (hand_over(c->plugin->open(cuda_kernel_names(), &c->info, &f), &f, e) == 0)
+            return 0;
+    }
+    cuda_close(b);
+    return -1;
+}
+
+void backend_cuda_describe(struct backend *b, char *text, size_t size)
+{
+    const struct cuda *c = cuda_of(b);
+    unsigned has = c->plugin->features();
+    snprintf(text, size,
+             "CUDA: %s, compute capability %d.%d, %d multiprocessors, %.1f GiB, driver %d.%d; cuBLASLt %s, "
+             "cuDNN %s, CUPTI %s",
+             c->info.name, c->info.major, c->info.minor, c->info.multiprocessors,
+             (double)c->info.memory / 1073741824, c->info.driver / 1000, c->info.driver % 1000 / 10,
+             has & CUDA_HAS_CUBLASLT ? "found" : "absent", has & CUDA_HAS_CUDNN ? "found" : "absent",
+             has & CUDA_HAS_CUPTI ? "found" : "absent");
+}

@@ -1,0 +1,27 @@
+/* The CUDA backend: plans on an NVIDIA device, through the plugin hasten-cuda.so, which is opened at run
+ * time.
+ *
+ *     struct backend b;
+ *     if (backend_cuda_open(&b, plugin_path, kernels, team, e) < 0) ...     // no plugin, no driver, no
+ * device backend_cuda_describe(&b, text, sizeof text);
+ *     ... weights, engines ...
+ *     backend_close(&b);                                                    // after all of them
+ *
+ * Products of bfloat16 weights and the attention of such models are computed with bfloat16 factors, others
+ * with float32 (three TF32 products), int8 ones exactly as on the CPU; values in memory are float32.
+ * Operations that have no kernel run on the host, with copies. One process per device; CUDA_VISIBLE_DEVICES
+ * chooses it.
+ *
+ * HASTEN_ENOMEM when the device's memory is full, HASTEN_EFAIL for everything else. */
+#ifndef HASTEN_RUN_BACKEND_CUDA_H
+#define HASTEN_RUN_BACKEND_CUDA_H
+
+#include "common/run/backend.h"
+
+int backend_cuda_open(struct backend *b, const char *plugin, const struct cpu_kernels *kernels,
+                      struct team *team, struct error *e) HASTEN_CHECKED;
+
+/* One line: the device, its memory, the libraries that were found. */
+void backend_cuda_describe(struct backend *b, char *text, size_t size);
+
+#endif
