@@ -1,0 +1,70 @@
+/* The contract between the programs and hasten-cuda.so: a device as a dozen functions. The plugin knows
+ * memory, copies, launches, graphs and events; what is launched comes from kernels/cuda/launch.h, and why
+ * from common/run/backend_cuda.c. Plain C, no CUDA header, nothing of the toolkit linked: the driver
+ * (libcuda.so.1) is opened by name.
+ *
+ *     hasten_cuda_plugin_fn *entry = dlsym(dlopen("hasten-cuda.so", RTLD_NOW), HASTEN_CUDA_PLUGIN_ENTRY);
+ *     const struct cuda_plugin *p = entry();
+ *     if (p->abi != HASTEN_CUDA_PLUGIN_ABI || p->size != sizeof *p) ...;      // of another version
+ *     struct cuda_failure f;
+ *     if (p->open(names, &info, &f) < 0) ...                                    // f.text says why
+ *
+ * One device a process: the first that CUDA_VISIBLE_DEVICES leaves. One stream; everything is in order on it.
+ * Functions return 0, or -1 with *f filled: kind 5 when memory is full, else 1 (exit codes of the tools).
+ * Nothing prints, exits or allocates on the host. */
+#ifndef HASTEN_KERNELS_CUDA_PLUGIN_H
+#define HASTEN_KERNELS_CUDA_PLUGIN_H
+
+#include "kernels/cuda/launch.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define HASTEN_CUDA_PLUGIN_ABI 1u
+#define HASTEN_CUDA_PLUGIN_ENTRY "hasten_cuda_plugin"
+#define HASTEN_CUDA_PLUGIN_FILE "hasten-cuda.so"
+
+/* Libraries that were found beside the driver. */
+enum cuda_feature { CUDA_HAS_CUBLASLT = 1, CUDA_HAS_CUDNN = 2, CUDA_HAS_CUPTI = 4 };
+
+struct cuda_info {
+    char name[128];
+    int major, minor; /* compute capability */
+    int multiprocessors;
+    size_t memory; /* bytes */
+    int driver;    /* CUDA version that the driver speaks, 1000 * major + 10 * minor */
+};
+
+struct cuda_failure {
+    int kind;
+    char text[600];
+};
+
+enum { CUDA_EVENTS = 4096 };
+
+struct cuda_plugin {
+    uint32_t abi, size;
+    /* Finds the device and loads all kernels of these names (NULL behind the last), which must stay. */
+    int (*open)(const char *const *kernels, struct cuda_info *info, struct cuda_failure *f);
+    void (*close)(void); /* also after a failed open */
+    unsigned (*features)(void);
+    int (*allocate)(void **block, size_t bytes, struct cuda_failure *f); /* zeroed */
+    void (*release)(void *block);
+    int (*put)(void *to, const void *from, size_t bytes,
+               struct cuda_failure *f); /* `from` is free on return */
+    int (*get)(void *to, const void *from, size_t bytes, struct cuda_failure *f); /* waits */
+    int (*wait)(struct cuda_failure *f);
+    int (*launch)(const struct cuda_launch *l, struct cuda_failure *f);
+    /* Launches between record and recorded become a graph. */
+    int (*record)(struct cuda_failure *f);
+    int (*recorded)(void **graph, struct cuda_failure *f); /* ends the recording in any case */
+    int (*replay)(void *graph, struct cuda_failure *f);
+    void (*drop)(void *graph);
+    /* Event `index` < CUDA_EVENTS happens here; milliseconds between two that have happened. */
+    int (*mark)(int index, struct cuda_failure *f);
+    int (*elapsed)(int from, int to, float *milliseconds, struct cuda_failure *f);
+};
+
+typedef const struct cuda_plugin *hasten_cuda_plugin_fn(void);
+
+#endif
