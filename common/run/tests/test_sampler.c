@@ -13,7 +13,7 @@
 
 #include <math.h>
 
-enum { SIZE = 20, IMAGES = 3, SHARED_SIZE = 768 };
+enum { SIZE = 20, IMAGES = 3, PUBLISHED = 768 };
 
 static const char *const golden_path = "testdata/golden/samplers.json";
 static const char *const shared_path = "../shared/golden/schedulers.json";
@@ -336,16 +336,16 @@ END_TEST
 
 static void run_shared(const cJSON *c, const char *name, double *worst)
 {
-    static float x[SHARED_SIZE], in[SHARED_SIZE], noise[SHARED_SIZE];
+    static float x[PUBLISHED], in[PUBLISHED], noise[PUBLISHED];
     struct setup setup;
     struct torch_random g;
     read_setup(c, &setup);
-    struct sampler *s = open_setup(&setup, 1, SHARED_SIZE);
+    struct sampler *s = open_setup(&setup, 1, PUBLISHED);
     torch_random_seed(&g, setup.seed);
     /* arange(768) / 768 of shape (3, 8, 8, 4), permuted to (4, 3, 8, 8) */
     for (int last = 0; last < 4; last++)
-        for (int i = 0; i < SHARED_SIZE / 4; i++)
-            x[last * (SHARED_SIZE / 4) + i] = (float)(4 * i + last) / SHARED_SIZE * (float)sampler_init_sigma(s);
+        for (int i = 0; i < PUBLISHED / 4; i++)
+            x[last * (PUBLISHED / 4) + i] = (float)(4 * i + last) / PUBLISHED * (float)sampler_init_sigma(s);
     int calls, sums;
     double *times = golden_numbers(c, "timesteps", &calls),
            *sum = golden_numbers(c, "abs_sum_per_step", &sums);
@@ -356,13 +356,13 @@ static void run_shared(const cJSON *c, const char *name, double *worst)
         float t = (float)sampler_timestep(s, call);
         ck_assert_double_eq_tol(t, times[call], 6.2e-5);
         sampler_scale(s, call, x, in);
-        for (int i = 0; i < SHARED_SIZE; i++)
+        for (int i = 0; i < PUBLISHED; i++)
             in[i] = in[i] * t / (t + 1);
         if (sampler_needs_noise(s, call))
-            torch_randn(&g, noise, SHARED_SIZE);
+            torch_randn(&g, noise, PUBLISHED);
         sampler_step(s, call, in, NULL, sampler_needs_noise(s, call) ? noise : NULL, x);
         double total = 0;
-        for (int i = 0; i < SHARED_SIZE; i++)
+        for (int i = 0; i < PUBLISHED; i++)
             total += fabsf(x[i]);
         double off = fabs(total / sum[call] - 1);
         ck_assert_msg(off <= 2e-5, "%s: %g off after call %d", name, off, call);
