@@ -258,7 +258,7 @@ static int read_components(struct model *m, struct error *e)
     return m->components ? 0 : error_set(e, HASTEN_EFILE, "the model has no component");
 }
 
-static int read_model(struct model *m, const char *path, size_t memory, struct team *team, struct error *e)
+static int read_structure(struct model *m, const char *path, size_t memory, struct error *e)
 {
     struct container_options want = {.kind = "model", .memory = memory};
     m->file = container_open(path, &want, e);
@@ -270,9 +270,12 @@ static int read_model(struct model *m, const char *path, size_t memory, struct t
         if (model_add_tensor(m, &m->file->tensor[i], 0, e) < 0)
             return -1;
     /* Structure first: a wrong graph is refused before gigabytes are read. */
-    if (model_verify(m, e) < 0)
-        return error_under(e, "%s", m->file->name);
-    if (container_load(m->file, team, e) < 0)
+    return model_verify(m, e) < 0 ? error_under(e, "%s", m->file->name) : 0;
+}
+
+static int read_model(struct model *m, const char *path, size_t memory, struct team *team, struct error *e)
+{
+    if (read_structure(m, path, memory, e) < 0 || container_load(m->file, team, e) < 0)
         return -1;
     for (int i = 0; i < m->file->count; i++)
         m->tensor[i].data = m->file->tensor[i].data;
@@ -283,6 +286,15 @@ int model_open(struct model *m, const char *path, size_t memory, struct team *te
 {
     *m = (struct model){0};
     if (read_model(m, path, memory, team, e) == 0)
+        return 0;
+    model_close(m);
+    return -1;
+}
+
+int model_open_structure(struct model *m, const char *path, struct error *e)
+{
+    *m = (struct model){0};
+    if (read_structure(m, path, 0, e) == 0)
         return 0;
     model_close(m);
     return -1;

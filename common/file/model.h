@@ -58,6 +58,8 @@ struct model {
 /* Read a model; its tensors are loaded (team NULL: with one thread). */
 int model_open(struct model *m, const char *path, size_t memory, struct team *team,
                struct error *e) HASTEN_CHECKED;
+/* The same without the tensors' data: graphs, blocks, and what tensors there are. */
+int model_open_structure(struct model *m, const char *path, struct error *e) HASTEN_CHECKED;
 void model_close(struct model *m);
 
 /* Start an empty one (import). */

@@ -32,6 +32,7 @@ struct backend_ops {
     const char *name;
     void (*close)(struct backend *b); /* NULL: nothing to do */
     int direct;
+    int sizes_only; /* nothing is held or run: tensors need no data (backend_sizes.h) */
     int parts; /* of a kernel that need scratch of their own; 0: as many as the team has */
     void *(*allocate)(struct backend *b, size_t bytes, struct error *e);
     void (*release)(struct backend *b, void *block); /* NULL is fine */
@@ -58,7 +59,14 @@ struct backend {
     const struct backend_ops *ops;
     const struct cpu_kernels *kernels; /* of the host, for what is done there */
     struct team *team;                 /* the host's threads */
-    void *context;                     /* the backend's own */
+    void *context;                     /* the backend's own; of the CPU: NULL, or a struct cpu_log */
+};
+
+/* When each part of the team began and ended each kernel call of the last run, in clock_ms's milliseconds. */
+struct cpu_log {
+    int parts, calls;    /* room: [calls][parts] */
+    double *begin, *end;
+    double submit;       /* when the run was asked for */
 };
 
 struct backend backend_cpu(const struct cpu_kernels *kernels, struct team *team);

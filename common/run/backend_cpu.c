@@ -80,14 +80,27 @@ static void run_phase(const struct kernel_call *c, const struct cpu_kernels *k, 
     }
 }
 
+/* The log has no room for this call: nothing is noted. */
+static double *noted(const struct cpu_log *log, double *where, int call, int part)
+{
+    return log && call < log->calls && part < log->parts ? &where[call * log->parts + part] : NULL;
+}
+
 static void run_all(void *context, int part, int parts)
 {
     const struct run_job *job = context;
+    const struct cpu_log *log = job->b->context;
     for (int i = job->first; i < job->last; i++) {
         const struct kernel_call *c = &job->plan->call[i];
-        double start = job->milliseconds && part == 0 ? now_ms() : 0;
+        double start = log || (job->milliseconds && part == 0) ? now_ms() : 0;
+        double *begin = noted(log, log ? log->begin : NULL, i, part),
+               *end = noted(log, log ? log->end : NULL, i, part);
+        if (begin)
+            *begin = start;
         for (int phase = 0; phase < c->phases; phase++) {
             run_phase(c, job->b->kernels, phase, part, parts);
+            if (end)
+                *end = now_ms();
             team_barrier(job->b->team);
         }
         if (job->milliseconds && part == 0)
@@ -99,7 +112,10 @@ static int cpu_run(struct backend *b, struct plan *p, int first, int last, doubl
                    struct error *e)
 {
     struct run_job job = {p, b, first, last, milliseconds};
+    struct cpu_log *log = b->context;
     (void)e;
+    if (log)
+        log->submit = now_ms();
     team_run(b->team, run_all, &job);
     return 0;
 }

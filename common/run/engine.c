@@ -386,6 +386,8 @@ int engine_ready(struct engine *x, struct error *e)
     return engine_plan(x, 0, 0, x->o.images, e) ? 0 : -1;
 }
 
+size_t engine_space_bytes(const struct engine *x, enum space space) { return x->space_size[space]; }
+
 size_t engine_bytes(const struct engine *x)
 {
     size_t total = 0;

@@ -69,9 +69,10 @@ int engine_in_phase(const struct engine *g, int a, int b);
  * bytes. */
 int engine_wide(struct engine *g, int index, const unsigned char *wide, struct error *e) HASTEN_CHECKED;
 
-/* Lay out and allocate. plan_bytes of memory: engine_bytes afterwards (weights not counted). */
+/* Lay out and allocate. engine_bytes tells how much afterwards (weights not counted). */
 int engine_ready(struct engine *g, struct error *e) HASTEN_CHECKED;
 size_t engine_bytes(const struct engine *g);
+size_t engine_space_bytes(const struct engine *g, enum space space); /* of one space of plan.h */
 
 float *engine_sample(struct engine *g); /* the latent input of all images, in the host's memory */
 

@@ -74,18 +74,30 @@ static int check_e4m3(const struct tensor *t, struct error *e)
                : error_set(e, HASTEN_EFILE, "tensor '%s' has a NaN at element %lld", t->name, (long long)at);
 }
 
+static int is_bytes(const struct tensor *t) { return t->dtype == DTYPE_I8 || t->dtype == DTYPE_F8_E4M3; }
+
+void weights_measure(const struct cpu_kernels *k, struct packed *p, const struct node *n)
+{
+    int channels = p->shape.channels[0];
+    if (node_is_int4(n)) {
+        p->group = channels / (int)node_weight(n, "weight_s_rel")->shape[1];
+        p->product_size = k->matmul_int4_size(p->shape.n, channels, p->group);
+    } else {
+        p->product_size = k->matmul_packed_size(&p->shape, is_bytes(node_weight(n, "weight")));
+    }
+}
+
 static int prepare_int4(struct pack_job *j, struct packed *p, const struct node *n, struct error *e)
 {
     const struct tensor *codes = node_weight(n, "weight"), *rel = node_weight(n, "weight_s_rel"),
                         *levels = node_weight(n, "weight_codebook");
-    int channels = p->shape.channels[0];
-    p->group = channels / (int)rel->shape[1];
     if (check_e4m3(rel, e) < 0)
         return -1;
     if (tensor_first_nonfinite(levels->dtype, levels->data, levels->count) >= 0)
         return error_set(e, HASTEN_EFILE, "tensor '%s' has values that are not finite", levels->name);
-    j->int4 = (struct mm_int4){codes->data, rel->data, levels->data, p->shape.n, channels, p->group};
-    p->product_size = j->k->matmul_int4_size(p->shape.n, channels, p->group);
+    weights_measure(j->k, p, n);
+    j->int4 =
+        (struct mm_int4){codes->data, rel->data, levels->data, p->shape.n, p->shape.channels[0], p->group};
     return 0;
 }
 
@@ -114,7 +126,7 @@ int weights_pack_cpu(struct backend *b, struct packed *p, const struct node *n, 
     }
     if (t->dtype == DTYPE_F8_E4M3 && check_e4m3(t, e) < 0)
         return -1;
-    int bytes = t->dtype == DTYPE_I8 || t->dtype == DTYPE_F8_E4M3;
+    int bytes = is_bytes(t);
     const void *array = bytes ? t->data : as_float(t, &owned, e);
     int status = array ? weights_pack_array(b->kernels, b->team, p, array, bytes, e) : -1;
     mem_free(owned);
@@ -129,6 +141,8 @@ static int keep_plain(struct backend *b, struct packed *p, int slot, const struc
     p->plain[slot] = b->ops->allocate(b, count * sizeof(float), e);
     if (!p->plain[slot])
         return -1;
+    if (b->ops->sizes_only)
+        return 0;
     if (b->ops->direct) {
         tensor_to_f32(t->dtype, t->data, p->plain[slot], count);
         return 0;
@@ -158,7 +172,7 @@ static int pack_node(struct weights *w, int i, const struct graph *g, struct err
         const struct tensor *t = n->tensor[slot];
         if (!t)
             continue;
-        if (!t->data)
+        if (!t->data && !w->backend->ops->sizes_only)
             return error_set(e, HASTEN_EFAIL, "tensor '%s' is not loaded", t->name);
         int status = 0;
         if (slot == 0 && is_product(n))

@@ -51,5 +51,7 @@ int weights_pack_array(const struct cpu_kernels *k, struct team *team, struct pa
                        int bytes, struct error *e) HASTEN_CHECKED;
 int weights_pack_cpu(struct backend *b, struct packed *p, const struct node *n,
                      struct error *e) HASTEN_CHECKED;
+/* What it will take on the CPU: p->product_size and p->group, from headers alone. */
+void weights_measure(const struct cpu_kernels *k, struct packed *p, const struct node *n);
 
 #endif

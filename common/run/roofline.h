@@ -1,0 +1,26 @@
+/* What this machine can do at best, measured in the run that asks.
+ *
+ *     struct roofline r;
+ *     roofline_measure(&r, kernels, team, e);            // a third of a second
+ *     share = flops / (ms * 1e6) / r.gflops[ROOF_F32];
+ *
+ * Rates are of the whole team: multiply-adds count twice; bandwidth is of a copy, bytes read plus bytes
+ * written. */
+#ifndef HASTEN_RUN_ROOFLINE_H
+#define HASTEN_RUN_ROOFLINE_H
+
+#include "common/base/error.h"
+#include "common/base/team.h"
+#include "kernels/cpu/cpu.h"
+
+enum { ROOF_F32, ROOF_INT8, ROOFS };
+
+struct roofline {
+    double gflops[ROOFS]; /* a matrix product whose operands fit into the caches, best of several runs */
+    double copy_gbs;      /* of blocks far larger than the caches */
+};
+
+int roofline_measure(struct roofline *r, const struct cpu_kernels *kernels, struct team *team,
+                     struct error *e) HASTEN_CHECKED;
+
+#endif

@@ -1,0 +1,107 @@
+/* profile: the report for people, and as CSV and Markdown. */
+#include "common/run/profile_trace.h"
+#include "tools/profile.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct row {
+    const char *name;
+    int length; /* of the name that counts */
+    const char *kind;
+    double ms, gflop, mib, at_peak; /* at_peak: ms that the work would take at the peak */
+};
+
+static int by_time(const void *x, const void *y)
+{
+    double a = ((const struct row *)x)->ms, b = ((const struct row *)y)->ms;
+    return a < b ? 1 : a > b ? -1 : 0;
+}
+
+/* The row of this block among the last rows (its kernels stand together), or a new one. */
+static struct row *find_row(struct row *rows, int *n, const char *name, int length)
+{
+    struct row *last = *n ? &rows[*n - 1] : NULL;
+    if (last && last->length == length && !strncmp(last->name, name, (size_t)length))
+        return last;
+    rows[*n] = (struct row){.name = name, .length = length};
+    return &rows[(*n)++];
+}
+
+static int fill_rows(const struct profile *p, struct row *rows)
+{
+    int n = 0;
+    for (int i = 0; i < p->plan->calls; i++) {
+        const struct kernel_call *c = &p->plan->call[i];
+        const char *name = p->g->node[c->node].name;
+        struct row *r = &rows[n];
+        if (p->o->by_block)
+            r = find_row(rows, &n, name, (int)name_prefix(name, 0));
+        else
+            rows[n++] = (struct row){.name = name, .length = (int)strlen(name)};
+        r->kind = p->o->by_block ? "block" : kernel_kind_name(c->kind);
+        r->ms += p->kernel[i];
+        r->gflop += c->flops * 1e-9;
+        r->mib += c->bytes / 1048576;
+        r->at_peak += percent_of_peak(p, c, p->kernel[i]) * p->kernel[i];
+    }
+    return n;
+}
+
+static void add_rows(const struct profile *p, struct buf *b, const struct row *r, int n, struct error *e)
+{
+    for (const struct row *end = r + n; r < end; r++) {
+        double share = 100 * r->ms / p->sum, peak = r->ms > 0 ? r->at_peak / r->ms : 0;
+        switch (p->o->format) { /* three literal formats, for the compiler's checks */
+        case FORMAT_TABLE:
+            buf_printf(b, e, "%-*.*s %-11s %9.3f %5.1f%% %9.3f %9.2f %6.1f%%\n", 52, r->length, r->name,
+                       r->kind, r->ms, share, r->gflop, r->mib, peak);
+            break;
+        case FORMAT_CSV:
+            buf_printf(b, e, "%.*s,%s,%.4f,%.2f,%.4f,%.3f,%.2f\n", r->length, r->name, r->kind, r->ms, share,
+                       r->gflop, r->mib, peak);
+            break;
+        default:
+            buf_printf(b, e, "| %.*s | %s | %.3f | %.1f %% | %.3f | %.2f | %.1f %% |\n", r->length, r->name,
+                       r->kind, r->ms, share, r->gflop, r->mib, peak);
+        }
+    }
+}
+
+int profile_text(const struct profile *w, struct buf *b, struct error *e)
+{
+    static const char *const heads[] = {
+        [FORMAT_CSV] = "node,kernel,ms,share,gflop,mib,peak_percent\n",
+        [FORMAT_MD] =
+            "| node | kernel | ms | share | GFLOP | MiB | of peak |\n|---|---|---|---|---|---|---|\n"};
+    struct row *rows = mem_array((size_t)w->plan->calls + 1, sizeof *rows, e);
+    if (!rows)
+        return -1;
+    int n = fill_rows(w, rows);
+    qsort(rows, (size_t)n, sizeof *rows, by_time);
+    if (w->o->format == FORMAT_TABLE)
+        buf_printf(b, e, "%-52s %-11s %9s %6s %9s %9s %7s\n", "node", "kernel", "ms", "share", "GFLOP", "MiB",
+                   "of peak");
+    else
+        buf_text(b, heads[w->o->format], e);
+    add_rows(w, b, rows, n, e);
+    mem_free(rows);
+    if (w->o->format == FORMAT_CSV)
+        return b->failed ? -1 : 0;
+    buf_printf(b, e,
+               "\none call of %lld images: %.3f ms (spread %.1f %%), sum of kernels %.3f ms; %d threads, %s; "
+               "peak measured in this run: "
+               "%.0f GF/s float, %.0f GOP/s int8, copies at %.0f GB/s\n",
+               (long long)w->o->batch, w->full, 100 * w->spread, w->sum, team_size(w->t->team),
+               cpu_level_name(w->t->kernels->level), w->roof.gflops[ROOF_F32], w->roof.gflops[ROOF_INT8],
+               w->roof.copy_gbs);
+    if (w->log.calls)
+        buf_printf(b, e,
+                   "launches: %.3f ms between submit and begin (TKLQT), %.1f %% of the threads' time outside "
+                   "of kernels\n",
+                   w->launch.tklqt, 100 * w->launch.waiting);
+    buf_text(b, "\n", e);
+    for (int a = 0; a < w->candidates; a++)
+        buf_printf(b, e, "%-60s %9.3f ms  %5.2fx\n", w->list[a].name, w->ms[a], w->full / w->ms[a]);
+    return b->failed ? -1 : 0;
+}

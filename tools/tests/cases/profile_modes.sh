@@ -1,0 +1,40 @@
+# The modes of profile: pictures, memory plans, sweeps and comparisons. Times are not looked at, only that they are there.
+tiny-model unet unet
+import unet -q -o m.zst >report
+quantize m.zst -q -o small.zst --validate 0 >report
+quick="-q --repeat 3 --actions off -j 1"
+
+profile m.zst $quick --trace trace.json --svg flame.svg --fold -o p.zst >table
+grep -q '^down_blocks.0 *block' table
+grep -q 'TKLQT' table
+head -c 4 flame.svg | grep -q '<svg'
+tail -n 1 flame.svg | grep -q '</svg>'
+! grep -q 'nan\|inf' flame.svg
+head -c 16 trace.json | grep -q '"traceEvents"'
+
+# What a trajectory needs grows with the batch.
+profile m.zst --plan --batch 2 --steps 4 --json >plan
+total=$(sed 's/.*"total_bytes":\([0-9]*\)[,}].*/\1/' plan)
+[ "$total" -gt 10000 ]
+profile m.zst --plan --batch 8 --steps 4 --json >bigger
+[ "$(sed 's/.*"total_bytes":\([0-9]*\)[,}].*/\1/' bigger)" -gt "$total" ]
+
+profile m.zst $quick --sweep batch --batch 8 --json >sweep
+[ "$(grep -o '"batch"' sweep | wc -l)" = 4 ]
+profile m.zst $quick --sweep threads >sweep
+profile m.zst $quick --compare small.zst --json | grep -q '"ratio_low"'
+cache-schedule m.zst --steps 4 --solver uniform --interval 2 --calibrate 1 --validate 1 -q -o s.zst >report
+profile m.zst $quick --compare s.zst | grep -q 'against the schedule'
+
+refused() { # EXIT ARGUMENTS...
+    want=$1 code=0
+    shift
+    "$@" >out 2>err || code=$?
+    [ $code = "$want" ] || { echo "$*: exit $code: $(cat err)"; exit 1; }
+}
+refused 2 profile m.zst --plan --sweep batch
+refused 2 profile m.zst --plan -o x
+refused 2 profile m.zst --sweep colour
+refused 2 profile m.zst --size 8 --plan
+refused 1 profile m.zst --compare absent.zst --repeat 3
+refused 4 profile small.zst --compare s.zst --repeat 3
