@@ -49,7 +49,8 @@ EMULATOR := $(BUILD)/libemulator.a
 CXXFLAGS := -std=c++17 -I. -Wall -Wextra -Wno-unknown-pragmas $(OPT) $(HARDEN) -fno-exceptions -fno-rtti \
 	-fno-threadsafe-statics -fPIC -MMD -MP $(CFLAGS) $(if $(SANITIZE),-fno-sanitize=vptr)
 
-# The CUDA kernels for devices: machine code for these architectures, PTX for later ones.
+# The CUDA kernels for devices: machine code for these architectures, PTX for later ones. What ptxas says of their
+# resources is kept beside them, for scripts/cuda-resources.
 NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc) \
 	$(shell find build/cuda -path '*/bin/nvcc' -type f 2>/dev/null))
 CUDA_ARCHS := 80 86 89 90a 100 120
@@ -65,7 +66,7 @@ $(LIB): $(LIB_OBJ)
 
 build/cuda/%.fatbin: kernels/cuda/%.cu
 	@mkdir -p $(@D)
-	$(NVCC) $(CUDA_FLAGS) -MMD -MP -MF $@.d -fatbin $< -o $@
+	$(NVCC) $(CUDA_FLAGS) -MMD -MP -MF $@.d -Xptxas -v -fatbin $< -o $@ >$@.log 2>&1 || { cat $@.log; rm -f $@; exit 1; }
 
 no-nvcc:
 	@echo "make: there is no nvcc, so CUDA kernels are not compiled (scripts/setup --cuda installs one)"
