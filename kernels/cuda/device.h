@@ -30,7 +30,6 @@ DEVICE void store_words(void *p, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 }
 
 DEVICE float shuffle_xor(float v, int mask) { return __shfl_xor_sync(~0u, v, mask); }
-DEVICE int warp_any(int yes) { return __any_sync(~0u, yes); }
 DEVICE void atomic_set(unsigned *p) { atomicExch(p, 1u); }
 
 DEVICE uint32_t shared_address(const void *p) { return (uint32_t)__cvta_generic_to_shared(p); }

@@ -3,7 +3,7 @@
  *     emulate("row_norm", grid, block, shared, &args, 7);
  *
  * A block runs after the other. The threads of a block run in an order drawn from `seed`, each until it has
- * to wait (a barrier, a warp's shuffle, vote or matrix product), so that a result which needs a missing
+ * to wait (a barrier, a warp's shuffle or matrix product), so that a result which needs a missing
  * barrier comes out wrong for most seeds. Shared memory has exactly the size asked for and starts as NaN;
  * copies that a kernel starts asynchronously arrive no earlier than it waits for them. Global memory is host
  * memory: under AddressSanitizer every access is checked. A vector access that is not aligned ends the

@@ -31,7 +31,6 @@ void emulator_stop(const char *why) __attribute__((noreturn));
 void emulator_warp(void (*act)(void **lane), void *mine);
 /* tests/emulator/warp.c */
 void emulator_shuffle_xor(void **lane);
-void emulator_any(void **lane);
 void emulator_ldmatrix(void **lane);
 void emulator_mma_bf16(void **lane);
 void emulator_mma_tf32(void **lane);
@@ -100,13 +99,6 @@ DEVICE float shuffle_xor(float v, int mask)
     struct shuffle s = {v, mask, 0};
     emulator_warp(emulator_shuffle_xor, &s);
     return s.result;
-}
-
-/* Does any thread of the warp say so? */
-DEVICE int warp_any(int yes)
-{
-    emulator_warp(emulator_any, &yes);
-    return yes;
 }
 
 DEVICE void atomic_set(unsigned *p) { *p = 1; }

@@ -24,7 +24,7 @@ template <class T, int N> struct fetcher {
     int source, ky, kx, channel, unit, vector;
     int image[N], top[N], left[N]; /* of the window, top < -100000: no such row */
     const char *row[N];            /* NULL: all zeros */
-    float v[N][WIDTH];
+    float v[WIDTH];                /* of the row that is fetched */
 
     DEVICE_INSIDE fetcher(const struct matmul &m_, int first, int apart, int unit_)
         : m(m_), source(0), ky(0), kx(0), channel(0), unit(unit_)
@@ -73,29 +73,23 @@ template <class T, int N> struct fetcher {
         find();
     }
 
-    DEVICE_INSIDE void fetch()
+    /* The unit of row i. */
+    DEVICE_INSIDE void fetch(int i)
     {
         int first = channel + unit * WIDTH, left_over = (int)m.source[source].channels - first;
 #pragma unroll
-        for (int i = 0; i < N; i++)
-#pragma unroll
-            for (int j = 0; j < WIDTH; j += 4)
-                get4(&v[i][j], (const float *)row[i] + first + j, row[i] ? left_over - j : 0, vector);
+        for (int j = 0; j < WIDTH; j += 4)
+            get4(&v[j], (const float *)row[i] + first + j, row[i] ? left_over - j : 0, vector);
     }
 
-    DEVICE_INSIDE void place(unsigned char *tile, int first, int apart)
+    DEVICE_INSIDE void place(unsigned char *tile, int at)
     {
-#pragma unroll
-        for (int i = 0; i < N; i++) {
-            unsigned char *to = unit_at(tile, first + i * apart, unit);
-            if (T::CHUNK == 32)
-                store_words(to, pack_bf16(v[i][0], v[i][1]), pack_bf16(v[i][2], v[i][3]),
-                            pack_bf16(v[i][WIDTH - 4], v[i][WIDTH - 3]),
-                            pack_bf16(v[i][WIDTH - 2], v[i][WIDTH - 1]));
-            else
-                store_words(to, float_bits(v[i][0]), float_bits(v[i][1]), float_bits(v[i][2]),
-                            float_bits(v[i][3]));
-        }
+        unsigned char *to = unit_at(tile, at, unit);
+        if (T::CHUNK == 32)
+            store_words(to, pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]),
+                        pack_bf16(v[WIDTH - 4], v[WIDTH - 3]), pack_bf16(v[WIDTH - 2], v[WIDTH - 1]));
+        else
+            store_words(to, float_bits(v[0]), float_bits(v[1]), float_bits(v[2]), float_bits(v[3]));
     }
 
     /* Codes need no conversion: they are copied. A tap outside reads 128. */
@@ -197,29 +191,33 @@ template <class T, int WARP_ROWS, int WARP_COLUMNS> struct warp_tile {
             (&sum[0][0][0])[i] = 0;
     }
 
-    DEVICE_INSIDE void add(unsigned char *a_tile, unsigned char *b_tile, int row, int column, int lane)
+    /* One half of a stage. */
+    DEVICE_INSIDE void add(unsigned char *a_tile, unsigned char *b_tile, int row, int column, int step,
+                           int lane)
     {
+        uint32_t a[2][4], b[N / 2][4]; /* a: of this i and the next */
+        load(a[0], a_tile, row, step, lane);
 #pragma unroll
-        for (int step = 0; step < 2; step++) {
-            uint32_t a[M][4], b[N / 2][4];
+        for (int i = 0; i < N / 2; i++)
+            ldmatrix4(b[i],
+                      unit_at(b_tile, column + i * 16 + lane % 8 + lane / 16 * 8, step * 2 + lane / 8 % 2));
 #pragma unroll
-            for (int i = 0; i < M; i++) {
-                ldmatrix4(a[i], unit_at(a_tile, row + i * 16 + lane % 16, step * 2 + lane / 16));
-                if (T::CHUNK == 64) {
+        for (int i = 0; i < M; i++) {
+            if (i + 1 < M)
+                load(a[(i + 1) % 2], a_tile, row + i * 16 + 16, step, lane);
 #pragma unroll
-                    for (int j = 0; j < 4; j++)
-                        a[i][j] ^= 0x80808080u; /* code - 128 as a signed byte */
-                }
-            }
+            for (int j = 0; j < N; j++)
+                T::multiply(sum[i][j], a[i % 2], &b[j / 2][j % 2 * 2]);
+        }
+    }
+
+    DEVICE_INSIDE void load(uint32_t *a, unsigned char *a_tile, int row, int step, int lane)
+    {
+        ldmatrix4(a, unit_at(a_tile, row + lane % 16, step * 2 + lane / 16));
+        if (T::CHUNK == 64) {
 #pragma unroll
-            for (int i = 0; i < N / 2; i++)
-                ldmatrix4(b[i], unit_at(b_tile, column + i * 16 + lane % 8 + lane / 16 * 8,
-                                        step * 2 + lane / 8 % 2));
-#pragma unroll
-            for (int i = 0; i < M; i++)
-#pragma unroll
-                for (int j = 0; j < N; j++)
-                    T::multiply(sum[i][j], a[i], &b[j / 2][j % 2 * 2]);
+            for (int j = 0; j < 4; j++)
+                a[j] ^= 0x80808080u; /* code - 128 as a signed byte */
         }
     }
 
@@ -269,6 +267,7 @@ DEVICE void product(const struct matmul &m)
     };
     enum { STAGE = (ROWS + COLUMNS) * ROW_BYTES, LD = COLUMNS + PAD };
     typedef warp_tile<T, WARP_ROWS, WARP_COLUMNS> warp_sums;
+    static_assert(OWN == 2, "a thread fetches two units of A, one for each half of a stage");
     SHARED(memory);
     int thread = (int)threadIdx.x, lane = thread % 32, warp = thread / 32;
     int across = (m.n + COLUMNS - 1) / COLUMNS, panels = (m.n + PANEL - 1) / PANEL;
@@ -277,6 +276,8 @@ DEVICE void product(const struct matmul &m)
     int row = warp / ACROSS * WARP_ROWS, column = warp % ACROSS * WARP_COLUMNS;
     int first_chunks = chunks_of(m, 0, T::CHUNK), chunks = first_chunks + chunks_of(m, 1, T::CHUNK);
     fetcher<T, OWN> f(m, first_row + thread / 4, THREADS / 4, thread % 4);
+    const char *weights =
+        (const char *)m.weights + (int64_t)first_panel * chunks * (PANEL * ROW_BYTES) + thread * 16;
     warp_sums w;
     float total[TWO ? warp_sums::M : 1][TWO ? warp_sums::N : 1][4] = {};
     w.clear();
@@ -291,34 +292,36 @@ DEVICE void product(const struct matmul &m)
         if (more) {
             if (T::CHUNK == 64)
                 f.copy(next, thread / 4, THREADS / 4);
-            else
-                f.fetch();
 #pragma unroll
             for (int i = 0; i < COLUMNS * 4 / THREADS; i++) {
-                int unit = thread + i * THREADS, panel = first_panel + unit / (PANEL * 4),
-                    there = panel < panels;
-                copy16(next + ROWS * ROW_BYTES + unit * 16,
-                       (const char *)m.weights +
-                           (there ? ((int64_t)panel * chunks + ahead) * (PANEL * ROW_BYTES) +
-                                        unit % (PANEL * 4) * 16
-                                  : 0),
+                enum { PANEL_BYTES = PANEL * ROW_BYTES };
+                int there = i * THREADS * 16 < PANEL_BYTES || first_panel + 1 < panels;
+                copy16(next + ROWS * ROW_BYTES + (thread + i * THREADS) * 16,
+                       there ? weights +
+                                   (i * THREADS * 16 < PANEL_BYTES ? i * THREADS * 16 : chunks * PANEL_BYTES)
+                             : weights,
                        there ? 16 : 0);
             }
+            weights += PANEL * ROW_BYTES;
         }
         copy_commit();
-        if (k >= 0) {
-            unsigned char *stage = memory + k % STAGES * STAGE;
-            w.add(stage, stage + ROWS * ROW_BYTES, row, column, lane);
-            if constexpr (TWO)
-                if (k + 1 == first_chunks || k + 1 == chunks)
-                    fold<warp_sums, warp_sums::M, warp_sums::N>(m, w, total, k + 1 > first_chunks,
-                                                                (unsigned)(first_row + row), lane);
+        /* Half of what is ahead is under way while half of this stage is multiplied. */
+        unsigned char *stage = memory + (k < 0 ? 0 : k) % STAGES * STAGE;
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            if (T::CHUNK != 64 && more)
+                f.fetch(half);
+            if (k >= 0)
+                w.add(stage, stage + ROWS * ROW_BYTES, row, column, half, lane);
+            if (T::CHUNK != 64 && more)
+                f.place(next, thread / 4 + half * (THREADS / 4));
         }
-        if (more) {
-            if (T::CHUNK != 64)
-                f.place(next, thread / 4, THREADS / 4);
+        if (more)
             f.advance();
-        }
+        if constexpr (TWO)
+            if (k + 1 == first_chunks || k + 1 == chunks)
+                fold<warp_sums, warp_sums::M, warp_sums::N>(m, w, total, k + 1 > first_chunks,
+                                                            (unsigned)(first_row + row), lane);
     }
 
     copy_wait<0>();
@@ -351,7 +354,7 @@ DEVICE void product(const struct matmul &m)
 
 KERNEL(product_f32_64, 128, 3, matmul) { product<of_f32, 64, 64, 32, 32, false>(a); }
 KERNEL(product_bf16_64, 128, 4, matmul) { product<of_bf16, 64, 64, 32, 32, false>(a); }
-KERNEL(product_bf16_128, 256, 1, matmul) { product<of_bf16, 128, 128, 64, 32, false>(a); }
+KERNEL(product_bf16_128, 256, 2, matmul) { product<of_bf16, 128, 128, 64, 32, false>(a); }
 KERNEL(product_s8_64, 128, 4, matmul) { product<of_s8, 64, 64, 32, 32, false>(a); }
 KERNEL(product_s8_128, 256, 2, matmul) { product<of_s8, 128, 128, 64, 32, false>(a); }
 KERNEL(product_s8_two_64, 128, 3, matmul) { product<of_s8, 64, 64, 32, 32, true>(a); }

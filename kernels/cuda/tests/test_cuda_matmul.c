@@ -150,20 +150,27 @@ START_TEST(bfloat16_rounds_its_factors)
 }
 END_TEST
 
-/* The choice of a tile: enough blocks for the device, and only tiles that exist. */
-START_TEST(large_products_take_large_tiles)
+/* The choice of a tile: whichever leaves less to the busiest multiprocessor, of those that exist. */
+START_TEST(the_tile_fits_the_device)
 {
     struct cuda_launches l;
-    struct matmul m = {.images = 16, .out_height = 1, .out_width = 256, .n = 1152, .sources = 1};
-    cuda_matmul(&m, CUDA_BF16, &l);
+    struct matmul m = {.images = 2, .out_height = 1, .out_width = 256, .n = 3456, .sources = 1};
+    cuda_matmul(&m, CUDA_BF16, &l); /* 108 large tiles at once, or 432 small ones in four turns */
     ck_assert_str_eq(l.launch[0].kernel, "product_bf16_128");
-    ck_assert_uint_eq(l.launch[0].grid[0], 32 * 9);
+    ck_assert_uint_eq(l.launch[0].grid[0], 4 * 27);
     cuda_matmul(&m, CUDA_F32, &l);
     ck_assert_str_eq(l.launch[0].kernel, "product_f32_64");
-    m.images = 2;
-    cuda_matmul(&m, CUDA_BF16, &l);
+    m.n = 4608;
+    cuda_matmul(&m, CUDA_BF16, &l); /* 144 large tiles take two turns, 576 small ones five quarters of one */
     ck_assert_str_eq(l.launch[0].kernel, "product_bf16_64");
-    ck_assert_uint_eq(l.launch[0].grid[0], 8 * 18);
+    ck_assert_uint_eq(l.launch[0].grid[0], 8 * 72);
+    m.int8 = 1;
+    m.images = 16;
+    cuda_matmul(&m, CUDA_BF16, &l);
+    ck_assert_str_eq(l.launch[0].kernel, "product_s8_128");
+    m.sources = 2;
+    cuda_matmul(&m, CUDA_BF16, &l);
+    ck_assert_str_eq(l.launch[0].kernel, "product_s8_two_64");
 }
 END_TEST
 
@@ -176,6 +183,6 @@ int main(void)
     tcase_add_loop_test(t, int8_sums_are_equal_to_the_bit, 0, SHAPES);
     tcase_add_loop_test(t, bits_depend_on_the_row_alone, 0, SHAPES / 3);
     tcase_add_test(t, bfloat16_rounds_its_factors);
-    tcase_add_test(t, large_products_take_large_tiles);
+    tcase_add_test(t, the_tile_fits_the_device);
     return run_suite(t, "cuda products");
 }

@@ -24,7 +24,6 @@ struct mma {
 };
 
 void emulator_shuffle_xor(void **lane);
-void emulator_any(void **lane);
 void emulator_ldmatrix(void **lane);
 void emulator_mma_bf16(void **lane);
 void emulator_mma_tf32(void **lane);
@@ -36,15 +35,6 @@ void emulator_shuffle_xor(void **lane)
         struct shuffle *s = lane[i];
         s->result = ((struct shuffle *)lane[i ^ s->mask])->value;
     }
-}
-
-void emulator_any(void **lane)
-{
-    int any = 0;
-    for (int i = 0; i < LANES; i++)
-        any |= *(int *)lane[i] != 0;
-    for (int i = 0; i < LANES; i++)
-        *(int *)lane[i] = any;
 }
 
 /* Lane 8 i + r names row r of matrix i; lane l gets word l % 4 of row l / 4 of each. */
