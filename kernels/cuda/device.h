@@ -30,6 +30,7 @@ DEVICE void store_words(void *p, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 }
 
 DEVICE float shuffle_xor(float v, int mask) { return __shfl_xor_sync(~0u, v, mask); }
+DEVICE void warp_barrier() { __syncwarp(); }
 DEVICE void atomic_set(unsigned *p) { atomicExch(p, 1u); }
 
 DEVICE uint32_t shared_address(const void *p) { return (uint32_t)__cvta_generic_to_shared(p); }
@@ -202,6 +203,20 @@ DEVICE void put4(float *p, const float *v, int count, int vector)
     for (int i = 0; i < 4; i++)
         if (i < count)
             p[i] = v[i];
+}
+
+/* The same in bfloat16. */
+DEVICE void put4_bf16(uint16_t *p, const float *v, int count, int vector)
+{
+    uint32_t low = pack_bf16(v[0], v[1]), high = pack_bf16(v[2], v[3]);
+    if (vector && count >= 4) {
+        store2((float *)p, bits_float(low), bits_float(high));
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        if (i < count)
+            p[i] = (uint16_t)((i < 2 ? low : high) >> i % 2 * 16);
 }
 
 #endif

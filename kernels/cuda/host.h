@@ -30,6 +30,7 @@ void emulator_stop(const char *why) __attribute__((noreturn));
 /* A meeting of the 32 threads of a warp: the last to come runs `act` on what all have brought. */
 void emulator_warp(void (*act)(void **lane), void *mine);
 /* tests/emulator/warp.c */
+void emulator_nothing(void **lane);
 void emulator_shuffle_xor(void **lane);
 void emulator_ldmatrix(void **lane);
 void emulator_mma_bf16(void **lane);
@@ -55,6 +56,7 @@ void emulator_copy_wait(int groups);
 #define SHARED(name) unsigned char *name = emulator_shared()
 
 DEVICE void __syncthreads() { emulator_barrier(); }
+DEVICE void warp_barrier() { emulator_warp(emulator_nothing, (void *)0); }
 
 DEVICE void must_align(const void *p, unsigned bytes)
 {

@@ -7,17 +7,26 @@
  *         cuLaunchKernel(find(l.launch[i].kernel), grid, block, l.launch[i].shared, {&l.launch[i].args});
  *
  * Arguments are the structs of kernels/cpu/cpu.h and move.h. Every pointer in them is a device pointer;
- * weights are packed by cuda_packing(). Work areas are those of the structs (group_norm_workspace, and images
- * * blocks floats of image_quantize); attention needs no scratch, and nothing else is needed. A kernel takes
- * one parameter, by value: the bytes in args.
+ * weights are packed by cuda_packing(). A kernel takes one parameter, by value: the bytes in args. Work areas
+ * are those of the structs (group_norm_workspace; a float for each block of image_quantize); scratch of
+ * products and attention is not used. Beyond cpu.h:
+ *   - codes, their rows and their images start at multiples of 16 bytes
+ *   - compressed weights are decoded when they are packed: form and group of a product are not looked at, its
+ *     column_scale is
+ *   - attention's out may be q only for heads of at most 128
  *
  * Row invariance holds as on the CPU: what a row gives does not depend on the number of images or rows. int32
  * sums are those of the CPU, bit for bit.
  *
- * Precision is that of float products and attention: activations in memory are float32 always.
+ * A list of no launches means that the device cannot do it: rows of more than 24576 channels that are
+ * rotated.
+ *
+ * Precision is that of products of float32 rows and of attention:
  *   CUDA_F32   3xTF32 (each factor split in two tf32 numbers, three products): relative error of a product
  *              2^-21, sums in float32
- *   CUDA_BF16  factors rounded to bfloat16 (relative 2^-9 each), sums in float32 */
+ *   CUDA_BF16  factors rounded to bfloat16 (relative 2^-9 each), sums in float32
+ * Products of bfloat16 rows (bf16) are bfloat16 products in both; their weights are packed by
+ * matmul_pack_bf16. */
 #ifndef HASTEN_KERNELS_CUDA_LAUNCH_H
 #define HASTEN_KERNELS_CUDA_LAUNCH_H
 

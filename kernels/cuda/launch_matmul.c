@@ -17,16 +17,17 @@ void cuda_matmul_tile(const struct matmul *m, enum cuda_precision p, int tile, s
     int64_t rows = (int64_t)m->images * m->out_height * m->out_width;
     const char *name = m->int8 && m->sources == 2 ? "product_s8_two_64"
                        : m->int8                  ? (tile == LARGE ? "product_s8_128" : "product_s8_64")
-                       : p == CUDA_F32            ? "product_f32_64"
-                       : tile == LARGE            ? "product_bf16_128"
-                                                  : "product_bf16_64";
+                       : m->bf16       ? (tile == LARGE ? "product_bf16_rows_128" : "product_bf16_rows_64")
+                       : p == CUDA_F32 ? "product_f32_64"
+                       : tile == LARGE ? "product_bf16_128"
+                                       : "product_bf16_64";
     l->count = 0;
     add_launch(l, name, divide_up(rows, tile) * divide_up(m->n, tile), tile == LARGE ? 256 : 128,
                shared_of(tile), m, sizeof *m);
 }
 
-/* What the busiest multiprocessor does, in small tiles. A small tile reads twice as much of shared memory for the
- * same work: a fifth more time is the guess. */
+/* What the busiest multiprocessor does, in small tiles. A small tile reads twice as much of shared memory for
+ * the same work: a fifth more time is the guess. */
 static double work_of(int64_t tiles, int tile)
 {
     double most = (double)divide_up(tiles, MULTIPROCESSORS);
@@ -38,6 +39,6 @@ void cuda_matmul(const struct matmul *m, enum cuda_precision p, struct cuda_laun
     int64_t rows = (int64_t)m->images * m->out_height * m->out_width;
     int64_t large = divide_up(rows, LARGE) * divide_up(m->n, LARGE),
             small = divide_up(rows, SMALL) * divide_up(m->n, SMALL);
-    int has_large = m->int8 ? m->sources == 1 : p == CUDA_BF16;
+    int has_large = m->int8 ? m->sources == 1 : m->bf16 || p == CUDA_BF16;
     cuda_matmul_tile(m, p, has_large && work_of(large, LARGE) <= work_of(small, SMALL) ? LARGE : SMALL, l);
 }

@@ -14,6 +14,8 @@ void cuda_row_norm(const struct row_norm *r, struct cuda_launches *l)
         row = 0;
     }
     l->count = 0;
+    if (r->rotate && !a.cached)
+        return;
     add_launch(l, "row_norm_rows", divide_up((int64_t)r->images * r->rows_per_image, warps),
                (unsigned)warps * 32, row * (size_t)warps, &a, sizeof a);
 }

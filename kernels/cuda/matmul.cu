@@ -45,14 +45,15 @@ template <class T, int N> struct fetcher {
     DEVICE_INSIDE void find()
     {
         const struct mm_source &s = m.source[source];
-        int up = s.upsample > 1, size = sizeof(typename T::sum) == 4 && T::CHUNK == 64 ? 1 : 4;
-        vector = is_vector(s.data, s.ld) && s.image_ld % 4 == 0;
+        int up = s.upsample > 1;
+        vector = (((uintptr_t)s.data | (uintptr_t)(s.ld * T::BYTES) | (uintptr_t)(s.image_ld * T::BYTES)) &
+                  15) == 0;
 #pragma unroll
         for (int i = 0; i < N; i++) {
             int y = top[i] + ky, x = left[i] + kx;
             int inside = y >= 0 && x >= 0 && y < s.height << up && x < s.width << up;
             int64_t at = image[i] * s.image_ld + ((int64_t)(y >> up) * s.width + (x >> up)) * s.ld;
-            row[i] = inside ? (const char *)s.data + at * size : (const char *)0;
+            row[i] = inside ? (const char *)s.data + at * T::BYTES : (const char *)0;
         }
     }
 
@@ -92,17 +93,31 @@ template <class T, int N> struct fetcher {
             store_words(to, float_bits(v[0]), float_bits(v[1]), float_bits(v[2]), float_bits(v[3]));
     }
 
-    /* Codes need no conversion: they are copied. A tap outside reads 128. */
+    /* What needs no conversion is copied. A tap outside reads 0, which is the code 128. */
     DEVICE_INSIDE void copy(unsigned char *tile, int first, int apart)
     {
+        int left_over = ((int)m.source[source].channels - channel - unit * WIDTH) * T::BYTES;
+        int bytes = T::BYTES == 1 ? 16 : left_over < 0 ? 0 : left_over > 16 ? 16 : left_over;
+        uint32_t zero = T::BYTES == 1 ? 0x80808080u : 0;
 #pragma unroll
         for (int i = 0; i < N; i++) {
             unsigned char *to = unit_at(tile, first + i * apart, unit);
-            if (row[i])
-                copy16(to, row[i] + channel + unit * 16, 16);
+            const char *from = row[i] + (channel + unit * WIDTH) * T::BYTES;
+            if (!row[i] || bytes == 0)
+                store_words(to, zero, zero, zero, zero);
+            else if (T::BYTES == 1 || vector)
+                copy16(to, from, bytes);
             else
-                store_words(to, 0x80808080u, 0x80808080u, 0x80808080u, 0x80808080u);
+                store_words(to, two(from, bytes), two(from + 4, bytes - 4), two(from + 8, bytes - 8),
+                            two(from + 12, bytes - 12));
         }
+    }
+
+    /* Two bfloat16, which may lie at any of their multiples. */
+    DEVICE_INSIDE static uint32_t two(const char *from, int bytes)
+    {
+        const uint16_t *p = (const uint16_t *)from;
+        return bytes > 0 ? p[0] | (uint32_t)p[1] << 16 : 0;
     }
 };
 
@@ -166,7 +181,10 @@ DEVICE void finish(const struct matmul &m, float *v, unsigned row, int column, u
         for (int i = 0; i < 4; i++)
             v[i] *= e.scale;
     }
-    put4(m.out + row * m.out_ld + column, v, count, vectors & 64);
+    if (m.out)
+        put4(m.out + row * m.out_ld + column, v, count, vectors & 64);
+    if (m.out_bf16)
+        put4_bf16(m.out_bf16 + row * m.out_bf16_ld + column, v, count, vectors & 128);
 }
 
 DEVICE unsigned vectors_of(const struct matmul &m)
@@ -175,7 +193,8 @@ DEVICE unsigned vectors_of(const struct matmul &m)
     return is_vector(m.column_scale, 0) | is_vector(e.bias, 0) << 1 |
            is_vector(e.image_bias, e.image_bias_ld) << 2 | is_vector(e.tap, e.tap_ld) << 3 |
            is_vector(e.gate, e.gate_ld) << 4 | is_vector(e.residual, e.residual_ld) << 5 |
-           is_vector(m.out, m.out_ld) << 6;
+           is_vector(m.out, m.out_ld) << 6 |
+           ((((uintptr_t)m.out_bf16 | (uintptr_t)(m.out_bf16_ld * 2)) & 7) == 0) << 7;
 }
 
 /* A warp's WARP_ROWS x WARP_COLUMNS results: `add` multiplies one stage, `store` puts them into a float tile.
@@ -290,7 +309,7 @@ DEVICE void product(const struct matmul &m)
             __syncthreads();
         }
         if (more) {
-            if (T::CHUNK == 64)
+            if (T::COPIED)
                 f.copy(next, thread / 4, THREADS / 4);
 #pragma unroll
             for (int i = 0; i < COLUMNS * 4 / THREADS; i++) {
@@ -309,11 +328,11 @@ DEVICE void product(const struct matmul &m)
         unsigned char *stage = memory + (k < 0 ? 0 : k) % STAGES * STAGE;
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            if (T::CHUNK != 64 && more)
+            if (!T::COPIED && more)
                 f.fetch(half);
             if (k >= 0)
                 w.add(stage, stage + ROWS * ROW_BYTES, row, column, half, lane);
-            if (T::CHUNK != 64 && more)
+            if (!T::COPIED && more)
                 f.place(next, thread / 4 + half * (THREADS / 4));
         }
         if (more)
@@ -355,6 +374,8 @@ DEVICE void product(const struct matmul &m)
 KERNEL(product_f32_64, 128, 3, matmul) { product<of_f32, 64, 64, 32, 32, false>(a); }
 KERNEL(product_bf16_64, 128, 4, matmul) { product<of_bf16, 64, 64, 32, 32, false>(a); }
 KERNEL(product_bf16_128, 256, 2, matmul) { product<of_bf16, 128, 128, 64, 32, false>(a); }
+KERNEL(product_bf16_rows_64, 128, 4, matmul) { product<of_bf16_rows, 64, 64, 32, 32, false>(a); }
+KERNEL(product_bf16_rows_128, 256, 2, matmul) { product<of_bf16_rows, 128, 128, 64, 32, false>(a); }
 KERNEL(product_s8_64, 128, 4, matmul) { product<of_s8, 64, 64, 32, 32, false>(a); }
 KERNEL(product_s8_128, 256, 2, matmul) { product<of_s8, 128, 128, 64, 32, false>(a); }
 KERNEL(product_s8_two_64, 128, 3, matmul) { product<of_s8, 64, 64, 32, 32, true>(a); }

@@ -4,9 +4,11 @@
 
 #include "kernels/cuda/device.h"
 
-/* What is multiplied: numbers in 64 bytes, the type of sums, and a product over 32 bytes of k. */
+/* What is multiplied: numbers in 64 bytes; the bytes of a number in memory, which is copied if that is what
+ * is multiplied, and a float32 that is converted if it is not; the type of sums; a product over 32 bytes of
+ * k. */
 struct of_f32 {
-    enum { CHUNK = 16 };
+    enum { CHUNK = 16, BYTES = 4, COPIED = 0 };
     typedef float sum;
     DEVICE void multiply(float *d, const uint32_t *a, const uint32_t *b)
     {
@@ -28,13 +30,18 @@ struct of_f32 {
 };
 
 struct of_bf16 {
-    enum { CHUNK = 32 };
+    enum { CHUNK = 32, BYTES = 4, COPIED = 0 };
     typedef float sum;
     DEVICE void multiply(float *d, const uint32_t *a, const uint32_t *b) { mma_bf16(d, a, b); }
 };
 
+/* bfloat16 in memory as well. */
+struct of_bf16_rows : of_bf16 {
+    enum { BYTES = 2, COPIED = 1 };
+};
+
 struct of_s8 {
-    enum { CHUNK = 64 };
+    enum { CHUNK = 64, BYTES = 1, COPIED = 1 };
     typedef int sum;
     DEVICE void multiply(int *d, const uint32_t *a, const uint32_t *b) { mma_s8(d, a, b); }
 };

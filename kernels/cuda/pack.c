@@ -31,28 +31,42 @@ static size_t byte_of(int column, int channel, int size)
     return (size_t)(column * ROW_BYTES + (at / UNIT ^ (column >> 1 & 3)) * UNIT + at % UNIT);
 }
 
-/* One column's chunk: `count` channels, `step` numbers apart. size: 4 float, 2 bfloat16, 1 int8. */
+/* What comes in and what is laid down. */
+enum kind { FLOATS, FLOATS_TO_BF16, BF16, CODES };
+
+static int size_of(enum kind kind) { return kind == FLOATS ? 4 : kind == CODES ? 1 : 2; }
+
+/* One column's chunk: `count` channels, `step` numbers apart. */
 static void put_chunk(unsigned char *chunk, int column, const void *weight, int64_t first, int64_t step,
-                      int count, int size)
+                      int count, enum kind kind)
 {
     for (int c = 0; c < count; c++) {
-        unsigned char *to = chunk + byte_of(column, c, size);
+        unsigned char *to = chunk + byte_of(column, c, size_of(kind));
         int64_t at = first + c * step;
-        if (size == 1) {
-            *to = ((const unsigned char *)weight)[at];
-        } else if (size == 2) {
-            uint16_t half = to_bf16(((const float *)weight)[at]);
-            memcpy(to, &half, sizeof half);
-        } else {
+        uint16_t half;
+        switch (kind) {
+        case FLOATS:
             memcpy(to, (const float *)weight + at, sizeof(float));
+            break;
+        case FLOATS_TO_BF16:
+            half = to_bf16(((const float *)weight)[at]);
+            memcpy(to, &half, sizeof half);
+            break;
+        case BF16:
+            memcpy(to, (const uint16_t *)weight + at, sizeof half);
+            break;
+        case CODES:
+            *to = ((const unsigned char *)weight)[at];
+            break;
         }
     }
 }
 
 /* Columns [begin, end), begin at a multiple of PANEL: whole panels, the last one with zeros behind. */
-static void pack(void *packed, const void *weight, const struct mm_shape *s, int begin, int end, int size)
+static void pack(void *packed, const void *weight, const struct mm_shape *s, int begin, int end,
+                 enum kind kind)
 {
-    int per_chunk = ROW_BYTES / size, taps = s->kernel_h * s->kernel_w;
+    int per_chunk = ROW_BYTES / size_of(kind), taps = s->kernel_h * s->kernel_w;
     int64_t chunks = chunks_of(s, 0, per_chunk) + chunks_of(s, 1, per_chunk),
             all = s->channels[0] + s->channels[1];
     for (int panel = begin / PANEL; panel * PANEL < end; panel++) {
@@ -64,7 +78,7 @@ static void pack(void *packed, const void *weight, const struct mm_shape *s, int
                     int left = s->channels[source] - c, first = c + (source ? s->channels[0] : 0);
                     for (int n = 0; n < PANEL && panel * PANEL + n < s->n; n++)
                         put_chunk(chunk, n, weight, ((panel * PANEL + n) * all + first) * taps + tap, taps,
-                                  left < per_chunk ? left : per_chunk, size);
+                                  left < per_chunk ? left : per_chunk, kind);
                 }
     }
 }
@@ -74,17 +88,24 @@ static size_t size_bf16(const struct mm_shape *s, int int8) { return packed_size
 
 static void pack_f32(void *packed, const float *weight, const struct mm_shape *s, int begin, int end)
 {
-    pack(packed, weight, s, begin, end, 4);
+    pack(packed, weight, s, begin, end, FLOATS);
 }
 
 static void pack_bf16(void *packed, const float *weight, const struct mm_shape *s, int begin, int end)
 {
-    pack(packed, weight, s, begin, end, 2);
+    pack(packed, weight, s, begin, end, FLOATS_TO_BF16);
 }
 
 static void pack_s8(void *packed, const int8_t *weight, const struct mm_shape *s, int begin, int end)
 {
-    pack(packed, weight, s, begin, end, 1);
+    pack(packed, weight, s, begin, end, CODES);
+}
+
+static size_t size_halves(const struct mm_shape *s) { return packed_size(s, 32); }
+
+static void pack_halves(void *packed, const uint16_t *weight, const struct mm_shape *s, int begin, int end)
+{
+    pack(packed, weight, s, begin, end, BF16);
 }
 
 const struct cpu_kernels *cuda_packing(enum cuda_precision p)
@@ -92,10 +113,14 @@ const struct cpu_kernels *cuda_packing(enum cuda_precision p)
     static const struct cpu_kernels f32 = {.mm_panel = PANEL,
                                            .matmul_packed_size = size_f32,
                                            .matmul_pack = pack_f32,
-                                           .matmul_pack_int8 = pack_s8},
+                                           .matmul_pack_int8 = pack_s8,
+                                           .matmul_bf16_size = size_halves,
+                                           .matmul_pack_bf16 = pack_halves},
                                     bf16 = {.mm_panel = PANEL,
                                             .matmul_packed_size = size_bf16,
                                             .matmul_pack = pack_bf16,
-                                            .matmul_pack_int8 = pack_s8};
+                                            .matmul_pack_int8 = pack_s8,
+                                            .matmul_bf16_size = size_halves,
+                                            .matmul_pack_bf16 = pack_halves};
     return p == CUDA_BF16 ? &bf16 : &f32;
 }

@@ -2,7 +2,7 @@
  * image_quantize, elementwise and cache_read of cpu.h. */
 #include "kernels/cuda/device.h"
 
-/* ---- norms: a warp a row; a lane sees none but its own numbers, so there is no barrier ---- */
+/* ---- norms: a warp a row; but for rotations a lane sees none but its own numbers, without a barrier ---- */
 
 DEVICE void modulated(const struct row_norm &r, float *v, unsigned image, int c, int count, float mean,
                       float inverse, unsigned vectors)
@@ -46,75 +46,137 @@ DEVICE void put_codes(unsigned char *to, const float *v, int count, float invers
     *(uint32_t *)to = word;
 }
 
+/* A row's blocks times R4 x R4 ..., R4 = 1/2 [[1,1,1,-1],[1,1,-1,1],[1,-1,1,1],[-1,1,1,1]]: of four numbers
+ * at distance 1, 4, 16, 64 with half their sum s, (a, b, c, d) becomes (s - d, s - c, s - b, s - a). */
+DEVICE void rotate_row(float *v, int channels, int block)
+{
+    for (int apart = 1; apart < block; apart *= 4) {
+        warp_barrier();
+        for (int i = (int)(threadIdx.x % 32); i < channels / 4; i += 32) {
+            float *at = v + i / apart * apart * 4 + i % apart;
+            float w = at[0], x = at[apart], y = at[2 * apart], z = at[3 * apart],
+                  s = ((w + x) + (y + z)) * 0.5f;
+            at[0] = s - z;
+            at[apart] = s - y;
+            at[2 * apart] = s - x;
+            at[3 * apart] = s - w;
+        }
+    }
+    warp_barrier();
+}
+
+/* What a lane knows of its row. */
+struct row_state {
+    const float *x;
+    float *kept; /* the row in shared memory, or NULL */
+    unsigned row, image, vectors;
+    float mean, inverse;
+};
+
+/* Four numbers of x. */
+DEVICE void read4(const struct row_norm &r, const row_state &s, float *v, int c)
+{
+    if (s.kept)
+        get4(v, s.kept + c, 4, 1);
+    else
+        get4(v, s.x + c, r.channels - c, s.vectors & 1);
+}
+
+/* Mean and 1 / deviation: first the mean, then the squares around it. */
+DEVICE void row_moments(const struct row_norm &r, row_state &s, int first)
+{
+    float v[4], sum = 0;
+    for (int c = first; c < r.channels; c += 128) {
+        get4(v, s.x + c, r.channels - c, s.vectors & 1);
+        sum += (v[0] + v[1]) + (v[2] + v[3]);
+        if (s.kept)
+            put4(s.kept + c, v, 4, 1);
+    }
+    s.mean = 0;
+    s.inverse = 1;
+    if (!r.norm)
+        return;
+    s.mean = warp_sum(sum) / (float)r.channels;
+    sum = 0;
+    for (int c = first; c < r.channels; c += 128) {
+        read4(r, s, v, c);
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            sum += c + i < r.channels ? (v[i] - s.mean) * (v[i] - s.mean) : 0;
+    }
+    s.inverse = 1 / sqrtf(warp_sum(sum) / (float)r.channels + r.eps);
+}
+
+/* Values: to the tap; to where they are kept; to out, if that is wanted and nothing else happens to them. The
+ * largest magnitude. */
+DEVICE float row_values(const struct row_norm &r, const row_state &s, int first)
+{
+    float v[4], most = 0;
+    for (int c = first; c < r.channels; c += 128) {
+        int count = r.channels - c;
+        read4(r, s, v, c);
+        modulated(r, v, s.image, c, count, s.mean, s.inverse, s.vectors);
+        if (r.tap)
+            put4(r.tap + s.row * r.tap_ld + c, v, count, s.vectors & 64);
+        if (r.out && !r.codes && !r.rotate)
+            put4(r.out + s.row * r.out_ld + c, v, count, s.vectors & 32);
+        if (s.kept)
+            put4(s.kept + c, v, 4, 1);
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            most = i < count ? larger(most, v[i]) : most;
+    }
+    return most;
+}
+
+DEVICE void row_codes(const struct row_norm &r, const row_state &s, float most, int first)
+{
+    float v[4], scale = warp_larger(most) / 127.0f, to_code = code_inverse(scale);
+    for (int c = first; c < r.codes_ld; c += 128) {
+        int count = r.channels - c;
+        if (count > 0) {
+            read4(r, s, v, c);
+            if (!s.kept)
+                modulated(r, v, s.image, c, count, s.mean, s.inverse, s.vectors);
+        }
+        put_codes(r.codes + s.row * r.codes_ld + c, v, count, to_code);
+    }
+    if (first == 0)
+        r.row_scale[s.row] = scale;
+}
+
 KERNEL(row_norm_rows, 128, 4, row_norm_args)
 {
     SHARED(memory);
     const struct row_norm &r = a.r;
-    unsigned warp = threadIdx.x / 32, row = blockIdx.x * (blockDim.x / 32) + warp;
+    unsigned warp = threadIdx.x / 32;
     int first = (int)(threadIdx.x % 32) * 4;
-    if (row >= (unsigned)r.images * (unsigned)r.rows_per_image)
+    row_state s;
+    s.row = blockIdx.x * (blockDim.x / 32) + warp;
+    if (s.row >= (unsigned)r.images * (unsigned)r.rows_per_image)
         return;
-    const float *x = r.x + row * r.x_ld;
-    float *kept = (float *)memory + (int)warp * a.padded;
-    unsigned image = row / (unsigned)r.rows_per_image;
-    unsigned vectors = is_vector(r.x, r.x_ld) | is_vector(r.weight, 0) << 1 | is_vector(r.bias, 0) << 2 |
-                       is_vector(r.scale, r.mod_ld) << 3 | is_vector(r.shift, r.mod_ld) << 4 |
-                       is_vector(r.out, r.out_ld) << 5 | is_vector(r.tap, r.tap_ld) << 6;
-    float v[4], sum = 0, mean = 0, inverse = 1, most = 0;
-    for (int c = first; c < r.channels; c += 128) {
-        get4(v, x + c, r.channels - c, vectors & 1);
-        sum += (v[0] + v[1]) + (v[2] + v[3]);
-        if (a.cached)
-            put4(kept + c, v, 4, 1);
-    }
-    if (r.norm) {
-        mean = warp_sum(sum) / (float)r.channels;
-        sum = 0;
+    s.x = r.x + s.row * r.x_ld;
+    s.kept = a.cached ? (float *)memory + (int)warp * a.padded : (float *)0;
+    s.image = s.row / (unsigned)r.rows_per_image;
+    s.vectors = is_vector(r.x, r.x_ld) | is_vector(r.weight, 0) << 1 | is_vector(r.bias, 0) << 2 |
+                is_vector(r.scale, r.mod_ld) << 3 | is_vector(r.shift, r.mod_ld) << 4 |
+                is_vector(r.out, r.out_ld) << 5 | is_vector(r.tap, r.tap_ld) << 6;
+    row_moments(r, s, first);
+    float most = row_values(r, s, first), v[4];
+    if (r.rotate) { /* the row is kept, else it would not have been launched */
+        rotate_row(s.kept, r.channels, r.rotate);
+        most = 0;
         for (int c = first; c < r.channels; c += 128) {
-            if (a.cached)
-                get4(v, kept + c, 4, 1);
-            else
-                get4(v, x + c, r.channels - c, vectors & 1);
+            read4(r, s, v, c);
+            if (!r.codes)
+                put4(r.out + s.row * r.out_ld + c, v, 4, s.vectors & 32);
 #pragma unroll
             for (int i = 0; i < 4; i++)
-                sum += c + i < r.channels ? (v[i] - mean) * (v[i] - mean) : 0;
+                most = larger(most, v[i]);
         }
-        inverse = 1 / sqrtf(warp_sum(sum) / (float)r.channels + r.eps);
     }
-    for (int c = first; c < r.channels; c += 128) {
-        int count = r.channels - c;
-        if (a.cached)
-            get4(v, kept + c, 4, 1);
-        else
-            get4(v, x + c, count, vectors & 1);
-        modulated(r, v, image, c, count, mean, inverse, vectors);
-        if (r.tap)
-            put4(r.tap + row * r.tap_ld + c, v, count, vectors & 64);
-        if (!r.codes) {
-            put4(r.out + row * r.out_ld + c, v, count, vectors & 32);
-            continue;
-        }
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-            most = i < count ? larger(most, v[i]) : most;
-        if (a.cached)
-            put4(kept + c, v, 4, 1);
-    }
-    if (!r.codes)
-        return;
-    float scale = warp_larger(most) / 127.0f, to_code = code_inverse(scale);
-    for (int c = first; c < r.codes_ld; c += 128) {
-        int count = r.channels - c;
-        if (a.cached && count > 0) {
-            get4(v, kept + c, 4, 1);
-        } else if (count > 0) {
-            get4(v, x + c, count, vectors & 1);
-            modulated(r, v, image, c, count, mean, inverse, vectors);
-        }
-        put_codes(r.codes + row * r.codes_ld + c, v, count, to_code);
-    }
-    if (first == 0)
-        r.row_scale[row] = scale;
+    if (r.codes)
+        row_codes(r, s, most, first);
 }
 
 /* ---- one scale an image: the largest of each block of rows, then the codes ---- */

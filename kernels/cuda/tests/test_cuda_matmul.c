@@ -77,6 +77,71 @@ START_TEST(bfloat16_equals_the_reference)
 }
 END_TEST
 
+/* ---- bfloat16 in memory ---- */
+
+static uint16_t *halves_of(const float *x, int64_t n)
+{
+    uint16_t *h = calloc((size_t)n, sizeof *h);
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t u;
+        memcpy(&u, &x[i], sizeof u);
+        h[i] = (uint16_t)(u >> 16); /* rounded before */
+    }
+    return h;
+}
+
+/* Sources and weights of bfloat16, results in both types. Distances of make() are odd as often as not. */
+static void make_halves(struct data *d, const struct shape *c, int pieces, enum activation act,
+                        const struct cpu_kernels *k, uint16_t *out)
+{
+    make(d, c, 0, pieces, act);
+    round_factors(d);
+    for (int i = 0; i < d->m.sources; i++) {
+        float *from = d->in[i];
+        d->m.source[i].data = d->in[i] = halves_of(from, numbers(d, i));
+        free(from);
+    }
+    uint16_t *weight = halves_of(d->weight, (int64_t)d->s.n * (d->s.channels[0] + d->s.channels[1]) *
+                                                d->s.kernel_h * d->s.kernel_w);
+    d->m.weights = d->packed = malloc(k->matmul_bf16_size(&d->s));
+    k->matmul_pack_bf16(d->packed, weight, &d->s, 0, d->s.n);
+    free(weight);
+    d->m.bf16 = 1;
+    d->m.out_bf16 = out;
+    d->m.out_bf16_ld = d->m.out_ld;
+}
+
+START_TEST(bfloat16_rows_equal_the_reference)
+{
+    struct shape c = shapes[_i];
+    for (int s = 0; s < 2; s++)
+        c.channels[s] = (c.channels[s] + 1) / 2 * 2;
+    for (int tile = 64; tile <= 128; tile += 64) {
+        struct data want, got;
+        uint16_t *out[2];
+        for (int i = 0; i < 2; i++)
+            out[i] = calloc(1 << 20, sizeof **out);
+        make_halves(&want, &c, tile == 64 ? ALL_PIECES : 0, acts[_i % 7], cpu_kernels(CPU_REF), out[0]);
+        make_halves(&got, &c, tile == 64 ? ALL_PIECES : 0, acts[_i % 7], cuda_packing(_i % 2), out[1]);
+        ck_assert_int_le(want.out_size, 1 << 20);
+        cpu_kernels(CPU_REF)->matmul(&want.m, 0, 1);
+        struct cuda_launches l;
+        cuda_matmul_tile(&got.m, CUDA_F32, tile, &l);
+        run_launches(&l, (unsigned)_i);
+        near(got.out, want.out, got.out_size, tolerance(&got), "out");
+        near(got.tap, want.tap, got.out_size, tolerance(&got), "tap");
+        for (int64_t row = 0; row < got.rows; row++)
+            for (int n = 0; n < got.s.n; n++) {
+                float exact = as_bf16(got.out[row * got.m.out_ld + n]), half = 0;
+                uint32_t u = (uint32_t)out[1][row * got.m.out_ld + n] << 16;
+                memcpy(&half, &u, sizeof half);
+                ck_assert(half == exact);
+            }
+        release(&want), release(&got), free(out[0]), free(out[1]);
+    }
+}
+END_TEST
+
 START_TEST(int8_equals_the_reference)
 {
     compare(&shapes[_i], 1, CUDA_BF16, 64, _i % 2 ? ALL_PIECES : 0, acts[(_i + 1) % 7], (unsigned)_i);
@@ -179,6 +244,7 @@ int main(void)
     TCase *t = tcase_create("products");
     tcase_add_loop_test(t, float32_equals_the_reference, 0, SHAPES);
     tcase_add_loop_test(t, bfloat16_equals_the_reference, 0, SHAPES);
+    tcase_add_loop_test(t, bfloat16_rows_equal_the_reference, 0, SHAPES);
     tcase_add_loop_test(t, int8_equals_the_reference, 0, SHAPES);
     tcase_add_loop_test(t, int8_sums_are_equal_to_the_bit, 0, SHAPES);
     tcase_add_loop_test(t, bits_depend_on_the_row_alone, 0, SHAPES / 3);

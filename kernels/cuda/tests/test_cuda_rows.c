@@ -94,6 +94,40 @@ START_TEST(row_norm_equals_the_reference)
 }
 END_TEST
 
+/* Blocks of 16, 64 and 256, out and codes rotated, the tap not; sums of up to 256 values. */
+START_TEST(rotations_equal_the_reference)
+{
+    static const struct rows_shape shapes[] = {{2, 3, 48, 4}, {1, 5, 192, 0}, {2, 2, 768, 0}};
+    for (int pieces = 0; pieces < 32; pieces++) {
+        struct rows_data want, got;
+        make_rows(&want, &shapes[_i], pieces);
+        make_rows(&got, &shapes[_i], pieces);
+        want.r.rotate = got.r.rotate = 16 << 2 * _i;
+        cpu_kernels(CPU_REF)->row_norm(&want.r, 0, 1);
+        run_rows(&got);
+        near(got.out, want.out, got.count, 6e-6, "out");
+        near(got.tap, want.tap, got.count, 4e-6, "tap");
+        near(got.row_scale, want.row_scale, got.rows, 6e-6, "scale");
+        for (int64_t i = 0; i < got.codes_count; i++)
+            ck_assert(abs(got.codes[i] - want.codes[i]) <= 1);
+        release_rows(&want);
+        release_rows(&got);
+    }
+}
+END_TEST
+
+START_TEST(rows_too_wide_to_rotate_are_not_launched)
+{
+    struct row_norm r = {.images = 1, .rows_per_image = 1, .channels = 24576, .rotate = 16};
+    struct cuda_launches l;
+    cuda_row_norm(&r, &l);
+    ck_assert_int_eq(l.count, 1);
+    r.channels += 16;
+    cuda_row_norm(&r, &l);
+    ck_assert_int_eq(l.count, 0);
+}
+END_TEST
+
 START_TEST(row_norm_in_place)
 {
     struct rows_data want, got;
@@ -301,6 +335,8 @@ int main(void)
 {
     TCase *t = tcase_create("rows");
     tcase_add_loop_test(t, row_norm_equals_the_reference, 0, ROWS_SHAPES);
+    tcase_add_loop_test(t, rotations_equal_the_reference, 0, 3);
+    tcase_add_test(t, rows_too_wide_to_rotate_are_not_launched);
     tcase_add_loop_test(t, row_norm_in_place, 0, ROWS_SHAPES);
     tcase_add_test(t, scales_of_bad_tiny_and_zero_rows);
     tcase_add_loop_test(t, image_quantize_equals_the_reference, 0, 4);
