@@ -22,6 +22,10 @@ extern "C" {
 int emulate(const char *kernel, const unsigned grid[3], const unsigned block[3], unsigned shared,
             const void *args, unsigned seed);
 
+/* How many rows of ldmatrix had to wait for another one of the same bank, since the last time this was asked.
+ */
+long emulator_bank_conflicts(void);
+
 #ifdef __cplusplus
 }
 #endif

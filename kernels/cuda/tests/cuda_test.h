@@ -1,9 +1,11 @@
-/* What the tests of CUDA kernels share: running a list of launches on the CPU. */
+/* What the tests of CUDA kernels share: running a list of launches, on the CPU or, with
+ * HASTEN_CUDA_DEVICE=0 in the environment, on a device. */
 #ifndef HASTEN_CUDA_TEST_H
 #define HASTEN_CUDA_TEST_H
 
 #include "kernels/cuda/emulate.h"
 #include "kernels/cuda/launch_inside.h"
+#include "kernels/cuda/tests/emulator/device.h"
 
 #include <check.h>
 
@@ -14,7 +16,11 @@ static inline void run_launches(const struct cuda_launches *l, unsigned seed)
     for (int i = 0; i < l->count; i++) {
         const struct cuda_launch *x = &l->launch[i];
         ck_assert_uint_le(x->shared, 99 << 10);
-        if (emulate(x->kernel, x->grid, x->block, x->shared, x->args, seed + (unsigned)i) < 0)
+        const char *why = device_wanted() ? device_launch(x) : NULL;
+        if (why)
+            ck_abort_msg("%s on the device: %s", x->kernel, why);
+        if (!device_wanted() &&
+            emulate(x->kernel, x->grid, x->block, x->shared, x->args, seed + (unsigned)i) < 0)
             ck_abort_msg("no kernel %s", x->kernel);
     }
 }

@@ -72,6 +72,7 @@ static void run_cuda(struct data *d, enum cuda_precision p, unsigned seed)
     struct cuda_launches l;
     cuda_attention(&d->a, p, &l);
     run_launches(&l, seed);
+    ck_assert_int_eq(emulator_bank_conflicts(), 0);
 }
 
 static void compare(const struct shape *s, enum cuda_precision p, float size, int apart, double tolerance)

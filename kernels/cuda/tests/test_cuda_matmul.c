@@ -35,6 +35,7 @@ static void run_cuda(struct data *d, enum cuda_precision p, int tile, unsigned s
     pack(d, cuda_packing(p));
     cuda_matmul_tile(&d->m, p, tile, &l);
     run_launches(&l, seed);
+    ck_assert_int_eq(emulator_bank_conflicts(), 0);
 }
 
 /* Sums of up to some thousand products of size 1: relative to the sum's own size, or to 1 where it is small.

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernels/cuda/emulate.h"
 #include "kernels/cuda/tests/emulator/emulator.h"
 
 enum { LANES = 32, ROWS = 16, COLUMNS = 8 };
@@ -41,18 +42,37 @@ void emulator_shuffle_xor(void **lane)
     }
 }
 
+static long conflicts;
+
+long emulator_bank_conflicts(void)
+{
+    long n = conflicts;
+    conflicts = 0;
+    return n;
+}
+
+/* The 8 rows of a matrix are read at once if they lie in different sixteens of bytes of 128. */
+static void count_conflicts(void **lane, int matrix)
+{
+    unsigned seen = 0;
+    for (int row = 0; row < 8; row++)
+        seen |= 1u << ((uintptr_t)((const struct ldmatrix *)lane[8 * matrix + row])->row / 16 % 8);
+    conflicts += 8 - __builtin_popcount(seen);
+}
+
 /* Lane 8 i + r names row r of matrix i; lane l gets word l % 4 of row l / 4 of each. */
 void emulator_ldmatrix(void **lane)
 {
+    for (int i = 0; i < 32; i++) {
+        const struct ldmatrix *from = lane[i];
+        if ((uintptr_t)from->row % 16)
+            emulator_stop("ldmatrix: a row is not aligned");
+        for (int word = 0; word < 4; word++)
+            memcpy(&((struct ldmatrix *)lane[4 * (i % 8) + word])->r[i / 8],
+                   (const char *)from->row + 4 * word, 4);
+    }
     for (int matrix = 0; matrix < 4; matrix++)
-        for (int row = 0; row < 8; row++) {
-            const struct ldmatrix *from = lane[8 * matrix + row];
-            if ((uintptr_t)from->row % 16)
-                emulator_stop("ldmatrix: a row is not aligned");
-            for (int word = 0; word < 4; word++)
-                memcpy(&((struct ldmatrix *)lane[4 * row + word])->r[matrix],
-                       (const char *)from->row + 4 * word, 4);
-        }
+        count_conflicts(lane, matrix);
 }
 
 /* Word `word` (4 bytes) of row `row` of A (16 rows, 8 words of k) and of column `column` of B. */
