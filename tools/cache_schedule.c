@@ -1,5 +1,6 @@
 /* cache-schedule: which network calls to compute and which to serve from a cache. */
 #include "common/base/json.h"
+#include "common/run/foreign.h"
 #include "common/run/profile.h"
 #include "common/run/search.h"
 #include "tools/tool.h"
@@ -33,7 +34,7 @@ static const struct method {
 
 static struct {
     int64_t steps, interval, calibrate, validate, polish;
-    const char *sampler, *profile, *verify, *action;
+    const char *sampler, *profile, *verify, *import, *action;
     double guidance, speedup, max_ms, max_error;
     size_t max_cache_bytes;
     int solver, predictor, correct, gain, front;
@@ -76,6 +77,8 @@ static const struct tool_option options[] = {
     {"validate", 0, "N", OPTION_INT, &o.validate, .min = 1, .max = 10000,
      .help = "images to choose with, and again as many for the claims (default 8)"},
     {"verify", 0, "FILE", OPTION_TEXT, &o.verify, .help = "measure an existing schedule again"},
+    {"import", 0, "FILE", OPTION_TEXT, &o.import,
+     .help = "make a schedule of another tool's, and measure it; see hasten-schedule(5)"},
     {0}};
 
 static const struct tool tool = {"cache-schedule",
@@ -99,7 +102,8 @@ struct work {
     struct search x;
     struct front_point *front;
     int points;
-    struct cache_schedule s; /* of --verify */
+    struct cache_schedule s;         /* of --verify and --import */
+    struct trajectory_passes passes; /* of one image, scheduled */
 };
 
 /* ---- prices ---- */
@@ -220,6 +224,7 @@ static int time_both(struct work *w, const struct cache_schedule *s, double *ful
             float *got;
             run.count = run.batch = 1;
             run.schedule = which ? s : NULL;
+            run.passes = which ? &w->passes : NULL;
             double start = clock_ms();
             if (measure_latents(&run, &got, NULL, NULL, e) < 0)
                 return -1;
@@ -242,7 +247,7 @@ static cJSON *claims_of(struct work *w, const struct trial *t, const struct cach
 {
     cJSON *j = json_new_object(e);
     if (j && json_add_string(j, "solver", t->solver, e) == 0 &&
-        (o.verify || json_add_string(j, "predictor", predict_name(t->predictor), e) == 0) &&
+        (o.verify || o.import || json_add_string(j, "predictor", predict_name(t->predictor), e) == 0) &&
         json_add_string(j, "action", action_name(s), e) == 0 && json_add_bool(j, "exact", t->exact, e) == 0 &&
         json_add_int(j, "computed", t->computed, e) == 0 && json_add_int(j, "calls", s->calls, e) == 0 &&
         json_add_double(j, "predicted_ms", t->ms, e) == 0 &&
@@ -253,6 +258,9 @@ static cJSON *claims_of(struct work *w, const struct trial *t, const struct cach
         json_add_double(j, "measured_speedup", full / fast, e) == 0 &&
         json_add_double(j, "rel_l2", q->rel_l2, e) == 0 && json_add_double(j, "psnr_db", q->psnr, e) == 0 &&
         json_add_double(j, "validation_rel_l2", t->quality.rel_l2, e) == 0 &&
+        (!s->trigger.signal || (json_add_int(j, "computed_passes", w->passes.computed, e) == 0 &&
+                                json_add_int(j, "served_passes", w->passes.served, e) == 0 &&
+                                json_add_int(j, "tried_passes", w->passes.tried, e) == 0)) &&
         json_add_int(j, "calibration_images", o.calibrate, e) == 0 &&
         json_add_int(j, "validation_images", o.validate, e) == 0 &&
         json_add_bool(j, "corrected", t->predictor != PREDICT_REUSE, e) == 0)
@@ -295,6 +303,7 @@ static int add_front(struct work *w, cJSON *claims, struct buf *text, struct err
 static int finish(struct work *w, struct trial *t, struct cache_schedule *s, int write, struct error *e)
 {
     double full, fast;
+    int given = o.verify || o.import;
     struct quality q;
     struct buf text = {0};
     if (time_both(w, s, &full, &fast, e) < 0 ||
@@ -308,9 +317,8 @@ static int finish(struct work *w, struct trial *t, struct cache_schedule *s, int
         buf_printf(&text, e,
                    "%s, %s%s%s: %d of %d calls computed; %.1f ms of %.1f predicted; measured %.1f ms of %.1f "
                    "(%.2fx), relative L2 %.4f, PSNR %.2f dB\n",
-                   t->solver, o.verify ? "" : predict_name(t->predictor), o.verify ? "" : ", ",
-                   action_name(s), t->computed, s->calls, t->ms, w->full_ms, fast, full, full / fast,
-                   q.rel_l2, q.psnr);
+                   t->solver, given ? "" : predict_name(t->predictor), given ? "" : ", ", action_name(s),
+                   t->computed, s->calls, t->ms, w->full_ms, fast, full, full / fast, q.rel_l2, q.psnr);
     if (status == 0) {
         cJSON_Delete(s->claims);
         s->claims = json_copy(claims, e);
@@ -323,6 +331,41 @@ static int finish(struct work *w, struct trial *t, struct cache_schedule *s, int
     buf_free(&text);
     cJSON_Delete(claims);
     return status;
+}
+
+/* Prices: the served sets of the schedule, by their own names. */
+static int price_schedule(struct work *w, const struct cache_schedule *s, struct trial *t, struct error *e)
+{
+    for (int a = 1; a < s->actions; a++) {
+        struct candidate *c = &w->list[a - 1];
+        *c = (struct candidate){.served = mem_array((size_t)w->g->count + 1, 1, e),
+                                .base = cache_action_base(&s->action[a], w->g)};
+        if (!c->served)
+            return -1;
+        w->candidates++;
+        memcpy(c->served, s->action[a].served, (size_t)w->g->count);
+        snprintf(c->name, sizeof c->name, "%s", s->action[a].name);
+    }
+    if (price_actions(w, e) < 0)
+        return -1;
+    w->full_ms = w->ms[0] * s->calls;
+    for (int i = 0; i < s->calls; i++) {
+        t->computed += s->choice[0][i] == 0;
+        t->ms += w->ms[s->choice[0][i]];
+    }
+    return 0;
+}
+
+/* Measure a schedule that is there, from --verify or --import. */
+static int measure_given(struct work *w, struct trial *t, struct error *e)
+{
+    struct cache_schedule *s = &w->s;
+    if (price_schedule(w, s, t, e) < 0)
+        return -1;
+    w->x.measure = w->measure;
+    if (search_measure(&w->x, s, CLAIM_SEED, (int)o.validate, &t->quality, e) < 0)
+        return -1;
+    return finish(w, t, s, o.import != NULL, e);
 }
 
 /* An existing schedule: the same checks as generate's, then measured as new ones are. */
@@ -344,30 +387,24 @@ static int verify(struct work *w, struct error *e)
     w->measure.steps = s->steps;
     if (!tool_given(w->t, "guidance"))
         w->measure.guidance = s->guidance;
-    if (cache_schedule_bind(s, w->g, e) < 0)
+    return cache_schedule_bind(s, w->g, e) < 0 ? -1 : measure_given(w, &t, e);
+}
+
+/* Another tool's schedule, for this model. */
+static int import(struct work *w, struct error *e)
+{
+    struct cache_schedule *s = &w->s;
+    struct trial t = {.solver = "import"};
+    int calls;
+    if (measure_calls(&w->measure, &calls, e) < 0 || foreign_read(o.import, w->g, calls, s, e) < 0)
         return -1;
-    /* Prices: the served sets of the file, by their own names. */
-    for (int a = 1; a < s->actions; a++) {
-        struct candidate *c = &w->list[a - 1];
-        *c = (struct candidate){.served = mem_array((size_t)w->g->count + 1, 1, e),
-                                .base = cache_action_base(&s->action[a], w->g)};
-        if (!c->served)
-            return -1;
-        w->candidates++;
-        memcpy(c->served, s->action[a].served, (size_t)w->g->count);
-        snprintf(c->name, sizeof c->name, "%s", s->action[a].name);
-    }
-    if (price_actions(w, e) < 0)
-        return -1;
-    w->full_ms = w->ms[0] * s->calls;
-    for (int i = 0; i < s->calls; i++) {
-        t.computed += s->choice[0][i] == 0;
-        t.ms += w->ms[s->choice[0][i]];
-    }
-    w->x.measure = w->measure;
-    if (search_measure(&w->x, s, CLAIM_SEED, (int)o.validate, &t.quality, e) < 0)
-        return -1;
-    return finish(w, &t, s, 0, e);
+    s->steps = w->measure.steps;
+    s->guidance = w->measure.guidance;
+    s->height = w->m.image.height;
+    s->width = w->m.image.width;
+    snprintf(s->model, sizeof s->model, "%s", model_id(&w->m));
+    snprintf(s->sampler, sizeof s->sampler, "%s", sampler_short_name(w->config.kind));
+    return cache_schedule_bind(s, w->g, e) < 0 ? -1 : measure_given(w, &t, e);
 }
 
 /* The whole front is stored; the file's own schedule is the fastest of it that halves the time, or the
@@ -386,13 +423,17 @@ static int show_front(struct work *w, struct trial **t, struct error *e)
 static int check_options(struct work *w, struct error *e)
 {
     int budgets = (o.speedup > 0) + (o.max_ms > 0) + (o.max_error > 0) + (o.interval > 0) + o.front;
+    int given = (o.verify != NULL) + (o.import != NULL);
     const char *solver = methods[o.solver].solver[0];
     if (!o.verify && tool_stdout_is_data(w->t) && (w->t->output || !o.front) &&
         tool_claim_stdout(w->t, 1, e) < 0)
         return -1;
-    if (!o.verify && budgets != 1)
+    if (given + budgets > 1 && given)
+        return error_set(e, HASTEN_EUSAGE, "--verify and --import take no budget, and not each other");
+    if (!given && budgets != 1)
         return error_set(e, HASTEN_EUSAGE,
-                         "give one of --speedup, --max-ms, --max-error, --front and --interval");
+                         "give one of --speedup, --max-ms, --max-error, --front and --interval, or "
+                         "--verify or --import");
     if (o.interval && o.solver != 0 &&
         (!strcmp(solver, "dp") || !strcmp(solver, "minimax") || !strcmp(solver, "lemica")))
         return error_set(e, HASTEN_EUSAGE, "--interval is not for the solver %s", methods[o.solver].name);
@@ -408,6 +449,8 @@ static int run(struct work *w, struct error *e)
         return -1;
     if (o.verify)
         return verify(w, e);
+    if (o.import)
+        return import(w, e);
     w->candidates = candidate_actions(w->g, w->list, e);
     if (w->candidates < 0 || price_actions(w, e) < 0)
         return -1;

@@ -202,6 +202,7 @@ static int open_run(struct job *j, const struct trajectory_watch *watch, struct 
     j->batch = o.batch ? (int)o.batch : o.count < 4 ? (int)o.count : 4;
     if (o.single && !o.batch)
         j->batch = (int)(o.count < 4096 ? o.count : 4096);
+    j->batch = trajectory_batch(j->has_schedule ? &j->schedule : NULL, j->batch);
     if (o.single && o.count > j->batch)
         return error_set(e, HASTEN_EUSAGE, "--single-generator: %lld images do not fit into one batch of %d",
                          (long long)o.count, j->batch);
@@ -351,6 +352,7 @@ static int say(const struct job *j, struct error *e)
     size_t weights = 0;
     for (int i = 0; i < j->m.tensors; i++)
         weights += j->m.tensor[i].size;
+    struct trajectory_passes passes = trajectory_passes(j->trajectory);
     cJSON *r = json_new_object(e);
     snprintf(text, sizeof text,
              "%lld images, %d steps (%d network calls), %s, guidance %g, batch %d; %.1f MiB of tensors, %.1f "
@@ -360,6 +362,9 @@ static int say(const struct job *j, struct error *e)
     int status = !r || json_add_int(r, "count", o.count, e) < 0 ||
                          json_add_int(r, "steps", j->steps, e) < 0 ||
                          json_add_int(r, "calls", j->calls, e) < 0 ||
+                         json_add_int(r, "computed_passes", passes.computed, e) < 0 ||
+                         json_add_int(r, "served_passes", passes.served, e) < 0 ||
+                         json_add_int(r, "tried_passes", passes.tried, e) < 0 ||
                          json_add_double(r, "seconds", j->seconds, e) < 0 ||
                          json_add_int(r, "batch", j->batch, e) < 0 ||
                          json_add_double(r, "guidance", j->guidance, e) < 0 ||

@@ -67,6 +67,47 @@ void cache_schedule_free(struct cache_schedule *s)
     *s = (struct cache_schedule){0};
 }
 
+/* A trigger's node must be made anew in every action: nothing that it depends on may be served. */
+static int check_probe(const struct cache_schedule *s, const struct graph *g, struct error *e)
+{
+    const struct trigger_rule *rule = &s->trigger;
+    unsigned char *needed = rule->signal == TRIGGER_NODE ? mem_array((size_t)g->count + 1, 1, e) : NULL;
+    int status = 0;
+    if (rule->signal != TRIGGER_NODE)
+        return 0;
+    if (!needed)
+        return -1;
+    needed[rule->index] = 1;
+    for (int i = rule->index; i >= 0 && status == 0; i--) {
+        for (int k = 0; needed[i] && k < g->node[i].inputs; k++)
+            if (g->node[i].in[k] >= 0)
+                needed[g->node[i].in[k]] = 1;
+        for (int a = 1; needed[i] && a < s->actions; a++)
+            if (s->action[a].served[i])
+                status = error_set(e, HASTEN_EFILE,
+                                   "the trigger reads '%s', which depends on '%s', and that is served",
+                                   rule->node, g->node[i].name);
+    }
+    mem_free(needed);
+    return status;
+}
+
+static int bind_trigger(struct cache_schedule *s, const struct graph *g, struct error *e)
+{
+    struct trigger_rule *rule = &s->trigger;
+    if (!rule->signal)
+        return 0;
+    if (s->actions - 1 > (rule->signal == TRIGGER_NODE ? 1 : TRIGGER_ACTIONS))
+        return error_set(e, HASTEN_EFILE,
+                         "the schedule has a trigger and %d actions that serve: %d is possible",
+                         s->actions - 1, rule->signal == TRIGGER_NODE ? 1 : TRIGGER_ACTIONS);
+    rule->index = rule->signal == TRIGGER_NODE ? graph_find(g, rule->node) : -1;
+    if (rule->signal == TRIGGER_NODE && rule->index < 0)
+        return error_set(e, HASTEN_EFILE, "the trigger reads '%s', which the model does not have",
+                         rule->node);
+    return 0;
+}
+
 int cache_action_base(const struct cache_action *a, const struct graph *g)
 {
     return a->serves && a->base[0] ? graph_find(g, a->base[0]) : -1;
@@ -74,6 +115,8 @@ int cache_action_base(const struct cache_action *a, const struct graph *g)
 
 int cache_schedule_bind(struct cache_schedule *s, const struct graph *g, struct error *e)
 {
+    if (bind_trigger(s, g, e) < 0)
+        return -1;
     for (int a = 0; a < s->actions; a++) {
         struct cache_action *x = &s->action[a];
         mem_free(x->served);
@@ -100,7 +143,7 @@ int cache_schedule_bind(struct cache_schedule *s, const struct graph *g, struct 
             x->predictor[n] = (struct engine_predictor){x->correct[i], x->anchors[i], base};
         }
     }
-    return 0;
+    return check_probe(s, g, e);
 }
 
 /* ---- writing ---- */
@@ -152,6 +195,8 @@ int cache_schedule_write(const struct cache_schedule *s, const char *path, const
         json_add_double(meta, "guidance", s->guidance, e) < 0 ||
         json_add_string(meta, "model", s->model, e) < 0 ||
         json_add_string(meta, "sampler", s->sampler, e) < 0 || write_actions(s, meta, e) < 0)
+        goto out;
+    if (s->trigger.signal && json_add(meta, "trigger", trigger_write(&s->trigger, e), e) < 0)
         goto out;
     if (s->claims && json_add(meta, "claims", json_copy(s->claims, e), e) < 0)
         goto out;
@@ -280,13 +325,14 @@ static int read_schedule(struct cache_schedule *s, struct container *c, struct e
 {
     int64_t calls, steps, height, width;
     const char *model, *sampler;
-    cJSON *claims;
+    cJSON *claims, *trigger;
     if (json_int(c->meta, "calls", 1, 1000000, &calls, e) < 0 ||
         json_int(c->meta, "steps", 1, 1000000, &steps, e) < 0 ||
         json_int_or(c->meta, "height", 0, 1 << 20, 0, &height, e) < 0 ||
         json_int_or(c->meta, "width", 0, 1 << 20, 0, &width, e) < 0 ||
         json_string(c->meta, "model", &model, e) < 0 || json_string(c->meta, "sampler", &sampler, e) < 0 ||
-        json_object_or(c->meta, "claims", &claims, e) < 0 || cache_schedule_new(s, (int)calls, e) < 0 ||
+        json_object_or(c->meta, "claims", &claims, e) < 0 ||
+        json_object_or(c->meta, "trigger", &trigger, e) < 0 || cache_schedule_new(s, (int)calls, e) < 0 ||
         json_double_or(c->meta, "guidance", -1e6, 1e6, 1, &s->guidance, e) < 0)
         return -1;
     s->steps = (int)steps;
@@ -295,6 +341,8 @@ static int read_schedule(struct cache_schedule *s, struct container *c, struct e
     snprintf(s->model, sizeof s->model, "%s", model);
     snprintf(s->sampler, sizeof s->sampler, "%s", sampler);
     if (claims && !(s->claims = json_copy(claims, e)))
+        return -1;
+    if (trigger && trigger_read(trigger, &s->trigger, e) < 0)
         return -1;
     return read_actions(s, c->meta, e) < 0 || read_streams(s, c->meta, e) < 0 || read_corrections(s, c, e) < 0
                ? -1

@@ -15,6 +15,7 @@
 
 #include "common/file/container.h"
 #include "common/run/engine.h"
+#include "common/run/trigger.h"
 
 enum { SCHEDULE_MAX_ACTIONS = 33, SCHEDULE_STREAMS = 2 };
 
@@ -36,7 +37,8 @@ struct cache_schedule {
     char model[HASH_HEX], sampler[32];
     struct cache_action action[SCHEDULE_MAX_ACTIONS];
     int actions;
-    int *choice[SCHEDULE_STREAMS]; /* [calls] action indices */
+    int *choice[SCHEDULE_STREAMS]; /* [calls] action indices; with a trigger: what may be served */
+    struct trigger_rule trigger;   /* signal TRIGGER_NONE: there is none */
     cJSON *claims;                 /* or NULL */
 };
 

@@ -68,20 +68,6 @@ static void choose_nodes(struct calibration *c, size_t budget, int calls, int im
     }
 }
 
-static int count_calls(const struct measure *m, int *calls, struct error *e)
-{
-    struct sampler_config own = {0};
-    if (!m->sampler && sampler_config_read(&own, m->model->sampler.config, NULL, e) < 0)
-        return -1;
-    struct sampler_run run = {.steps = m->steps ? m->steps : m->model->sampler.steps};
-    struct sampler *s = sampler_open(m->sampler ? m->sampler : &own, &run, 1, 16, e);
-    if (s)
-        *calls = sampler_calls(s);
-    sampler_close(s);
-    sampler_config_free(&own);
-    return s ? 0 : -1;
-}
-
 /* CacheQuant's |X_t - X_s|_1 of one object. */
 static int add_l1(struct calibration *c, int i, const float *features, int64_t n, struct team *team,
                   struct error *e)
@@ -123,7 +109,7 @@ int calibration_run(struct calibration *c, const struct measure *m, const struct
     struct measure run = *m;
     int status = -1;
     *c = (struct calibration){.g = m->graph, .list = list, .count = count, .images = m->count};
-    if (!want || count_calls(m, &c->calls, e) < 0)
+    if (!want || measure_calls(m, &c->calls, e) < 0)
         goto out;
     choose_nodes(c, budget, c->calls, m->count);
     for (int i = 0; i < c->nodes; i++) {

@@ -51,7 +51,8 @@ int measure_latents(const struct measure *m, float **latents, int *calls, int64_
     struct sampler_config own = {0};
     struct weights *packed = NULL;
     struct trajectory *t = NULL;
-    int status = -1, batch = m->batch ? m->batch : m->count < 8 ? m->count : 8;
+    int status = -1;
+    int batch = trajectory_batch(m->schedule, m->batch ? m->batch : m->count < 8 ? m->count : 8);
     *latents = NULL;
     if (!s->present)
         return error_set(e, HASTEN_EFILE, "the model has no sampler");
@@ -81,6 +82,8 @@ int measure_latents(const struct measure *m, float **latents, int *calls, int64_
     if (size)
         *size = trajectory_size(t);
     status = run_all(m, t, batch, *latents, e);
+    if (m->passes)
+        *m->passes = trajectory_passes(t);
 out:
     trajectory_close(t);
     weights_close(packed);
@@ -90,6 +93,20 @@ out:
         *latents = NULL;
     }
     return status;
+}
+
+int measure_calls(const struct measure *m, int *calls, struct error *e)
+{
+    struct sampler_config own = {0};
+    if (!m->sampler && sampler_config_read(&own, m->model->sampler.config, NULL, e) < 0)
+        return -1;
+    struct sampler_run run = {.steps = m->steps ? m->steps : m->model->sampler.steps};
+    struct sampler *s = sampler_open(m->sampler ? m->sampler : &own, &run, 1, 16, e);
+    if (s)
+        *calls = sampler_calls(s);
+    sampler_close(s);
+    sampler_config_free(&own);
+    return s ? 0 : -1;
 }
 
 void measure_quality(const float *reference, const float *got, int count, int64_t size, struct quality *q)

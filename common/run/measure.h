@@ -29,11 +29,15 @@ struct measure {
     const struct cache_schedule *schedule;
     const unsigned char *want;
     const struct trajectory_watch *watch;
+    struct trajectory_passes *passes; /* NULL, or what was computed and served */
 };
 
 /* *latents: count * size floats from mem_array; *calls, *size: may be NULL. */
 int measure_latents(const struct measure *m, float **latents, int *calls, int64_t *size,
                     struct error *e) HASTEN_CHECKED;
+
+/* Network calls of a trajectory. */
+int measure_calls(const struct measure *m, int *calls, struct error *e) HASTEN_CHECKED;
 
 struct quality {
     double rel_l2, psnr;

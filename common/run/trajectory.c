@@ -37,10 +37,12 @@ static int check_schedule(const struct trajectory *t, struct error *e)
 
 static int open_engine(struct trajectory *t, struct error *e)
 {
+    if (triggered_open(t, e) < 0)
+        return -1;
     struct engine_options o = {.images = t->o.batch * (t->guided ? 2 : 1),
                                .calls = t->calls,
                                .hoist_bytes = t->o.hoist_bytes,
-                               .want = t->o.want};
+                               .want = t->want};
     t->engine = engine_open(t->o.graph, t->o.weights, &o, e);
     if (!t->engine)
         return -1;
@@ -112,7 +114,7 @@ struct trajectory *trajectory_open(const struct trajectory_options *o, struct er
         t->times[c] = (float)time;
         t->guide_at[c] = t->guided && is_inside(time, o->model->interval);
     }
-    if (open_engine(t, e) == 0 && device_open(t, e) == 0)
+    if (open_engine(t, e) == 0 && (t->trigger || device_open(t, e) == 0))
         return t;
 fail:
     trajectory_close(t);
@@ -123,16 +125,18 @@ void trajectory_close(struct trajectory *t)
 {
     if (!t)
         return;
-    void *blocks[] = {t->times, t->guide_at, t->labels, t->x,     t->input,
-                      t->eps,   t->variance, t->noise,  t->other, t->random};
+    void *blocks[] = {t->times, t->guide_at, t->labels, t->x,     t->input, t->eps,  t->variance,
+                      t->noise, t->other,    t->random, t->serve, t->want,  t->probe};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         mem_free(blocks[i]);
+    trigger_close(t->trigger);
     device_close(t);
     engine_close(t->engine);
     sampler_close(t->sampler);
     mem_free(t);
 }
 
+struct trajectory_passes trajectory_passes(const struct trajectory *t) { return t->passes; }
 int trajectory_calls(const struct trajectory *t) { return t->calls; }
 int64_t trajectory_size(const struct trajectory *t) { return t->size; }
 struct shape trajectory_shape(const struct trajectory *t) { return t->shape; }
@@ -154,12 +158,11 @@ static int has_bad(const float *x, int64_t n)
     return 0;
 }
 
-/* Network rows [first, first + rows) with this action. Rows below `count` are conditional: their first
- * `channels` go to eps, the others to variance; those from there on are unconditional and go to other. */
-static int network(struct trajectory *t, int call, int action, int first, int rows, int count,
-                   struct error *e)
+int trajectory_network(struct trajectory *t, int call, int action, int first, int rows, int count,
+                       struct error *e)
 {
     int64_t pixels = shape_rows(t->shape);
+    *(action ? &t->passes.served : &t->passes.computed) += rows;
     if (engine_run(t->engine, call, action, first, rows, NULL, e) < 0)
         return -1;
     const float *out = engine_value(t->engine, t->output);
@@ -195,6 +198,16 @@ struct call_runs trajectory_runs(const struct trajectory *t, int call, int count
     return r;
 }
 
+static int run_streams(struct trajectory *t, int call, const struct call_runs *r, int count, struct error *e)
+{
+    if (r->joint)
+        return trajectory_network(t, call, r->action[0], 0, 2 * count, count, e);
+    return trajectory_network(t, call, r->action[0], 0, count, count, e) < 0 ||
+                   (r->guided && trajectory_network(t, call, r->action[1], count, count, count, e) < 0)
+               ? -1
+               : 0;
+}
+
 /* The prediction for all images into t->eps, guided where it is to be. Rows [0, count) are conditional,
  * [count, 2 count) unconditional: one run where both streams do the same. */
 static int predict(struct trajectory *t, int call, int count, struct error *e)
@@ -206,12 +219,12 @@ static int predict(struct trajectory *t, int call, int count, struct error *e)
         to_channels_last(t->input + i * t->size, sample + i * t->size, pixels, t->channels);
     if (r.guided)
         memcpy(sample + n, sample, (size_t)n * sizeof *sample);
-    if (!r.guided)
-        return network(t, call, r.action[0], 0, count, count, e);
-    if (r.joint ? network(t, call, r.action[0], 0, 2 * count, count, e) < 0
-                : network(t, call, r.action[0], 0, count, count, e) < 0 ||
-                      network(t, call, r.action[1], count, count, count, e) < 0)
+    if (t->trigger && triggered_predict(t, call, r.action[0], r.guided ? r.action[1] : -1, count, e) < 0)
         return -1;
+    if (!t->trigger && run_streams(t, call, &r, count, e) < 0)
+        return -1;
+    if (!r.guided)
+        return 0;
     t->uncond_stored = 1;
     float scale = (float)t->o.guidance;
     for (int64_t i = 0; i < n; i++)
@@ -272,11 +285,24 @@ static int run_calls(struct trajectory *t, int count, struct error *e)
     return 0;
 }
 
+/* What the backend ran, which makes all calls at once. */
+static void count_passes(struct trajectory *t, int count)
+{
+    for (int call = 0, stored = 0; call < t->calls; call++) {
+        *(action_at(t, 0, call) ? &t->passes.served : &t->passes.computed) += count;
+        if (t->guide_at[call])
+            *(stored && action_at(t, 1, call) ? &t->passes.served : &t->passes.computed) += count;
+        stored |= t->guide_at[call];
+    }
+}
+
 int trajectory_run(struct trajectory *t, const struct trajectory_image *images, int count, float *latents,
                    struct error *e)
 {
     const struct trajectory_watch *w = t->o.watch;
     int status = t->device ? start(t, images, count, e) < 0 ? -1 : device_run(t, count, latents, e) : 1;
+    if (status == 0)
+        count_passes(t, count);
     if (status == 0 && w && w->progress)
         w->progress(w->context, t->calls, t->calls);
     if (status <= 0)
@@ -284,6 +310,8 @@ int trajectory_run(struct trajectory *t, const struct trajectory_image *images, 
     /* On the host; or again on the host, call by call, to name the node whose value is not finite. */
     sampler_restart(t->sampler, count);
     engine_restart(t->engine);
+    if (t->trigger)
+        trigger_restart(t->trigger);
     t->uncond_stored = 0;
     if (start(t, images, count, e) < 0 || run_calls(t, count, e) < 0)
         return -1;

@@ -54,6 +54,15 @@ void trajectory_close(struct trajectory *t);
 int trajectory_run(struct trajectory *t, const struct trajectory_image *images, int count, float *latents,
                    struct error *e) HASTEN_CHECKED;
 
+/* Network passes of one image and stream since trajectory_open. tried: served ones that a trigger on a node
+ * ran to see that value, and then did not take. */
+struct trajectory_passes {
+    int64_t computed, served, tried;
+};
+struct trajectory_passes trajectory_passes(const struct trajectory *t);
+/* The largest batch for this schedule: with a trigger no more than TRIGGER_IMAGES. */
+int trajectory_batch(const struct cache_schedule *s, int batch);
+
 int trajectory_calls(const struct trajectory *t);
 int64_t trajectory_size(const struct trajectory *t); /* numbers of one latent */
 struct shape trajectory_shape(const struct trajectory *t);

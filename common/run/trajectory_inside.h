@@ -21,6 +21,12 @@ struct trajectory {
     float *labels;                                     /* [rows] */
     float *x, *input, *eps, *variance, *noise, *other; /* [batch][size] */
     struct torch_random *random;
+    struct trigger *trigger; /* NULL: the schedule says it all */
+    unsigned char *serve;    /* [batch] the trigger's decisions */
+    unsigned char *want;     /* nodes that stay readable */
+    float *probe;            /* [batch] values of the trigger's node */
+    int64_t probe_size;
+    struct trajectory_passes passes;
     struct device_run *device; /* NULL: the host makes the steps */
 };
 
@@ -30,6 +36,16 @@ struct call_runs {
     int guided, joint, action[2];
 };
 struct call_runs trajectory_runs(const struct trajectory *t, int call, int count);
+/* Network rows [first, first + rows) with this action, on the host's steps. Rows below `count` are
+ * conditional: their first `channels` go to eps, the others to variance; those from there on are
+ * unconditional and go to other. */
+int trajectory_network(struct trajectory *t, int call, int action, int first, int rows, int count,
+                       struct error *e) HASTEN_CHECKED;
+/* Trigger, decisions and what must stay readable, before the engine is opened. */
+int triggered_open(struct trajectory *t, struct error *e) HASTEN_CHECKED;
+/* One call: cond and uncond (-1: none) are the actions that may serve. */
+int triggered_predict(struct trajectory *t, int call, int cond, int uncond, int count,
+                      struct error *e) HASTEN_CHECKED;
 /* Noise of each image from its own generator. */
 void trajectory_draw(struct trajectory *t, float *x, int count);
 
