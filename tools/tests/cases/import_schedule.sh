@@ -35,9 +35,9 @@ make_schedule() {
 }
 # A trigger that never fires computes everything, to the bit; one that always does is the schedule of its calls.
 make_schedule static '{"method":"cache-dit","steps_computation_mask":"10000001"}'
-for node in '"input"' '"transformer_blocks.0.norm1.modulate"'; do
-    make_schedule never '{"method":"teacache","rel_l1_thresh":0,"node":'$node'}'
-    make_schedule always '{"method":"teacache","rel_l1_thresh":1000,"node":'$node'}'
+for node in input transformer_blocks.0.norm1.modulate; do
+    make_schedule never '{"method":"teacache","rel_l1_thresh":0,"node":"'$node'"}'
+    make_schedule always '{"method":"teacache","rel_l1_thresh":1000,"node":"'$node'"}'
     generate dit.zst -q --steps 8 --count 3 --latents plain
     generate dit.zst -q --schedule never --count 3 --latents got
     cmp plain got
