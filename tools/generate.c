@@ -1,13 +1,12 @@
 /* generate: latents and pictures from a model file. */
 #include "common/base/json.h"
 #include "common/base/num.h"
-#include "common/file/diffusers.h"
 #include "common/file/output.h"
 #include "common/image/sheet.h"
-#include "common/run/trajectory.h"
 #include "tools/generate.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +16,7 @@
 
 static struct {
     const char *schedule, *sampler, *sampler_config, *classes, *size, *latents, *trace, *noise, *once,
-        *component, *sheet;
+        *component, *sheet, *jobs, *shard, *manifest;
     int64_t steps, count, batch;
     double guidance, eta;
     int single, no_metadata, plan;
@@ -48,6 +47,11 @@ static const struct tool_option options[] = {
     {"no-metadata", 0, NULL, OPTION_FLAG, &o.no_metadata, .help = "no parameters in the PNG files"},
     {"once", 0, "FILE", OPTION_TEXT, &o.once, .help = "run one component once on the inputs in FILE"},
     {"component", 0, "NAME", OPTION_TEXT, &o.component, .help = "the component for --once"},
+    {"jobs", 0, "FILE", OPTION_TEXT, &o.jobs, .help = "make what the JSON lines of FILE (or -) ask for"},
+    {"shard", 0, "I/N", OPTION_TEXT, &o.shard,
+     .help = "make part I of N, from 0; auto: as Slurm, Kubernetes, MPI or torchrun say"},
+    {"manifest", 0, "FILE", OPTION_TEXT, &o.manifest,
+     .help = "say in FILE what was made from what (default: beside the folder)"},
     {"plan", 0, NULL, OPTION_FLAG, &o.plan, .help = "say what would be done, and the memory it needs"},
     {0}};
 
@@ -58,22 +62,21 @@ static const struct tool tool = {"generate",
                                  TOOL_OUTPUT | TOOL_COMPUTES | TOOL_SEED,
                                  "generate fashion.model.zst --class 0-9 --count 20 -o pictures/"};
 
+/* A run of --count images of one recipe. */
 struct job {
     struct tool_run *t;
     struct model m;
-    struct graph *g;
-    struct sampler_config config;
-    struct cache_schedule schedule;
-    int has_schedule;
+    struct recipe r;
+    struct shard shard;
+    struct gallery gallery;
     struct weights *weights;
     struct trajectory *trajectory;
     struct painter *painter;
     int64_t *classes;
     size_t class_count;
-    int steps, batch, height, width;
-    double guidance;
+    int batch;
     float *latents, *trace, *noise; /* of all images where asked for; else of one batch */
-    int64_t size, done;
+    int64_t size, done, made, skipped, mine;
     int calls, directory, to_stdout;
     struct image *pictures; /* for the sheet */
     double seconds;
@@ -81,74 +84,51 @@ struct job {
 
 /* ---- settings ---- */
 
-static int read_settings(struct job *j, struct error *e)
+static const char *environment(const char *name, void *context)
+{
+    (void)context;
+    return getenv(name);
+}
+
+static struct recipe_wish wishes(const struct tool_run *t)
+{
+    return (struct recipe_wish){.schedule = o.schedule,
+                                .sampler = o.sampler,
+                                .sampler_config = o.sampler_config,
+                                .size = o.size,
+                                .steps = o.steps,
+                                .has_guidance = tool_given(t, "guidance"),
+                                .guidance = o.guidance,
+                                .eta = o.eta,
+                                .single_generator = o.single,
+                                .dash = "--"};
+}
+
+static int read_classes(struct job *j, struct error *e)
 {
     const struct model_sampler *s = &j->m.sampler;
-    if (!s->present && !o.sampler_config)
-        return error_set(e, HASTEN_EFILE, "the model has no sampler; give one with --sampler-config");
-    cJSON *own = o.sampler_config ? json_read_file(o.sampler_config, e) : NULL;
-    int status = e->code ? -1 : sampler_config_read(&j->config, own ? own : s->config, o.sampler, e);
-    cJSON_Delete(own);
-    if (status < 0)
-        return -1;
-    j->steps = o.steps ? (int)o.steps : s->steps;
-    j->guidance = tool_given(j->t, "guidance") ? o.guidance : s->guidance;
-    if (tool_given(j->t, "guidance") && o.guidance > 1 && s->null_class < 0)
-        return error_set(e, HASTEN_EUSAGE, "--guidance %g: the model has no null class", o.guidance);
-    if (s->null_class < 0)
-        j->guidance = 1;
     if (o.classes && !s->classes)
         return error_set(e, HASTEN_EUSAGE, "--class: the model is not conditional");
-    if (o.classes && num_list("--class", o.classes, 0, s->classes + (s->null_class == s->classes) - 1,
-                              1 << 20, &j->classes, &j->class_count, e) < 0)
-        return -1;
-    if (o.eta > 0 && j->config.kind != SAMPLER_DDIM)
-        return error_set(e, HASTEN_EUSAGE, "--eta is for ddim, the sampler is %s",
-                         sampler_short_name(j->config.kind));
-    return 0;
+    return o.classes ? num_list("--class", o.classes, 0, s->classes + (s->null_class == s->classes) - 1,
+                                1 << 20, &j->classes, &j->class_count, e)
+                     : 0;
 }
 
-/* The latent's size: --size is the picture's where there is a decoder. */
-static int read_size(struct job *j, struct error *e)
+/* Options that are for the images of one run and not for jobs or shards. */
+static int check_mode(struct job *j, struct error *e)
 {
-    struct graph *decoder = model_component(&j->m, "decoder");
-    int factor = 1;
-    j->height = j->m.image.height;
-    j->width = j->m.image.width;
-    if (o.size && num_pair("--size", o.size, 16384, &j->width, &j->height, e) < 0)
-        return -1;
-    if (decoder && o.size) {
-        int out = graph_find_output(decoder, "sample");
-        factor = out < 0 ? 1 : decoder->node[out].shape.height / decoder->node[0].shape.height;
-        if (factor < 1 || j->width % factor || j->height % factor)
-            return error_set(e, HASTEN_EUSAGE, "--size must be a multiple of %d", factor);
-        j->width /= factor;
-        j->height /= factor;
-    }
-    if (graph_infer(j->g, j->height, j->width, model_find, &j->m, e) < 0)
-        return o.size ? error_under(e, "--size %s", o.size) : -1;
-    return 0;
-}
-
-static int read_schedule(struct job *j, struct error *e)
-{
-    if (!o.schedule)
-        return 0;
-    if (cache_schedule_read(&j->schedule, o.schedule, e) < 0)
-        return -1;
-    j->has_schedule = 1;
-    const char *id = model_id(&j->m);
-    if (id && strcmp(j->schedule.model, id))
-        return error_set(e, HASTEN_EFILE, "%s was made for model %s, this is %s; run cache-schedule again",
-                         o.schedule, j->schedule.model, id);
-    if (strcmp(j->schedule.sampler, sampler_short_name(j->config.kind)))
-        return error_set(e, HASTEN_EFILE, "%s was made for the sampler %s, this run uses %s", o.schedule,
-                         j->schedule.sampler, sampler_short_name(j->config.kind));
-    if (!tool_given(j->t, "steps"))
-        j->steps = j->schedule.steps;
-    if (!tool_given(j->t, "guidance"))
-        j->guidance = j->schedule.guidance;
-    return cache_schedule_bind(&j->schedule, j->g, e);
+    const char *whole[] = {"latents", "trace", "sheet", "noise", "single-generator", "once", "count"};
+    j->shard = (struct shard){0, 1, NULL};
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+        if (tool_given(j->t, whole[i]) && (o.jobs || (o.shard && i < 6)))
+            return error_set(e, HASTEN_EUSAGE, "--%s does not go with --%s", whole[i],
+                             o.jobs ? "jobs" : "shard");
+    if (o.manifest && output_is_stdout(o.manifest))
+        return error_set(e, HASTEN_EUSAGE, "--manifest names a file");
+    if (o.jobs && !strcmp(o.jobs, "-") && (!j->t->operands || !strcmp(j->t->operand[0], "-")))
+        return error_set(e, HASTEN_EUSAGE,
+                         "--jobs -: standard input cannot be the model as well; name its file");
+    return o.shard ? shard_parse(o.shard, environment, NULL, &j->shard, e) : 0;
 }
 
 static int check_outputs(struct job *j, struct error *e)
@@ -159,7 +139,13 @@ static int check_outputs(struct job *j, struct error *e)
         return 0;
     j->to_stdout = out && output_is_stdout(out);
     size_t n = out ? strlen(out) : 0;
-    j->directory = out && !j->to_stdout && (n < 4 || strcmp(out + n - 4, ".png"));
+    j->directory = out && !j->to_stdout && (o.jobs || n < 4 || strcmp(out + n - 4, ".png"));
+    if (o.shard && !o.jobs && !j->directory)
+        return error_set(e, HASTEN_EUSAGE, "--shard needs a folder: -o DIR");
+    if (o.jobs && j->to_stdout)
+        return error_set(e, HASTEN_EUSAGE, "--jobs writes files: -o names their folder");
+    if (o.jobs && !out)
+        return 0;
     if (!out && !o.latents && !o.trace && !o.sheet) {
         j->to_stdout = 1;
         if (o.count > 1)
@@ -168,9 +154,9 @@ static int check_outputs(struct job *j, struct error *e)
     if (o.count > 1 && out && !j->directory)
         return error_set(e, HASTEN_EUSAGE, "%lld images need a folder, -o names one file",
                          (long long)o.count);
-    if (j->directory && mkdir(out, 0777) < 0 && errno != EEXIST)
+    if (j->directory && !o.plan && mkdir(out, 0777) < 0 && errno != EEXIST)
         return error_errno(e, HASTEN_EFAIL, "%s", out);
-    if (j->directory && (stat(out, &s) < 0 || !S_ISDIR(s.st_mode)))
+    if (j->directory && !o.plan && (stat(out, &s) < 0 || !S_ISDIR(s.st_mode)))
         return error_set(e, HASTEN_EFAIL, "%s is no folder", out);
     return j->to_stdout ? tool_claim_stdout(j->t, 1, e) : 0;
 }
@@ -186,9 +172,9 @@ static int read_noise(struct job *j, struct error *e)
     const struct tensor *t = c && container_load(c, NULL, e) == 0 ? container_find(c, "latents") : NULL;
     int status = t ? 0 : error_set(e, HASTEN_EFILE, "%s has no tensor 'latents'", o.noise);
     if (status == 0 && (t->rank != 4 || t->shape[0] < o.count || t->shape[1] != j->m.image.channels ||
-                        t->shape[2] != j->height || t->shape[3] != j->width || !dtype_is_float(t->dtype)))
+                        t->shape[2] != j->r.height || t->shape[3] != j->r.width || !dtype_is_float(t->dtype)))
         status = error_set(e, HASTEN_EFILE, "%s: 'latents' must be floats [>= %lld,%d,%d,%d]", o.noise,
-                           (long long)o.count, j->m.image.channels, j->height, j->width);
+                           (long long)o.count, j->m.image.channels, j->r.height, j->r.width);
     if (status == 0 && !(j->noise = mem_array(t->count, sizeof(float), e)))
         status = -1;
     if (status == 0)
@@ -197,30 +183,36 @@ static int read_noise(struct job *j, struct error *e)
     return status;
 }
 
+/* Pictures of a folder are resumed, and their manifest is kept. */
+static int open_gallery(struct job *j, struct error *e)
+{
+    char *path = NULL;
+    const char *base = j->directory ? j->t->output : o.jobs && strcmp(o.jobs, "-") ? o.jobs : NULL;
+    j->gallery.no_metadata = o.no_metadata;
+    if (o.plan)
+        return 0;
+    if (!o.manifest && base && !(path = manifest_beside(base, &j->shard, e)))
+        return -1;
+    if (o.manifest || path)
+        j->gallery.manifest = manifest_open(o.manifest ? o.manifest : path, e);
+    mem_free(path);
+    return e->code ? -1 : 0;
+}
+
 static int open_run(struct job *j, const struct trajectory_watch *watch, struct error *e)
 {
+    j->mine = (o.count - j->shard.index + j->shard.count - 1) / j->shard.count;
     j->batch = o.batch ? (int)o.batch : o.count < 4 ? (int)o.count : 4;
     if (o.single && !o.batch)
         j->batch = (int)(o.count < 4096 ? o.count : 4096);
-    j->batch = trajectory_batch(j->has_schedule ? &j->schedule : NULL, j->batch);
+    j->batch = trajectory_batch(j->r.has_schedule ? &j->r.schedule : NULL, j->batch);
     if (o.single && o.count > j->batch)
         return error_set(e, HASTEN_EUSAGE, "--single-generator: %lld images do not fit into one batch of %d",
                          (long long)o.count, j->batch);
     if (j->batch > o.count)
         j->batch = (int)o.count;
-    j->weights = weights_open(j->g, &j->t->backend, NULL, e);
-    struct trajectory_options x = {.graph = j->g,
-                                   .weights = j->weights,
-                                   .sampler = &j->config,
-                                   .model = &j->m.sampler,
-                                   .run = {.steps = j->steps, .eta = o.eta},
-                                   .batch = j->batch,
-                                   .guidance = j->guidance,
-                                   .watch = watch,
-                                   .schedule = j->has_schedule ? &j->schedule : NULL,
-                                   .single_generator = o.single};
-    x.run.seq_len = j->height * j->width;
-    j->trajectory = j->weights ? trajectory_open(&x, e) : NULL;
+    j->weights = weights_open(j->r.graph, &j->t->backend, NULL, e);
+    j->trajectory = j->weights ? recipe_trajectory(&j->r, j->weights, j->batch, watch, e) : NULL;
     if (!j->trajectory)
         return -1;
     j->size = trajectory_size(j->trajectory);
@@ -233,7 +225,7 @@ static int open_run(struct job *j, const struct trajectory_watch *watch, struct 
         j->pictures = mem_array((size_t)o.count, sizeof *j->pictures, e);
     if (!j->latents || (o.trace && !j->trace) || (o.sheet && !j->pictures))
         return -1;
-    if (wants_pictures(j) && !(j->painter = painter_open(j->t, &j->m, j->height, j->width, e)))
+    if (wants_pictures(j) && !(j->painter = painter_open(j->t, &j->m, j->r.height, j->r.width, e)))
         return -1;
     return 0;
 }
@@ -245,7 +237,7 @@ static int keep_trace(void *context, int call, const float *x, int count, struct
     struct job *j = context;
     (void)e;
     if (j->trace)
-        memcpy(j->trace + ((int64_t)call * o.count + j->done) * j->size, x,
+        memcpy(j->trace + ((int64_t)call * o.count + j->made) * j->size, x,
                (size_t)(count * j->size) * sizeof *x);
     return 0;
 }
@@ -253,8 +245,8 @@ static int keep_trace(void *context, int call, const float *x, int count, struct
 static void show_progress(void *context, int call, int calls)
 {
     struct job *j = context;
-    double batches = ceil((double)o.count / j->batch);
-    tool_progress(j->t, "generate", floor((double)j->done / j->batch) * calls + call, batches * calls);
+    double batches = ceil((double)(j->mine - j->skipped) / j->batch);
+    tool_progress(j->t, "generate", floor((double)j->made / j->batch) * calls + call, batches * calls);
 }
 
 static int label_of(const struct job *j, int64_t image)
@@ -264,29 +256,29 @@ static int label_of(const struct job *j, int64_t image)
     return j->m.sampler.classes ? (int)(image % j->m.sampler.classes) : 0;
 }
 
-static char *parameters_of(const struct job *j, int64_t image, struct error *e)
+static struct recipe_image image_of(const struct job *j, int64_t image)
 {
-    return mem_printf(e, "seed %llu, class %d, steps %d, sampler %s, guidance %.9g, model %s%s%s",
-                      (unsigned long long)(j->t->seed + (uint64_t)image), label_of(j, image), j->steps,
-                      sampler_short_name(j->config.kind), j->guidance,
-                      model_id(&j->m) ? model_id(&j->m) : "unknown",
-                      j->has_schedule ? ", cache schedule" : "", o.eta > 0 ? ", eta" : "");
+    return (struct recipe_image){
+        .seed = j->t->seed + (uint64_t)image, .label = label_of(j, image), .own_noise = j->noise != NULL};
+}
+
+static struct exhibit exhibit_of(const struct job *j, int64_t image, char name[32], char path[PATH_MAX])
+{
+    snprintf(name, 32, "%06lld.png", (long long)image);
+    snprintf(path, PATH_MAX, "%s/%s", j->directory ? j->t->output : "", name);
+    return (struct exhibit){path, name, &j->r, image_of(j, image)};
 }
 
 static int put_picture(struct job *j, int64_t image, const float *latent, struct error *e)
 {
     struct image picture = {0};
-    char name[4096];
-    char *parameters = o.no_metadata ? NULL : parameters_of(j, image, e);
-    int status = !o.no_metadata && !parameters ? -1 : painter_paint(j->painter, latent, &picture, e);
-    if (j->directory)
-        snprintf(name, sizeof name, "%s/%06lld.png", j->t->output, (long long)image);
-    if (status == 0 && (j->directory || j->t->output || j->to_stdout))
-        status = picture_write(j->directory   ? name
-                               : j->to_stdout ? "-"
-                                              : j->t->output,
-                               &picture, parameters, e);
-    mem_free(parameters);
+    char name[32], path[PATH_MAX];
+    struct exhibit x = exhibit_of(j, image, name, path);
+    int status = painter_paint(j->painter, latent, &picture, e);
+    if (!j->directory)
+        x.path = j->to_stdout ? "-" : j->t->output;
+    if (status == 0 && x.path)
+        status = gallery_put(&j->gallery, &x, &picture, NULL, e);
     if (status == 0 && o.sheet)
         j->pictures[image] = picture;
     else
@@ -294,26 +286,55 @@ static int put_picture(struct job *j, int64_t image, const float *latent, struct
     return status;
 }
 
+/* Does this run make the image? Not when it is another shard's or there already; the latter only where
+ * nothing but the picture is wanted and the picture's note tells all that it depends on. */
+static int is_to_make(struct job *j, int64_t image, struct error *e)
+{
+    char name[32], path[PATH_MAX];
+    if (!shard_has(&j->shard, image))
+        return 0;
+    if (!j->directory || o.latents || o.trace || o.sheet || o.noise || o.single)
+        return 1;
+    struct exhibit x = exhibit_of(j, image, name, path);
+    int finished = gallery_has(&j->gallery, &x, e);
+    j->skipped += finished > 0;
+    return finished < 0 ? -1 : !finished;
+}
+
+/* The next images to make, at most a batch of them; j->done goes behind the last. */
+static int next_batch(struct job *j, int64_t *index, struct trajectory_image *images, struct error *e)
+{
+    int count = 0;
+    for (; j->done < o.count && count < j->batch; j->done++) {
+        int make = is_to_make(j, j->done, e);
+        struct recipe_image i = image_of(j, j->done);
+        if (make < 0)
+            return -1;
+        if (!make)
+            continue;
+        index[count] = j->done;
+        images[count++] = (struct trajectory_image){
+            .seed = i.seed, .label = i.label, .noise = j->noise ? j->noise + j->done * j->size : NULL};
+    }
+    return count;
+}
+
 static int run_batches(struct job *j, struct error *e)
 {
     struct trajectory_image *images = mem_array((size_t)j->batch, sizeof *images, e);
-    int status = images ? 0 : -1;
-    for (j->done = 0; status == 0 && j->done < o.count;) {
-        int count = o.count - j->done < j->batch ? (int)(o.count - j->done) : j->batch;
-        float *latents = j->latents + (o.latents ? j->done * j->size : 0);
-        for (int i = 0; i < count; i++)
-            images[i] =
-                (struct trajectory_image){.seed = j->t->seed + (uint64_t)(j->done + i),
-                                          .label = label_of(j, j->done + i),
-                                          .noise = j->noise ? j->noise + (j->done + i) * j->size : NULL};
+    int64_t *index = mem_array((size_t)j->batch, sizeof *index, e);
+    int status = images && index ? 0 : -1, count = 0;
+    while (status == 0 && (count = next_batch(j, index, images, e)) > 0) {
+        float *latents = j->latents + (o.latents ? j->made * j->size : 0);
         status = trajectory_run(j->trajectory, images, count, latents, e);
         for (int i = 0; status == 0 && j->painter && i < count; i++)
-            status = put_picture(j, j->done + i, latents + i * j->size, e);
-        j->done += count;
+            status = put_picture(j, index[i], latents + i * j->size, e);
+        j->made += count;
     }
     tool_progress_end(j->t);
     mem_free(images);
-    return status;
+    mem_free(index);
+    return count < 0 ? -1 : status;
 }
 
 static int write_samples(const struct job *j, const char *path, const char *name, const float *data,
@@ -324,7 +345,7 @@ static int write_samples(const struct job *j, const char *path, const char *name
     int64_t shape[5] = {calls, o.count, s.channels, s.height, s.width};
     memcpy(t.shape, shape + (calls ? 0 : 1), sizeof(int64_t) * (size_t)t.rank);
     cJSON *meta = json_new_object(e);
-    int status = !meta || tensor_measure(&t, e) < 0 || json_add_int(meta, "steps", j->steps, e) < 0 ||
+    int status = !meta || tensor_measure(&t, e) < 0 || json_add_int(meta, "steps", j->r.steps, e) < 0 ||
                          (model_id(&j->m) && json_add_string(meta, "model", model_id(&j->m), e) < 0)
                      ? -1
                      : container_write(path, "samples", meta, &t, 1, NULL, NULL, j->t->team, NULL, e);
@@ -346,32 +367,36 @@ static int write_sheet(const struct job *j, struct error *e)
     return status;
 }
 
-static int say(const struct job *j, struct error *e)
+static int say(struct job *j, struct error *e)
 {
-    char text[512];
+    char text[512], rest[80] = "";
     size_t weights = 0;
     for (int i = 0; i < j->m.tensors; i++)
         weights += j->m.tensor[i].size;
+    const char *sampler = sampler_short_name(j->r.config.kind);
     struct trajectory_passes passes = trajectory_passes(j->trajectory);
     cJSON *r = json_new_object(e);
-    snprintf(text, sizeof text,
-             "%lld images, %d steps (%d network calls), %s, guidance %g, batch %d; %.1f MiB of tensors, %.1f "
-             "MiB to run\n",
-             (long long)o.count, j->steps, j->calls, sampler_short_name(j->config.kind), j->guidance,
-             j->batch, (double)weights / 1048576, (double)trajectory_bytes(j->trajectory) / 1048576);
-    int status = !r || json_add_int(r, "count", o.count, e) < 0 ||
-                         json_add_int(r, "steps", j->steps, e) < 0 ||
-                         json_add_int(r, "calls", j->calls, e) < 0 ||
-                         json_add_int(r, "computed_passes", passes.computed, e) < 0 ||
-                         json_add_int(r, "served_passes", passes.served, e) < 0 ||
-                         json_add_int(r, "tried_passes", passes.tried, e) < 0 ||
-                         json_add_double(r, "seconds", j->seconds, e) < 0 ||
-                         json_add_int(r, "batch", j->batch, e) < 0 ||
-                         json_add_double(r, "guidance", j->guidance, e) < 0 ||
-                         json_add_string(r, "sampler", sampler_short_name(j->config.kind), e) < 0 ||
-                         json_add_int(r, "memory", (int64_t)mem_peak(), e) < 0
-                     ? -1
-                     : tool_report(j->t, o.plan || j->t->verbose ? text : NULL, r, j->to_stdout, e);
+    if (j->skipped)
+        snprintf(rest, sizeof rest, ", %lld were there already", (long long)j->skipped);
+    snprintf(
+        text, sizeof text,
+        "%lld images%s, %d steps (%d network calls), %s, guidance %g, batch %d; %.1f MiB of tensors, %.1f "
+        "MiB to run\n",
+        (long long)j->mine, rest, j->r.steps, j->calls, sampler, j->r.guidance, j->batch,
+        (double)weights / 1048576, (double)trajectory_bytes(j->trajectory) / 1048576);
+    json_add_int(r, "count", j->mine, e);
+    json_add_int(r, "steps", j->r.steps, e);
+    json_add_int(r, "calls", j->calls, e);
+    json_add_int(r, "computed_passes", passes.computed, e);
+    json_add_int(r, "served_passes", passes.served, e);
+    json_add_int(r, "tried_passes", passes.tried, e);
+    json_add_double(r, "seconds", j->seconds, e);
+    json_add_int(r, "batch", j->batch, e);
+    json_add_double(r, "guidance", j->r.guidance, e);
+    json_add_string(r, "sampler", sampler, e);
+    json_add_int(r, "memory", (int64_t)mem_peak(), e);
+    json_add_int(r, "skipped", j->skipped, e);
+    int status = e->code ? -1 : tool_report(j->t, o.plan || j->t->verbose ? text : NULL, r, j->to_stdout, e);
     cJSON_Delete(r);
     return status;
 }
@@ -383,24 +408,14 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int run(struct job *j, struct error *e)
+static int run_count(struct job *j, struct error *e)
 {
     struct trajectory_watch watch = {.context = j, .progress = show_progress};
+    struct recipe_wish w = wishes(j->t);
     if (o.trace)
         watch.latents = keep_trace;
-    const char *path = tool_input(j->t, e);
-    if (!path || model_open(&j->m, path, j->t->memory, j->t->team, e) < 0)
-        return -1;
-    if (o.once)
-        return generate_once(j->t, &j->m, o.component, o.once, e);
-    if (o.component)
-        return error_set(e, HASTEN_EUSAGE, "--component goes with --once");
-    j->g = model_component(&j->m, "denoiser");
-    if (!j->g)
-        return error_set(e, HASTEN_EFILE, "%s has no component 'denoiser'; run one with --once --component",
-                         path);
-    if (read_settings(j, e) < 0 || read_size(j, e) < 0 || read_schedule(j, e) < 0 ||
-        check_outputs(j, e) < 0 || read_noise(j, e) < 0 || open_run(j, &watch, e) < 0)
+    if (recipe_open(&j->r, &j->m, &w, e) < 0 || read_classes(j, e) < 0 || check_outputs(j, e) < 0 ||
+        read_noise(j, e) < 0 || open_gallery(j, e) < 0 || open_run(j, &watch, e) < 0)
         return -1;
     if (o.plan)
         return say(j, e);
@@ -415,7 +430,36 @@ static int run(struct job *j, struct error *e)
     return say(j, e);
 }
 
-static void release(struct job *j)
+static int run_jobs(struct job *j, struct error *e)
+{
+    if (o.plan)
+        return error_set(e, HASTEN_EUSAGE, "--plan does not go with --jobs");
+    if (read_classes(j, e) < 0 || check_outputs(j, e) < 0 || open_gallery(j, e) < 0)
+        return -1;
+    struct jobs_options x = {.path = o.jobs,
+                             .folder = j->t->output,
+                             .wish = wishes(j->t),
+                             .classes = j->classes,
+                             .class_count = j->class_count,
+                             .batch = o.batch ? (int)o.batch : 4,
+                             .shard = j->shard,
+                             .gallery = &j->gallery};
+    return generate_jobs(j->t, &j->m, &x, e);
+}
+
+static int run(struct job *j, struct error *e)
+{
+    const char *path = check_mode(j, e) < 0 ? NULL : tool_input(j->t, e);
+    if (!path || model_open(&j->m, path, j->t->memory, j->t->team, e) < 0)
+        return -1;
+    if (o.once)
+        return generate_once(j->t, &j->m, o.component, o.once, e);
+    if (o.component)
+        return error_set(e, HASTEN_EUSAGE, "--component goes with --once");
+    return o.jobs ? run_jobs(j, e) : run_count(j, e);
+}
+
+static void release(struct job *j, struct error *e)
 {
     for (int64_t i = 0; j->pictures && i < o.count; i++)
         image_free(&j->pictures[i]);
@@ -427,9 +471,8 @@ static void release(struct job *j)
     painter_close(j->painter);
     trajectory_close(j->trajectory);
     weights_close(j->weights);
-    if (j->has_schedule)
-        cache_schedule_free(&j->schedule);
-    sampler_config_free(&j->config);
+    manifest_close(j->gallery.manifest, e);
+    recipe_close(&j->r);
     model_close(&j->m);
 }
 
@@ -440,7 +483,7 @@ int main(int argc, char **argv)
     struct job j = {.t = &t};
     if (tool_start(&t, &tool, argc, argv, &e) == 0) {
         run(&j, &e);
-        release(&j);
+        release(&j, &e);
     }
     return tool_finish(&t, &e);
 }

@@ -1,6 +1,4 @@
 /* Pictures from latents: see generate.h. */
-#include "common/image/png.h"
-#include "common/file/output.h"
 #include "common/run/engine.h"
 #include "common/run/trajectory.h"
 #include "tools/generate.h"
@@ -87,15 +85,4 @@ int painter_paint(struct painter *p, const float *latent, struct image *picture,
     }
     return image_from_float(values, p->picture.channels, p->picture.height, p->picture.width,
                             (float)image->low, (float)image->high, picture, e);
-}
-
-int picture_write(const char *path, const struct image *picture, const char *parameters, struct error *e)
-{
-    struct buf b = {0};
-    struct png_note note = {"parameters", parameters};
-    int status = image_png_write(picture, &note, parameters ? 1 : 0, image_to_buf, &b, e);
-    if (status == 0)
-        status = output_whole(path, OUTPUT_BINARY, b.data, b.size, e);
-    buf_free(&b);
-    return status;
 }

@@ -66,11 +66,13 @@ int error_set(struct error *e, int code, const char *format, ...)
 
 int error_errno(struct error *e, int code, const char *format, ...)
 {
-    const char *why = strerror(errno);
+    int number = errno, first = e && !e->code;
     va_list args;
     va_start(args, format);
-    record(e, code, why, format, args);
+    record(e, code, strerror(number), format, args);
     va_end(args);
+    if (first)
+        e->system = number;
     return -1;
 }
 

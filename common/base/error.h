@@ -30,6 +30,7 @@ enum {
 
 struct error {
     int code;        /* 0: no error */
+    int system;      /* errno behind it, 0: none */
     char text[1000]; /* without tool name and path */
 };
 

@@ -18,7 +18,7 @@
 
 /* A text chunk: tEXt when the text is ASCII, else iTXt (UTF-8, uncompressed). */
 struct png_note {
-    const char *key; /* 1 to 79 printable ASCII characters, no blanks at its ends or twice in a row */
+    const char *key;  /* 1 to 79 printable ASCII characters, no blanks at its ends or twice in a row */
     const char *text; /* valid UTF-8 */
 };
 
@@ -29,8 +29,8 @@ typedef int image_sink(void *to, const void *data, size_t n, struct error *e);
 int image_to_buf(void *buf, const void *data, size_t n, struct error *e);
 
 /* HASTEN_EFILE for a bad note, HASTEN_ENOMEM, or the sink's error. */
-int image_png_write(const struct image *picture, const struct png_note *notes, int count,
-                    image_sink *sink, void *to, struct error *e) HASTEN_CHECKED;
+int image_png_write(const struct image *picture, const struct png_note *notes, int count, image_sink *sink,
+                    void *to, struct error *e) HASTEN_CHECKED;
 
 /* Any colour type and bit depth, interlaced or not, to 8-bit gray or RGB: palettes are looked up, 16 bits
  * are scaled to 8 with rounding, alpha is dropped (not blended), gamma and profiles are ignored. Limits:
@@ -38,5 +38,9 @@ int image_png_write(const struct image *picture, const struct png_note *notes, i
  * allocated. Everything wrong with the bytes is HASTEN_EFILE. Bytes behind the end are ignored, as every
  * reader does. *out must be empty. */
 int image_png_read(const void *bytes, size_t n, struct image *out, struct error *e) HASTEN_CHECKED;
+
+/* The text of a tEXt chunk with that key, in a PNG that is there to its end: *size bytes inside `bytes`.
+ * NULL: no such chunk, or not a whole PNG. Pixels are not looked at. */
+const char *image_png_note(const void *bytes, size_t n, const char *key, size_t *size);
 
 #endif

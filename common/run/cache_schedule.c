@@ -355,6 +355,8 @@ int cache_schedule_read(struct cache_schedule *s, const char *path, struct error
     struct container *c = container_open(path, &want, e);
     *s = (struct cache_schedule){0};
     int status = c && container_load(c, NULL, e) == 0 ? read_schedule(s, c, e) : -1;
+    if (status == 0)
+        snprintf(s->id, sizeof s->id, "%s", container_id(c));
     if (status < 0) {
         error_under(e, "%s", path);
         cache_schedule_free(s);

@@ -35,6 +35,7 @@ struct cache_schedule {
     int calls, steps, height, width;
     double guidance;
     char model[HASH_HEX], sampler[32];
+    char id[HASH_HEX]; /* of the file that it was read from; else empty */
     struct cache_action action[SCHEDULE_MAX_ACTIONS];
     int actions;
     int *choice[SCHEDULE_STREAMS]; /* [calls] action indices; with a trigger: what may be served */

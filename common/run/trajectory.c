@@ -251,7 +251,7 @@ static int start(struct trajectory *t, const struct trajectory_image *images, in
         if (given)
             memcpy(t->x + i * t->size, images[i].noise, (size_t)t->size * sizeof *t->x);
         t->labels[i] = (float)images[i].label;
-        t->labels[count + i] = (float)t->o.model->null_class;
+        t->labels[count + i] = (float)(images[i].has_negative ? images[i].negative : t->o.model->null_class);
     }
     if (!given)
         trajectory_draw(t, t->x, count);

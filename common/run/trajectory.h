@@ -43,7 +43,9 @@ struct trajectory_options {
 
 struct trajectory_image {
     uint64_t seed;
-    int label;          /* of a conditional model */
+    int label;        /* of a conditional model */
+    int has_negative; /* 1: guidance leads away from class `negative` instead of the null class */
+    int negative;
     const float *noise; /* the start instead of drawing it, or NULL */
 };
 
