@@ -90,9 +90,9 @@ diff -r bad parts
 sort -u parts.manifest-?-of-3.jsonl | diff - <(sort -u bad.manifest.jsonl)
 
 # A slow producer: each job is done before the next is written.
-mkfifo jobs done
-generate m.zst --jobs - -o slow --json <jobs >done &
-exec 8>jobs 9<done
+mkfifo queue status.pipe
+generate m.zst --jobs - -o slow --json <queue >status.pipe &
+exec 8>queue 9<status.pipe
 for i in 1 2 3; do
     echo "{\"steps\":2,\"seed\":$i,\"out\":\"$i.png\"}" >&8
     IFS= read -r -t 20 line <&9

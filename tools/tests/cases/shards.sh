@@ -36,9 +36,9 @@ moments=4
 [ "${SWEEP:-0}" = 0 ] || moments=100
 for ((i = 1; i <= 150; i++)); do
     echo "{\"class\":$((i % 3)),\"seed\":$i,\"steps\":$((i % 2 + 3)),\"out\":\"$i.png\"}"
-done >jobs
+done >list
 begin=$(date +%s%N)
-generate m.zst --jobs jobs -o want
+generate m.zst --jobs list -o want
 micros=$((($(date +%s%N) - begin) / 1000))
 caught=0
 RANDOM=7
@@ -48,12 +48,12 @@ for ((i = 0; i < moments; i++)); do
     # Twice on the way, then to the end.
     for again in 1 2; do
         timeout --foreground --preserve-status -s $signal "$((RANDOM * 3 % micros / again + 1))e-6" \
-            "$BIN/generate" m.zst --jobs jobs -o got >/dev/null 2>&1 || caught=$((caught + 1))
+            "$BIN/generate" m.zst --jobs list -o got >/dev/null 2>&1 || caught=$((caught + 1))
         [ ! -d got ] || for f in got/*.png; do
             [ ! -e "$f" ] || cmp "$f" "want/${f#got/}"
         done
     done
-    generate m.zst --jobs jobs -o got
+    generate m.zst --jobs list -o got
     find got -name '.*.png.*' -delete # of SIGKILL only
     diff -r want got
     sort got.manifest.jsonl | diff - <(sort want.manifest.jsonl)
