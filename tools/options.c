@@ -192,7 +192,9 @@ static void answer(struct tool_run *t, const struct option_table *x, int questio
 
 static int take_operands(struct tool_run *t, int argc, char **argv, struct error *e)
 {
-    int most = t->tool->flags & TOOL_NO_OPERAND ? 0 : t->tool->flags & TOOL_TWO_OPERANDS ? 2 : 1;
+    const char *word = t->tool->operand;
+    int flags = t->tool->flags, many = word && strstr(word, "...");
+    int most = flags & TOOL_NO_OPERAND ? 0 : many ? TOOL_LIST_MAX : flags & TOOL_TWO_OPERANDS ? 2 : 1;
     for (; optind < argc; optind++) {
         if (t->operands == most)
             return error_set(e, HASTEN_EUSAGE, "'%.200s': %s", argv[optind],

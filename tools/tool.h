@@ -77,7 +77,7 @@ enum {
 };
 
 struct tool {
-    const char *name, *operand, *summary;
+    const char *name, *operand, *summary; /* an operand that ends in "...": up to TOOL_LIST_MAX of them */
     const struct tool_option *options; /* ends with a NULL name */
     int flags;
     const char *example;
@@ -87,7 +87,7 @@ struct tool {
 struct tool_run {
     const struct tool *tool;
     const char *program; /* as called */
-    const char *operand[2];
+    const char *operand[TOOL_LIST_MAX];
     int operands;
     const char *output, *report;
     int64_t threads;
