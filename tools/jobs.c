@@ -182,15 +182,22 @@ static struct station *station_for(struct kitchen *k, const struct recipe_wish *
     return s;
 }
 
+/* Schedules that decide while they run take fewer images at once. */
+static int batch_of(const struct kitchen *k, const struct recipe *r)
+{
+    return trajectory_batch(r->has_schedule ? &r->schedule : NULL, k->o->batch);
+}
+
 /* Trajectory, painter and room for the latents. When memory is short the other recipes give way. */
 static int ready(struct kitchen *k, struct station *s, struct error *e)
 {
     const struct recipe *r = &s->recipe;
+    int batch = batch_of(k, r);
     if (!k->weights && !(k->weights = weights_open(r->graph, &k->t->backend, NULL, e)))
         return -1;
     if (!s->trajectory) {
         struct error first = {0};
-        s->trajectory = recipe_trajectory(&s->recipe, k->weights, k->o->batch, NULL, &first);
+        s->trajectory = recipe_trajectory(&s->recipe, k->weights, batch, NULL, &first);
         if (!s->trajectory && first.code != HASTEN_ENOMEM) {
             *e = first;
             return -1;
@@ -199,7 +206,7 @@ static int ready(struct kitchen *k, struct station *s, struct error *e)
             if (&k->station[i] != s)
                 clear(&k->station[i]);
         if (!s->trajectory)
-            s->trajectory = recipe_trajectory(&s->recipe, k->weights, k->o->batch, NULL, e);
+            s->trajectory = recipe_trajectory(&s->recipe, k->weights, batch, NULL, e);
         if (!s->trajectory)
             return -1;
     }
@@ -300,7 +307,7 @@ static int run_next(struct kitchen *k, struct error *e)
     struct station *s = station_for(k, &w, &why);
     if (!s)
         return fail_all(k, &w, &why, e);
-    for (int i = 0; status == 0 && i < k->pending && count < k->o->batch; i++) {
+    for (int i = 0; status == 0 && i < k->pending && count < batch_of(k, &s->recipe); i++) {
         struct job *x = &k->window[i];
         if (!job_fits(&x->wish, &s->wish))
             continue;
