@@ -442,7 +442,7 @@ int engine_enqueue(struct engine *x, int call, int action, int first, int count,
         return -1;
     x->memory.call = call;
     x->memory.hoisted_call = call % x->chunk;
-    if (!pretend && plan_run(c->plan, &x->memory, NULL, e) < 0)
+    if (!pretend && plan_enqueue(c->plan, &x->memory, e) < 0)
         return -1;
     engine_note_stored(x, c);
     return 0;

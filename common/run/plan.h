@@ -83,6 +83,8 @@ struct place {
     int64_t ld, image_ld;
 };
 
+enum { PLAN_RECORDINGS = 256 };
+
 struct plan {
     int images;
     struct kernel_call *call;
@@ -97,6 +99,12 @@ struct plan {
     int nodes;
     size_t arena_size;
     struct backend *backend; /* of the weights */
+    struct plan_recording {
+        uintptr_t *address; /* of every patch: what the recording was made with */
+        void *recording;    /* of the backend; NULL before the second such run */
+    } recorded[PLAN_RECORDINGS];
+    int recordings;
+    uintptr_t *addresses; /* of a run that is being looked up */
 };
 
 /* What a plan must do. Arrays have one entry per node of the graph. */
@@ -132,9 +140,13 @@ struct plan_memory {
     const size_t *turn; /* of each ring: bytes to the slot in turn */
 };
 
-/* On the backend of the weights. milliseconds, if not NULL, gets the time of each kernel call. */
+/* On the backend of the weights. milliseconds, if not NULL, gets the time of each kernel call. A backend that
+ * records replays what it has run before with the same addresses. */
 int plan_run(struct plan *p, const struct plan_memory *m, double *milliseconds,
              struct error *e) HASTEN_CHECKED;
+
+/* Kernel call by kernel call, for recordings of more than a plan. */
+int plan_enqueue(struct plan *p, const struct plan_memory *m, struct error *e) HASTEN_CHECKED;
 
 /* The same, looking at each result: the index of the first kernel call that gives a value that is not finite,
  * -1: none, or an error. */

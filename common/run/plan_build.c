@@ -419,6 +419,12 @@ void plan_free(struct plan *p)
 {
     if (!p)
         return;
+    for (int i = 0; i < p->recordings; i++) {
+        if (p->recorded[i].recording)
+            p->backend->ops->drop(p->backend, p->recorded[i].recording);
+        mem_free(p->recorded[i].address);
+    }
+    mem_free(p->addresses);
     mem_free(p->call);
     mem_free(p->buffer);
     mem_free(p->patch);

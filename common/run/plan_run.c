@@ -21,10 +21,58 @@ static void patch_all(struct plan *p, const struct plan_memory *m)
     }
 }
 
-int plan_run(struct plan *p, const struct plan_memory *m, double *milliseconds, struct error *e)
+int plan_enqueue(struct plan *p, const struct plan_memory *m, struct error *e)
 {
     patch_all(p, m);
-    return p->backend->ops->run(p->backend, p, 0, p->calls, milliseconds, e);
+    return p->backend->ops->run(p->backend, p, 0, p->calls, NULL, e);
+}
+
+/* What was run with these addresses before, or a new entry for them; NULL: there is no room, or an error. */
+static struct plan_recording *find_recording(struct plan *p, const struct plan_memory *m, struct error *e)
+{
+    size_t n = (size_t)p->patches;
+    if (!p->addresses && !(p->addresses = mem_array(n + 1, sizeof *p->addresses, e)))
+        return NULL;
+    for (size_t i = 0; i < n; i++)
+        p->addresses[i] = address(&p->buffer[p->patch[i].buffer], m, p->patch[i].offset);
+    for (int i = 0; i < p->recordings; i++)
+        if (!memcmp(p->recorded[i].address, p->addresses, n * sizeof *p->addresses))
+            return &p->recorded[i];
+    if (p->recordings == PLAN_RECORDINGS)
+        return NULL;
+    p->recorded[p->recordings].address = p->addresses;
+    p->addresses = NULL;
+    return &p->recorded[p->recordings++];
+}
+
+/* The first run with some addresses is run, the second recorded, and replayed like all later ones. */
+static int run_recorded(struct plan *p, const struct plan_memory *m, struct error *e)
+{
+    const struct backend_ops *ops = p->backend->ops;
+    int before = p->recordings;
+    struct plan_recording *r = find_recording(p, m, e);
+    if (!r && e->code)
+        return -1;
+    if (!r || p->recordings > before)
+        return plan_enqueue(p, m, e);
+    if (!r->recording) {
+        if (ops->record(p->backend, e) < 0)
+            return -1;
+        int status = plan_enqueue(p, m, e);
+        r->recording = ops->recorded(p->backend, e);
+        if (status < 0 || !r->recording)
+            return -1;
+    }
+    return ops->replay(p->backend, r->recording, e);
+}
+
+int plan_run(struct plan *p, const struct plan_memory *m, double *milliseconds, struct error *e)
+{
+    const struct backend_ops *ops = p->backend->ops;
+    if (ops->record && !milliseconds && !plan_needs_host(p))
+        return run_recorded(p, m, e);
+    patch_all(p, m);
+    return ops->run(p->backend, p, 0, p->calls, milliseconds, e);
 }
 
 /* Where a call's float result lies: rows of `channels`, ld apart. NULL: it has codes only. */
