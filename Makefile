@@ -58,7 +58,14 @@ CUDA_FLAGS := -std=c++17 -I. -O3 $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute
 	-gencode=arch=compute_80,code=compute_80 --compress-mode=size
 FATBINS := $(if $(NVCC),$(patsubst kernels/cuda/%.cu,build/cuda/%.fatbin,$(wildcard kernels/cuda/*.cu)))
 
-all: $(TOOLS) $(TESTS) $(or $(FATBINS),no-nvcc)
+# The plugin: the host side in plain C, with the fatbins in it (none without nvcc). The recording driver stands in for
+# the NVIDIA driver in tests.
+PLUGIN := $(BIN)/hasten-cuda.so
+PLUGIN_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard kernels/cuda/plugin/*.c)) $(BUILD)/kernels/cuda/plugin/images.o
+DRIVER := $(BIN)/tests/cuda/libcuda.so.1
+DRIVER_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard kernels/cuda/tests/driver/*.c))
+
+all: $(TOOLS) $(TESTS) $(PLUGIN) $(DRIVER) $(if $(FATBINS),,no-nvcc)
 
 $(LIB): $(LIB_OBJ)
 	@rm -f $@
@@ -69,7 +76,24 @@ build/cuda/%.fatbin: kernels/cuda/%.cu
 	$(NVCC) $(CUDA_FLAGS) -MMD -MP -MF $@.d -Xptxas -v -fatbin $< -o $@ >$@.log 2>&1 || { cat $@.log; rm -f $@; exit 1; }
 
 no-nvcc:
-	@echo "make: there is no nvcc, so CUDA kernels are not compiled (scripts/setup --cuda installs one)"
+	@echo "make: there is no nvcc, so the CUDA plugin has no kernels (scripts/setup --cuda installs one)"
+
+$(BUILD)/kernels/cuda/plugin/images.c: $(FATBINS) scripts/cuda-images
+	@mkdir -p $(@D)
+	scripts/cuda-images $(FATBINS) >$@
+
+$(BUILD)/kernels/cuda/plugin/images.o: $(BUILD)/kernels/cuda/plugin/images.c
+	$(CC) $(ALL_CFLAGS) -fvisibility=hidden -c $< -o $@
+
+$(BUILD)/kernels/cuda/plugin/%.o: LEVEL_FLAGS := -fvisibility=hidden
+
+$(PLUGIN): $(PLUGIN_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(OPT) -shared $^ -o $@
+
+$(DRIVER): $(DRIVER_OBJ) $(EMULATOR) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(OPT) -shared -Wl,--exclude-libs,ALL -Wl,-soname,libcuda.so.1 $^ $(LDLIBS) -o $@
 
 $(EMULATOR): $(EMULATOR_OBJ)
 	@rm -f $@
@@ -124,13 +148,14 @@ MAN := $(wildcard man/*.[1-8])
 # man/hasten-NAME.1 is installed with the prefix of the programs, the other pages under their own names.
 man_target = $D/share/man/man$(subst .,,$(suffix $1))/$(if $(filter %.1,$1),$(patsubst hasten-%,$(PROGRAM_PREFIX)%,$(notdir $1)),$(notdir $1))
 INSTALLED = $(foreach t,$(TOOLS),$D/bin/$(PROGRAM_PREFIX)$(notdir $t)) $(foreach m,$(MAN),$(call man_target,$m)) \
-	$D/lib/libhasten.a $D/include/hasten.h $D/share/zsh/site-functions/_hasten \
+	$D/lib/libhasten.a $D/lib/hasten/$(notdir $(PLUGIN)) $D/include/hasten.h $D/share/zsh/site-functions/_hasten \
 	$(foreach t,$(TOOLS),$D/share/bash-completion/completions/$(PROGRAM_PREFIX)$(notdir $t))
 
 install: all
 	$(foreach t,$(TOOLS),install -D -m 755 $t $D/bin/$(PROGRAM_PREFIX)$(notdir $t) &&) true
 	$(foreach m,$(MAN),install -D -m 644 $m $(call man_target,$m) &&) true
 	install -D -m 644 $(LIB) $D/lib/libhasten.a
+	install -D -m 755 $(PLUGIN) $D/lib/hasten/$(notdir $(PLUGIN))
 	$(if $(wildcard include/hasten.h),install -D -m 644 include/hasten.h $D/include/hasten.h)
 	install -D -m 644 scripts/completion/hasten.zsh $D/share/zsh/site-functions/_hasten
 	$(foreach t,$(TOOLS),install -D -m 644 scripts/completion/hasten.bash \

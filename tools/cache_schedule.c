@@ -85,7 +85,7 @@ static const struct tool tool = {"cache-schedule",
                                  "MODEL",
                                  "Choose which network calls to serve from a cache.",
                                  options,
-                                 TOOL_OUTPUT | TOOL_COMPUTES,
+                                 TOOL_OUTPUT | TOOL_RUNS,
                                  "cache-schedule model.zst --steps 50 --speedup 2 -o fast.schedule.zst"};
 
 struct work {

@@ -44,7 +44,7 @@ static const struct tool tool = {"evaluate",
                                  "GOT ...",
                                  "Compare pictures or latents with a reference.",
                                  options,
-                                 TOOL_COMPUTES | TOOL_SEED,
+                                 TOOL_RUNS | TOOL_SEED,
                                  "evaluate --reference full/ fast/ --features fashion-features.model.zst"};
 
 /* ---- contact sheet ---- */

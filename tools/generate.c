@@ -59,7 +59,7 @@ static const struct tool tool = {"generate",
                                  "MODEL",
                                  "Make pictures or latents with a model.",
                                  options,
-                                 TOOL_OUTPUT | TOOL_COMPUTES | TOOL_SEED,
+                                 TOOL_OUTPUT | TOOL_RUNS | TOOL_SEED,
                                  "generate fashion.model.zst --class 0-9 --count 20 -o pictures/"};
 
 /* A run of --count images of one recipe. */

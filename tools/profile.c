@@ -38,7 +38,7 @@ static const struct tool tool = {"profile",
                                  "MODEL",
                                  "Measure where the time of a network call goes.",
                                  options,
-                                 TOOL_OUTPUT | TOOL_COMPUTES,
+                                 TOOL_OUTPUT | TOOL_RUNS,
                                  "profile model.zst -o model.profile.zst"};
 
 /* ---- measuring ---- */

@@ -45,7 +45,7 @@ static const struct tool tool = {"prune",
                                  "MODEL",
                                  "Leave out the parts that matter least for the time they take.",
                                  options,
-                                 TOOL_DATA | TOOL_COMPUTES | TOOL_SEED | TOOL_FORCE,
+                                 TOOL_DATA | TOOL_RUNS | TOOL_SEED | TOOL_FORCE,
                                  "prune model.zst --speedup 1.15 -o pruned.zst"};
 
 struct unit {

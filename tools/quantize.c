@@ -34,7 +34,7 @@ static const struct tool tool = {"quantize",
                                  "MODEL",
                                  "Make a model smaller and faster with 8-bit arithmetic.",
                                  options,
-                                 TOOL_DATA | TOOL_COMPUTES | TOOL_FORCE,
+                                 TOOL_DATA | TOOL_RUNS | TOOL_FORCE,
                                  "quantize model.zst -o small.model.zst --min-psnr 35"};
 
 /* Kept in float unless --type-of says otherwise: the first and last layers, which see few channels and decide

@@ -2,12 +2,15 @@
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "common/file/output.h"
+#include "common/run/backend_cuda.h"
+#include "kernels/cuda/plugin/plugin.h"
 #include "tools/options.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -20,18 +23,66 @@ static void open_standard_descriptors(void)
             _exit(HASTEN_EFAIL);
 }
 
+/* Where the plugin is: in $HASTEN_PLUGIN_PATH, beside the program, or in the lib/hasten beside its folder.
+ * NULL: $HASTEN_PLUGIN_PATH says "none", or an error. */
+static char *find_plugin(struct error *e)
+{
+    const char *set = getenv("HASTEN_PLUGIN_PATH");
+    char self[3000];
+    if (set && *set)
+        return strcmp(set, "none") ? mem_strdup(set, e) : NULL;
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[n > 0 ? n : 0] = 0;
+    char *slash = strrchr(self, '/');
+    if (slash)
+        *slash = 0;
+    char *beside = mem_printf(e, "%s/%s", self, HASTEN_CUDA_PLUGIN_FILE);
+    if (!beside || access(beside, F_OK) == 0)
+        return beside;
+    char *installed = mem_printf(e, "%s/../lib/hasten/%s", self, HASTEN_CUDA_PLUGIN_FILE);
+    int there = installed && access(installed, F_OK) == 0;
+    mem_free(there ? beside : installed);
+    return there ? installed : beside;
+}
+
+/* 0: the device is there. Its absence is an error when it was asked for, else a note. */
+static int open_cuda(struct tool_run *t, struct error *e)
+{
+    struct error why = {0};
+    char text[400];
+    char *plugin = find_plugin(&why);
+    if (!plugin && !why.code)
+        error_set(&why, HASTEN_EFAIL,
+                  "CUDA is switched off by HASTEN_PLUGIN_PATH=none; use --backend cpu or auto");
+    int status = plugin ? backend_cuda_open(&t->backend, plugin, t->kernels, t->team, &why) : -1;
+    mem_free(plugin);
+    if (status < 0 && t->backend_choice == BACKEND_AUTO && why.code != HASTEN_ENOMEM) {
+        tool_note(t, "runs on the CPU: %s", why.text);
+        t->backend = backend_cpu(t->kernels, t->team);
+        return 0;
+    }
+    if (status < 0)
+        return error_set(e, why.code, "%s", why.text);
+    if (t->verbose) {
+        backend_cuda_describe(&t->backend, text, sizeof text);
+        tool_note(t, "runs on %s", text);
+    }
+    return 0;
+}
+
 static int open_backend(struct tool_run *t, struct error *e)
 {
-    if (t->backend_choice == BACKEND_CUDA)
-        return error_set(e, HASTEN_EFAIL, "this build has no CUDA plugin; use --backend cpu or auto");
     if (t->level > (int)cpu_best_level())
         return error_set(e, HASTEN_EFAIL, "this machine does not run CPU level %s, its best is %s",
                          cpu_level_name((enum cpu_level)t->level), cpu_level_name(cpu_best_level()));
     t->kernels = cpu_kernels((enum cpu_level)t->level);
     t->team = team_open((int)t->threads, e);
-    t->backend = backend_cpu(t->kernels, t->team);
     mem_limit(t->memory);
-    return t->team ? 0 : -1;
+    if (!t->team)
+        return -1;
+    t->backend = backend_cpu(t->kernels, t->team);
+    int runs = (t->tool->flags & TOOL_RUNS) == TOOL_RUNS;
+    return runs && t->backend_choice != BACKEND_CPU ? open_cuda(t, e) : 0;
 }
 
 /* Mistakes that would otherwise show after the work is done. */
@@ -74,6 +125,7 @@ int tool_start(struct tool_run *t, const struct tool *tool, int argc, char **arg
 int tool_finish(struct tool_run *t, struct error *e)
 {
     tool_progress_end(t);
+    backend_close(&t->backend);
     team_close(t->team);
     int failed = fflush(stdout) != 0 || ferror(stdout);
     if ((close(STDOUT_FILENO) != 0 && errno != EBADF) || failed)

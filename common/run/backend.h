@@ -42,6 +42,8 @@ struct backend_ops {
     /* The weights of a product into p->product and p->product_size; p->shape and p->form are set, p->group is
      * for MM_INT4. The node's tensors are in memory. */
     int (*pack)(struct backend *b, struct packed *p, const struct node *n, struct error *e);
+    /* Bytes of a product's weights. */
+    size_t (*packed_size)(struct backend *b, const struct mm_shape *s, int int8);
     /* Kernel calls [first, last) of a plan whose pointers are patched. milliseconds: NULL, or [last] numbers
      * of which [first, last) are set; then the run is done on return. */
     int (*run)(struct backend *b, struct plan *p, int first, int last, double *milliseconds, struct error *e);

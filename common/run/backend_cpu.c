@@ -120,6 +120,11 @@ static int cpu_run(struct backend *b, struct plan *p, int first, int last, doubl
     return 0;
 }
 
+static size_t cpu_packed_size(struct backend *b, const struct mm_shape *s, int int8)
+{
+    return b->kernels->matmul_packed_size(s, int8);
+}
+
 static const struct backend_ops cpu_ops = {
     .name = "cpu",
     .direct = 1,
@@ -129,6 +134,7 @@ static const struct backend_ops cpu_ops = {
     .get = cpu_copy,
     .wait = cpu_wait,
     .pack = weights_pack_cpu,
+    .packed_size = cpu_packed_size,
     .run = cpu_run,
 };
 

@@ -101,6 +101,12 @@ static int cuda_pack(struct backend *b, struct packed *p, const struct node *n, 
     return status;
 }
 
+static size_t cuda_packed_size(struct backend *b, const struct mm_shape *s, int int8)
+{
+    (void)b;
+    return cuda_packing(CUDA_F32)->matmul_packed_size(s, int8); /* the larger one of floats */
+}
+
 /* ---- running ---- */
 
 static int launch_all(struct backend *b, const struct cuda_launches *l, struct error *e)
@@ -194,6 +200,9 @@ static int run_call(struct backend *b, const struct kernel_call *c, struct error
     case KERNEL_REFERENCE:
         return run_on_host(b, &c->reference, e);
     }
+    if (l.count == 0)
+        return error_set(e, HASTEN_EFAIL, "CUDA: there is no kernel for a %s of this size; use --backend cpu",
+                         kernel_kind_name(c->kind));
     return launch_all(b, &l, e);
 }
 
@@ -282,6 +291,7 @@ static const struct backend_ops cuda_ops = {
     .get = cuda_get,
     .wait = cuda_wait,
     .pack = cuda_pack,
+    .packed_size = cuda_packed_size,
     .run = cuda_run,
     .record = cuda_record,
     .recorded = cuda_recorded,

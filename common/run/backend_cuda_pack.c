@@ -56,7 +56,7 @@ int cuda_pack_on_host(struct backend *b, struct packed *p, const struct node *n,
     p->form = codes ? MM_INT8 : MM_NATIVE;
     if (plain && t->dtype == DTYPE_F32)
         return weights_pack_array(table, b->team, p, t->data, 0, e);
-    if (codes && t->dtype == DTYPE_I8)
+    if (codes && !node_is_int4(n))
         return weights_pack_array(table, b->team, p, t->data, 1, e);
     void *array = mem_array(count, codes ? 1 : sizeof(float), e);
     if (!array)

@@ -10,7 +10,7 @@ export LC_ALL
 man=$(cd "$(dirname "$0")/../../man" && pwd) || exit 2
 status=0
 for program in "$1"/*; do
-    [ -f "$program" ] || continue
+    [ -f "$program" ] && [[ $program != *.so ]] || continue
     tool=${program##*/}
     page=$man/hasten-$tool.1
     if [ ! -e "$page" ]; then

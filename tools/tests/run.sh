@@ -107,7 +107,8 @@ fi
 BIN=$(cd "$1" && pwd) || exit 2
 SRC=$(cd "$(dirname "$0")/../.." && pwd)
 TESTDATA=$SRC/testdata
-export BIN SRC TESTDATA
+HASTEN_PLUGIN_PATH=none # tests that are not about a device run on the CPU
+export BIN SRC TESTDATA HASTEN_PLUGIN_PATH
 shift
 
 jobs=()

@@ -315,7 +315,10 @@ struct world {
     struct engine *x;
     float times[CALLS], labels[IMAGES];
     int64_t in_size, out_size;
+    int open_status;
 };
+
+static void (*open_backend)(struct world *w, struct error *e); /* another one than the CPU's */
 
 static int all_wide; /* actions read floats */
 
@@ -326,6 +329,10 @@ static void start(struct world *w, void (*make)(struct zoo *, int), int quantize
     make(&w->z, quantized);
     w->team = team_open(threads, &e);
     w->b = backend_cpu(cpu_kernels((enum cpu_level)level), w->team);
+    w->open_status = 0;
+    if (open_backend)
+        open_backend(w, &e);
+    ck_assert_msg(w->open_status == 0, "%s", e.text);
     w->w = weights_open(w->z.g, &w->b, NULL, &e);
     ck_assert_msg(w->w != NULL, "%s", e.text);
     struct engine_options o = {.images = images, .calls = CALLS, .hoist_bytes = hoist, .want = wanted};
@@ -353,6 +360,7 @@ static void stop(struct world *w)
 {
     engine_close(w->x);
     weights_close(w->w);
+    backend_close(&w->b);
     team_close(w->team);
     release(&w->z);
 }

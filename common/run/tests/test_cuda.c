@@ -1,0 +1,261 @@
+/* The engine on CUDA against the graph's reference and against the CPU: the models of engine_test.h in every
+ * format, schedules' actions, chunks of hoisting, parts of a batch, faults at every call of the driver.
+ *
+ * The plugin opens the recording driver of bin/tests/cuda, which runs the kernels in the emulator; with
+ * HASTEN_TEST_DEVICE=1 it opens the machine's own, which scripts/gpu-check does. */
+#include "common/run/backend_cuda.h"
+#include "common/run/tests/engine_test.h"
+#include "kernels/cuda/launch.h"
+
+#include <libgen.h>
+#include <limits.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char plugin[PATH_MAX + 64], driver[PATH_MAX + 64];
+
+static int on_device(void) { return getenv("HASTEN_TEST_DEVICE") != NULL; }
+
+static void open_cuda(struct world *w, struct error *e)
+{
+    w->open_status = backend_cuda_open(&w->b, plugin, cpu_kernels(CPU_REF), w->team, e);
+}
+
+static double distance(const float *got, const float *want, int64_t n)
+{
+    double error = 0, size = 0;
+    for (int64_t i = 0; i < n; i++) {
+        error += (got[i] - want[i]) * (double)(got[i] - want[i]);
+        size += want[i] * (double)want[i];
+    }
+    return sqrt(error / size);
+}
+
+/* Float products keep 21 bits of each factor and sum in float32: 1e-5, as on the CPU; int8 as there: a value
+ * on a rounding border may fall to the other side. */
+static double tolerance_of(int mode) { return rounds(mode) ? 4e-3 : 1e-5; }
+
+START_TEST(every_format_equals_the_reference)
+{
+    int mode = modes[_i / 2];
+    struct world w;
+    struct error e = {0};
+    open_backend = open_cuda;
+    start(&w, makers[_i % 2], mode, CPU_REF, 2, IMAGES, 0, NULL);
+    int64_t n = IMAGES * w.out_size;
+    float *want = mem_array((size_t)n, sizeof *want, &e);
+    fill(&w, 1, IMAGES);
+    float times[IMAGES] = {w.times[1], w.times[1], w.times[1]};
+    const float *in[3] = {engine_sample(w.x), times, w.labels};
+    ck_assert_int_eq(graph_reference(w.z.g, IMAGES, in, &want, NULL, NULL, &e), 0);
+    double d = distance(run(&w, 1, 0, 0, IMAGES), want, n);
+    ck_assert_msg(d < tolerance_of(mode), "format %d: relative error %g", mode, d);
+    mem_free(want);
+    stop(&w);
+}
+END_TEST
+
+/* Two calls: everything, then with kept values; image by image or at once; with and without chunks. */
+static void two_calls(void (*make)(struct zoo *, int), int mode, int cuda, int one_by_one, size_t hoist,
+                      float *out)
+{
+    struct world w;
+    struct zoo z;
+    make(&z, mode);
+    unsigned char *served = calloc((size_t)z.g->count, 1);
+    const char *const kept[] = {"b1.to_out", "b0.fc2", "u1.scale", "attn.out"};
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        if (graph_find(z.g, kept[i]) >= 0)
+            served[graph_find(z.g, kept[i])] = 1;
+    release(&z);
+    const unsigned char *actions[] = {served, NULL};
+    open_backend = cuda ? open_cuda : NULL;
+    start(&w, make, mode, CPU_REF, 2, IMAGES, hoist, actions);
+    for (int call = 0; call < 2; call++) {
+        fill(&w, call, IMAGES);
+        for (int first = 0; first < IMAGES; first += one_by_one ? 1 : IMAGES) {
+            int count = one_by_one ? 1 : IMAGES;
+            memcpy(out + first * w.out_size, run(&w, call, call, first, count),
+                   (size_t)(count * w.out_size) * sizeof *out);
+        }
+    }
+    stop(&w);
+    free(served);
+}
+
+enum { MOST_OUT = 1 << 16 };
+
+START_TEST(actions_parts_and_chunks_equal_the_cpu)
+{
+    static float cpu[MOST_OUT], cuda[MOST_OUT], other[MOST_OUT];
+    int mode = _i / 2 ? FORMAT_W8A8 : FORMAT_PLAIN;
+    two_calls(makers[_i % 2], mode, 0, 0, 0, cpu);
+    two_calls(makers[_i % 2], mode, 1, 0, 0, cuda);
+    int64_t n = 0;
+    while (n < MOST_OUT && (cpu[n] != 0 || cuda[n] != 0))
+        n++;
+    double d = distance(cuda, cpu, n);
+    ck_assert_int_gt(n, 100);
+    ck_assert_msg(d < tolerance_of(mode), "relative error %g", d);
+    two_calls(makers[_i % 2], mode, 1, 1, 0, other);
+    ck_assert_msg(!memcmp(cuda, other, sizeof cuda), "an image depends on its batch");
+    two_calls(makers[_i % 2], mode, 1, 0, 1, other);
+    ck_assert_msg(!memcmp(cuda, other, sizeof cuda), "results depend on the chunk of hoisting");
+}
+END_TEST
+
+/* Products at sizes of models, alone: with scales of 1 the results are the int32 sums themselves. */
+static const int products[][3] = {
+    {64, 64, 64}, {256, 1152, 288}, {100, 72, 130}, {1, 256, 1000}, {512, 1152, 3456}};
+enum { PRODUCTS = sizeof products / sizeof *products, PRODUCTS_EMULATED = 4 };
+
+static float *int8_product(struct backend *b, int rows, int depth, int columns)
+{
+    struct error e = {0};
+    struct zoo z = {.state = 5};
+    int64_t ld = (depth + 63) / 64 * 64;
+    struct packed p = {.shape = {columns, 1, 1, {depth, 0}}};
+    float *host = mem_array((size_t)(rows * columns), sizeof *host, &e),
+          *ones = mem_array((size_t)(rows + columns), sizeof *ones, &e);
+    uint8_t *codes = mem_array((size_t)(rows * ld), 1, &e);
+    int8_t *weight = mem_array((size_t)(columns * depth), 1, &e);
+    for (int64_t i = 0; i < rows * ld; i++)
+        codes[i] = i % ld < depth ? (uint8_t)(128 + (int)(127 * noise(&z))) : 128;
+    for (int64_t i = 0; i < columns * depth; i++)
+        weight[i] = (int8_t)(127 * noise(&z));
+    for (int i = 0; i < rows + columns; i++)
+        ones[i] = 1;
+    const struct cpu_kernels *table = b->ops->direct ? b->kernels : cuda_packing(CUDA_F32);
+    ck_assert_int_eq(weights_pack_array(table, b->team, &p, weight, 1, &e), 0);
+    const void *from[] = {p.product, codes, ones, host};
+    size_t bytes[] = {p.product_size, (size_t)(rows * ld), (size_t)(rows + columns) * 4,
+                      (size_t)(rows * columns) * 4};
+    void *at[4];
+    for (int i = 0; i < 4; i++) {
+        at[i] = b->ops->allocate(b, bytes[i], &e);
+        ck_assert_msg(at[i] && b->ops->put(b, at[i], from[i], bytes[i], &e) == 0, "%s", e.text);
+    }
+    struct kernel_call c = {.kind = KERNEL_MATMUL,
+                            .phases = 1,
+                            .matmul = {.images = 1,
+                                       .out_height = 1,
+                                       .out_width = rows,
+                                       .n = columns,
+                                       .kernel_h = 1,
+                                       .kernel_w = 1,
+                                       .stride = 1,
+                                       .sources = 1,
+                                       .source = {{at[1], depth, ld, rows * ld, 1, rows, 1, at[2]}},
+                                       .weights = at[0],
+                                       .column_scale = (float *)at[2] + rows,
+                                       .int8 = 1,
+                                       .scale_per_row = 1,
+                                       .out = at[3],
+                                       .out_ld = columns}};
+    struct plan one = {.call = &c, .calls = 1, .backend = b};
+    ck_assert_msg(b->ops->run(b, &one, 0, 1, NULL, &e) == 0, "%s", e.text);
+    ck_assert_int_eq(b->ops->get(b, host, at[3], bytes[3], &e), 0);
+    for (int i = 0; i < 4; i++)
+        b->ops->release(b, at[i]);
+    mem_free(p.product), mem_free(codes), mem_free(weight), mem_free(ones);
+    return host;
+}
+
+START_TEST(int8_sums_are_the_cpus_to_the_bit)
+{
+    struct world w;
+    struct error e = {0};
+    const int *s = products[_i];
+    w.team = team_open(2, &e);
+    struct backend cpu = backend_cpu(cpu_kernels(CPU_REF), w.team);
+    open_cuda(&w, &e);
+    ck_assert_msg(w.open_status == 0, "%s", e.text);
+    float *want = int8_product(&cpu, s[0], s[1], s[2]), *got = int8_product(&w.b, s[0], s[1], s[2]);
+    ck_assert_msg(!memcmp(want, got, (size_t)(s[0] * s[2]) * sizeof *got), "sums differ");
+    mem_free(want), mem_free(got);
+    backend_close(&w.b);
+    team_close(w.team);
+}
+END_TEST
+
+START_TEST(kernels_are_timed_by_events)
+{
+    struct world w;
+    struct error e = {0};
+    open_backend = open_cuda;
+    start(&w, make_dit, FORMAT_PLAIN, CPU_REF, 2, IMAGES, 0, NULL);
+    const struct plan *p = engine_plan(w.x, 0, 0, IMAGES, &e);
+    double *ms = calloc((size_t)p->calls, sizeof *ms);
+    fill(&w, 0, IMAGES);
+    ck_assert_int_eq(engine_run(w.x, 0, 0, 0, IMAGES, ms, &e), 0);
+    for (int i = 0; i < p->calls; i++)
+        ck_assert_double_gt(ms[i], 0);
+    free(ms);
+    stop(&w);
+}
+END_TEST
+
+START_TEST(values_that_are_not_finite_are_named)
+{
+    struct world w;
+    struct error e = {0};
+    open_backend = open_cuda;
+    start(&w, make_dit, FORMAT_PLAIN, CPU_REF, 2, IMAGES, 0, NULL);
+    fill(&w, 0, IMAGES);
+    ck_assert_ptr_null(engine_first_nonfinite(w.x, 0, 0, 0, IMAGES, &e));
+    engine_sample(w.x)[5] = NAN;
+    const char *name = engine_first_nonfinite(w.x, 0, 0, 0, IMAGES, &e);
+    ck_assert_msg(name != NULL && e.code == 0, "%s", e.text);
+    stop(&w);
+}
+END_TEST
+
+/* A plugin of another make, or none. */
+START_TEST(what_is_no_plugin_is_refused)
+{
+    struct backend b;
+    const char *const paths[] = {"/nonexistent/hasten-cuda.so", "/dev/null", driver};
+    struct team *team = team_open(1, NULL);
+    for (int i = 0; i < 3; i++) {
+        struct error e = {0};
+        char path[PATH_MAX + 96];
+        snprintf(path, sizeof path, i == 2 ? "%s/libcuda.so.1" : "%s", paths[i]);
+        ck_assert_int_eq(backend_cuda_open(&b, path, cpu_kernels(CPU_REF), team, &e), -1);
+        ck_assert_int_eq(e.code, HASTEN_EFAIL);
+        ck_assert_msg(strstr(e.text, "plugin") != NULL, "%s", e.text);
+        backend_close(&b);
+    }
+    team_close(team);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[n > 0 ? n : 0] = 0;
+    const char *folder = dirname(self); /* bin/tests */
+    snprintf(driver, sizeof driver, "%s/cuda", folder);
+    snprintf(plugin, sizeof plugin, "%s/../hasten-cuda.so", folder);
+    const char *path = getenv("LD_LIBRARY_PATH");
+    if (!on_device() && (!path || strcmp(path, driver)) && argc > 0) {
+        setenv("LD_LIBRARY_PATH", driver, 1); /* read when a process starts */
+        execv("/proc/self/exe", argv);
+        return 1;
+    }
+    TCase *t = tcase_create("cuda");
+    tcase_set_timeout(t, 300);
+    tcase_add_loop_test(t, every_format_equals_the_reference, 0, 2 * MODES);
+    tcase_add_loop_test(t, actions_parts_and_chunks_equal_the_cpu, 0, 4);
+    tcase_add_loop_test(t, int8_sums_are_the_cpus_to_the_bit, 0, on_device() ? PRODUCTS : PRODUCTS_EMULATED);
+    tcase_add_test(t, kernels_are_timed_by_events);
+    tcase_add_test(t, values_that_are_not_finite_are_named);
+    tcase_add_test(t, what_is_no_plugin_is_refused);
+    Suite *s = suite_create("cuda");
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}

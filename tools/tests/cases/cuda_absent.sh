@@ -1,0 +1,24 @@
+# Without a device: auto takes the CPU and says why under -v; cuda is exit 1 with what to do.
+. "$SRC/tools/tests/cuda.bash"
+import "$TESTDATA/tiny/dit" -o dit.zst -q
+# refused PATTERN: --backend cuda is exit 1 with a line like that, auto works and notes it.
+refused() {
+    local code=0
+    generate dit.zst --steps 1 --latents out.safetensors --backend cuda 2>err || code=$?
+    [ $code = 1 ] && [ "$(wc -l <err)" = 1 ] && grep -q "$1" err || fail "$1: exit $code, $(cat err)"
+    generate dit.zst --steps 1 --latents out.safetensors 2>err || fail "auto: exit $?"
+    [ ! -s err ] || fail "auto without -v: $(cat err)"
+    generate dit.zst --steps 1 --latents out.safetensors -v 2>err >/dev/null || fail "auto -v: exit $?"
+    grep -q "runs on the CPU: .*$1" err || fail "auto -v: $(cat err)"
+}
+HASTEN_DRIVER=none refused 'no CUDA-capable device'
+HASTEN_DRIVER=old refused 'compute capability 7.5, 8.0 or more is needed'
+HASTEN_DRIVER=fail=20:209 refused 'update the driver, or --backend cpu'
+HASTEN_PLUGIN_PATH=none refused 'HASTEN_PLUGIN_PATH=none'
+HASTEN_PLUGIN_PATH=/nonexistent/plugin.so refused 'no CUDA plugin: .*set HASTEN_PLUGIN_PATH'
+HASTEN_PLUGIN_PATH=$LD_LIBRARY_PATH/libcuda.so.1 refused 'is no CUDA plugin'
+mkdir empty
+/sbin/ldconfig -p | grep -q 'libcuda\.so\.1' || LD_LIBRARY_PATH=$PWD/empty refused 'no NVIDIA driver'
+generate dit.zst --steps 1 --latents out.safetensors -v 2>err >/dev/null
+grep -q 'runs on CUDA: recording driver, compute capability 9.0' err || fail "$(cat err)"
+finish

@@ -1,0 +1,32 @@
+# Whole trajectories on CUDA give the CPU's latents: float, int8, bfloat16 and other formats, schedules with guidance,
+# samplers, a last batch that is smaller, noise from a file; and where the sampler has to stay on the host.
+. "$SRC/tools/tests/cuda.bash"
+import "$TESTDATA/tiny/dit" -o dit.zst -q
+import "$TESTDATA/tiny/unet" -o unet.zst -q
+import "$TESTDATA/tiny/dit" --dtype bf16 -o bf16.zst -q
+quantize --backend cpu dit.zst -o dit8.zst --force -q >/dev/null
+quantize --backend cpu unet.zst -o unet8.zst --force -q >/dev/null
+cache-schedule --backend cpu dit8.zst --steps 4 --solver uniform --interval 2 -o fast.zst -q >/dev/null
+float=2e-5   # 21 bits of each factor, float32 sums in another order, over some steps
+int8=4e-3    # a value on a rounding border may fall to the other side
+bf16=3e-2    # 8 bits of each factor; the CPU keeps float32
+same $float dit.zst --steps 3 --count 3 --batch 2
+same $float unet.zst --steps 3 --count 2
+same $int8 dit8.zst --schedule fast.zst --count 2
+same $int8 unet8.zst --steps 3
+same $bf16 bf16.zst --steps 3
+for sampler in ddpm euler-a heun dpmpp-2m unipc; do
+    same $float unet.zst --sampler $sampler --steps 4
+done
+# A trace is taken call by call; one component once.
+generate dit.zst --steps 3 --trace cpu.safetensors --backend cpu -q
+HASTEN_DRIVER=log=log generate dit.zst --steps 3 --trace cuda.safetensors --backend cuda -q
+[ "${HASTEN_TEST_DEVICE-}" ] || { [ "$(logged graphs)" = 0 ] && [ "$(logged live)" = 0 ]; } || fail "trace: $(cat log)"
+# Kernels are timed by events, the whole call as a recording.
+profile unet.zst --backend cuda --repeat 3 --actions off --json >profile.json
+grep -q '"full_ms"' profile.json || fail "profile: $(head -c 300 profile.json)"
+# The same images in another batch have the same bytes.
+generate dit.zst --steps 2 --count 3 --batch 3 --latents three.safetensors --backend cuda -q
+generate dit.zst --steps 2 --count 3 --batch 1 --latents one.safetensors --backend cuda -q
+cmp three.safetensors one.safetensors || fail "an image depends on its batch"
+finish
