@@ -16,9 +16,9 @@
 
 static struct {
     const char *schedule, *sampler, *sampler_config, *classes, *size, *latents, *trace, *noise, *once,
-        *component, *sheet, *jobs, *shard, *manifest;
+        *component, *sheet, *jobs, *shard, *manifest, *branches;
     int64_t steps, count, batch;
-    double guidance, eta;
+    double guidance, eta, slo;
     int single, no_metadata, plan;
 } o = {.count = 1};
 
@@ -52,6 +52,10 @@ static const struct tool_option options[] = {
      .help = "make part I of N, from 0; auto: as Slurm, Kubernetes, MPI or torchrun say"},
     {"manifest", 0, "FILE", OPTION_TEXT, &o.manifest,
      .help = "say in FILE what was made from what (default: beside the folder)"},
+    {"slo", 0, "MS", OPTION_DOUBLE, &o.slo, .min = 1e-3, .max = 1e12,
+     .help = "keep to MS milliseconds an image: choose among --branches"},
+    {"branches", 0, "FILE", OPTION_TEXT, &o.branches,
+     .help = "JSON lines of steps, schedule, model, ms or profile, quality"},
     {"plan", 0, NULL, OPTION_FLAG, &o.plan, .help = "say what would be done, and the memory it needs"},
     {0}};
 
@@ -123,6 +127,13 @@ static int check_mode(struct job *j, struct error *e)
         if (tool_given(j->t, whole[i]) && (o.jobs || (o.shard && i < 6)))
             return error_set(e, HASTEN_EUSAGE, "--%s does not go with --%s", whole[i],
                              o.jobs ? "jobs" : "shard");
+    const char *single[] = {"latents", "trace",    "sheet", "noise", "single-generator", "once", "jobs",
+                            "steps",   "schedule", "batch", "plan"};
+    for (size_t i = 0; o.slo > 0 && i < sizeof single / sizeof *single; i++)
+        if (tool_given(j->t, single[i]))
+            return error_set(e, HASTEN_EUSAGE, "--%s does not go with --slo", single[i]);
+    if ((o.slo > 0) != (o.branches != NULL))
+        return error_set(e, HASTEN_EUSAGE, "--slo and --branches go together");
     if (o.manifest && output_is_stdout(o.manifest))
         return error_set(e, HASTEN_EUSAGE, "--manifest names a file");
     if (o.jobs && !strcmp(o.jobs, "-") && (!j->t->operands || !strcmp(j->t->operand[0], "-")))
@@ -142,6 +153,8 @@ static int check_outputs(struct job *j, struct error *e)
     j->directory = out && !j->to_stdout && (o.jobs || n < 4 || strcmp(out + n - 4, ".png"));
     if (o.shard && !o.jobs && !j->directory)
         return error_set(e, HASTEN_EUSAGE, "--shard needs a folder: -o DIR");
+    if (o.slo > 0 && !j->directory)
+        return error_set(e, HASTEN_EUSAGE, "--slo needs a folder: -o DIR");
     if (o.jobs && j->to_stdout)
         return error_set(e, HASTEN_EUSAGE, "--jobs writes files: -o names their folder");
     if (o.jobs && !out)
@@ -447,6 +460,22 @@ static int run_jobs(struct job *j, struct error *e)
     return generate_jobs(j->t, &j->m, &x, e);
 }
 
+static int run_slo(struct job *j, struct error *e)
+{
+    if (read_classes(j, e) < 0 || check_outputs(j, e) < 0 || open_gallery(j, e) < 0)
+        return -1;
+    struct slo_options x = {.limit = o.slo,
+                            .branches = o.branches,
+                            .folder = j->t->output,
+                            .wish = wishes(j->t),
+                            .classes = j->classes,
+                            .class_count = j->class_count,
+                            .count = o.count,
+                            .shard = j->shard,
+                            .gallery = &j->gallery};
+    return generate_slo(j->t, &j->m, &x, e);
+}
+
 static int run(struct job *j, struct error *e)
 {
     const char *path = check_mode(j, e) < 0 ? NULL : tool_input(j->t, e);
@@ -456,7 +485,7 @@ static int run(struct job *j, struct error *e)
         return generate_once(j->t, &j->m, o.component, o.once, e);
     if (o.component)
         return error_set(e, HASTEN_EUSAGE, "--component goes with --once");
-    return o.jobs ? run_jobs(j, e) : run_count(j, e);
+    return o.jobs ? run_jobs(j, e) : o.slo > 0 ? run_slo(j, e) : run_count(j, e);
 }
 
 static void release(struct job *j, struct error *e)

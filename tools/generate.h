@@ -57,4 +57,18 @@ struct jobs_options {
 };
 int generate_jobs(struct tool_run *t, struct model *m, const struct jobs_options *o, struct error *e);
 
+/* --slo: images of --count, each by the best branch of a table that keeps to `limit` milliseconds an image.
+ */
+struct slo_options {
+    double limit;
+    const char *branches, *folder;
+    struct recipe_wish wish; /* but for what a branch says */
+    const int64_t *classes;
+    size_t class_count;
+    int64_t count;
+    struct shard shard;
+    struct gallery *gallery;
+};
+int generate_slo(struct tool_run *t, struct model *m, const struct slo_options *o, struct error *e);
+
 #endif

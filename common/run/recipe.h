@@ -51,6 +51,11 @@ void recipe_close(struct recipe *r);
 struct trajectory *recipe_trajectory(struct recipe *r, const struct weights *w, int batch,
                                      const struct trajectory_watch *watch, struct error *e) HASTEN_CHECKED;
 
+/* Milliseconds of one image's network calls by the prices of a profile of this model: guidance counts as a
+ * second image in every call. HASTEN_EFILE when the profile is of another model or lacks an action. */
+int recipe_price(const struct recipe *r, const struct trajectory *t, const char *profile, double *ms,
+                 struct error *e) HASTEN_CHECKED;
+
 /* {"class","guidance","model","sampler","seed","size","steps"}, where they matter "negative", "schedule",
  * "eta", "sampler_config", "single_generator", "own_noise". The seed is a string beyond 2^53. */
 cJSON *recipe_describe(const struct recipe *r, const struct recipe_image *i, struct error *e) HASTEN_CHECKED;
