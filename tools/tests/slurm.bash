@@ -89,6 +89,7 @@ NodeName=2 NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$((port + 2)) CPU
 PartitionName=all Nodes=1,2 Default=YES State=UP MaxTime=10
 END
     trap slurm_stop EXIT
+    trap 'exit 143' INT TERM HUP
     daemon munged --foreground --force --key-file="$slurm_folder/munge/key" --socket="$slurm_folder/munge/socket" \
         --pid-file="$slurm_folder/munge/pid" --log-file="$slurm_folder/munge/log" --seed-file="$slurm_folder/munge/seed"
     for i in {1..50}; do

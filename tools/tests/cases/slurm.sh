@@ -43,6 +43,15 @@ diff -r want got
 sort want.manifest.jsonl | diff - got.manifest.jsonl
 scontrol show job "$array" | grep -q 'Restarts=1' || { scontrol show job "$array"; exit 1; }
 
+# A measurement as an array, and its merge.
+generate m.zst --count $COUNT --steps 30 -o near
+export REFERENCE=$PWD/want GOT=$PWD/near OUT=$PWD/measures EVALUATE=$BIN/evaluate
+array=$(sbatch --parsable --array=1-3 --output="$PWD/job-%A_%a.log" "$SRC/scripts/slurm/evaluate.sbatch")
+sbatch --dependency="afterok:$array" --output="$PWD/job-%A.log" "$SRC/scripts/slurm/evaluate-merge.sbatch"
+wait_for 60 ended
+evaluate --reference want near --report whole.json >/dev/null
+cmp whole.json measures/report.json
+
 # srun's ranks are shards as well.
 timeout 60 srun -N2 -n2 "$BIN/generate" m.zst --count 6 --steps 3 --shard auto -o ranks
 generate m.zst --count 6 --steps 3 -o one
