@@ -1,0 +1,33 @@
+/* GPTQ (Frantar et al. 2022): rounding one column after the other, each one's error made up for by the
+ * columns that are still free, so that the error of the layer's output is small and not that of the weights.
+ *
+ * For h = E[x x'] + damping and U upper triangular with U'U = h^-1, in the order of columns: q = round(w_c),
+ * e = (w_c - q) / U_cc, w_j -= e U_cj for all j > c. Columns are taken by falling h_cc ("act order").
+ *
+ *     struct gptq g;
+ *     gptq_open(&g, h, columns, team, e);         // h is used up
+ *     gptq_rows(&g, w, rows, round, context, team);   // w becomes what was chosen
+ *     gptq_close(&g);
+ */
+#ifndef HASTEN_METHOD_GPTQ_H
+#define HASTEN_METHOD_GPTQ_H
+
+#include "common/base/team.h"
+
+struct gptq {
+    int64_t columns;
+    float *upper;   /* [columns][columns], in the order of `order` */
+    int64_t *order; /* order[i]: the column that is taken as the i-th */
+};
+
+/* h: symmetric positive definite [columns][columns]; destroyed. HASTEN_EFILE when it is not. */
+int gptq_open(struct gptq *g, double *h, int64_t columns, struct team *team, struct error *e) HASTEN_CHECKED;
+void gptq_close(struct gptq *g);
+
+/* The representable value next to w for this row and column. Called once for each of them, a row always by
+ * one thread; it may keep the code that it chose. */
+typedef float gptq_round(void *context, int64_t row, int64_t column, float w);
+int gptq_rows(const struct gptq *g, float *w, int64_t rows, gptq_round *round, void *context,
+              struct team *team, struct error *e) HASTEN_CHECKED;
+
+#endif
