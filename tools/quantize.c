@@ -1,164 +1,94 @@
-/* quantize: linear layers and convolutions to 8-bit weights and activations. */
+/* quantize: linear layers and convolutions to fewer bits. */
 #include "common/base/json.h"
-#include "common/graph/ops.h"
-#include "common/method/quantize_w8.h"
-#include "common/run/measure.h"
-#include "tools/tool.h"
+#include "common/run/node_cost.h"
+#include "tools/quantize.h"
 
 #include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct {
-    int type;
+    int type, rotate, rounding, levels;
     struct tool_list keep, type_of;
-    double min_psnr;
-    int64_t validate, steps;
-} o = {.validate = 4};
+    double min_psnr, max_ms;
+    size_t max_bytes;
+    const char *profile;
+    int64_t validate, steps, calibrate;
+    const char *calibration;
+} o = {.validate = 4, .rotate = 1};
 
 static const struct tool_option options[] = {
-    {"type", 0, "TYPE", OPTION_CHOICE, &o.type, .choices = "w8a8",
-     .help = "w8a8: int8 weights by row, int8 activations"},
+    {"type", 0, "TYPE", OPTION_CHOICE, &o.type, .choices = "w8a8 w4a8 w4a16 w8a16 fp8",
+     .help =
+         "w8a8: int8 weights by row, int8 activations (default); 4 weight bits (w4...), float activations "
+         "(...a16); fp8: e4m3 weights, float activations"},
     {"type-of", 0, "P=TYPE", OPTION_LIST, &o.type_of,
-     .help = "layers that match P become w8a8 or stay plain"},
+     .help = "layers that match P get that type, or stay plain"},
     {"keep", 0, "PATTERN", OPTION_LIST, &o.keep, .help = "layers to leave alone, beside the printed list"},
+    {"calibrate", 0, "N", OPTION_INT, &o.calibrate, .min = 0, .max = 100000,
+     .help = "weigh errors by what N images show (default 0: no data)"},
+    {"calibration", 0, "FILE", OPTION_TEXT, &o.calibration,
+     .help = "go on from these statistics if they are there, and keep them"},
+    {"rotate", 0, "on|off", OPTION_CHOICE, &o.rotate, .choices = "off on",
+     .help = "Hadamard blocks before rounding activations of linear layers (default on)"},
+    {"rounding", 0, "HOW", OPTION_CHOICE, &o.rounding, .choices = "auto nearest",
+     .help = "auto: GPTQ for calibrated 4-bit weights (default); nearest"},
+    {"levels", 0, "HOW", OPTION_CHOICE, &o.levels, .choices = "table linear",
+     .help = "16 levels of 4-bit weights: for Gaussian groups (default), or at equal distances"},
+    {"max-bytes", 0, "SIZE", OPTION_SIZE, &o.max_bytes,
+     .help = "choose types layer by layer so that all tensors take no more"},
+    {"max-ms", 0, "MS", OPTION_DOUBLE, &o.max_ms, .min = 0, .max = 1e9,
+     .help = "choose types layer by layer so that a network call takes no longer"},
+    {"profile", 0, "FILE", OPTION_TEXT, &o.profile, .help = "the batch of that call (default 1)"},
     {"min-psnr", 0, "DB", OPTION_DOUBLE, &o.min_psnr, .min = 0, .max = 998,
-     .help = "fail (exit 3) below this PSNR of final latents"},
+     .help = "choose types layer by layer where the asked one falls below this PSNR of final latents; exit 3 "
+             "when none is above"},
     {"validate", 0, "N", OPTION_INT, &o.validate, .min = 0, .max = 10000,
      .help = "validation images (default 4; 0: none)"},
     {"steps", 0, "N", OPTION_INT, &o.steps, .min = 1, .max = 100000,
-     .help = "steps of validation (default 20 at most)"},
+     .help = "steps of validation and calibration (default 20 at most)"},
     {0}};
 
 static const struct tool tool = {"quantize",
                                  "MODEL",
-                                 "Make a model smaller and faster with 8-bit arithmetic.",
+                                 "Make a model smaller and faster with 8-bit and 4-bit arithmetic.",
                                  options,
                                  TOOL_DATA | TOOL_RUNS | TOOL_FORCE,
                                  "quantize model.zst -o small.model.zst --min-psnr 35"};
 
-/* Kept in float unless --type-of says otherwise: the first and last layers, which see few channels and decide
- * most (all published recipes agree), and 1x1 shortcuts, which cost little. */
-static const char *const skip_list[] = {"conv_in",      "conv_out",       "pos_embed*",      "proj_out*",
-                                        "patch_embed*", "unpatch*",       "*.conv_shortcut", "*.conv_in",
-                                        "*.conv_out",   "post_quant_conv"};
-
-struct layer {
-    int node;
-    struct quantize_report report;
-    size_t before, after;
-};
-
-struct work {
-    struct tool_run *t;
-    struct model m;
-    struct graph *g;
-    struct layer *layer;
-    int layers, kept;
-    char id[HASH_HEX];
-    struct quality quality;
-    int validated, steps;
-};
+/* In the order of --type. */
+static const int types[] = {FORMAT_W8A8, FORMAT_W4A8, FORMAT_W4A16, FORMAT_W8A16, FORMAT_FP8};
 
 static int matches(const char *pattern, const char *name) { return fnmatch(pattern, name, 0) == 0; }
 
-/* 1: quantize; 0: leave. -1: a bad --type-of. */
+/* The format that the rules give a layer; -1: a bad --type-of. */
 static int chosen(const struct node *n, struct error *e)
 {
-    int yes = 1;
-    for (size_t i = 0; i < sizeof skip_list / sizeof *skip_list; i++)
-        yes &= !matches(skip_list[i], n->name);
+    int format = types[o.type];
+    for (int i = 0; quantize_skip_list[i]; i++)
+        if (matches(quantize_skip_list[i], n->name))
+            format = FORMAT_PLAIN;
     for (int i = 0; i < o.keep.count; i++)
-        yes &= !matches(o.keep.item[i], n->name);
+        if (matches(o.keep.item[i], n->name))
+            format = FORMAT_PLAIN;
     for (int i = 0; i < o.type_of.count; i++) {
-        const char *equals = strrchr(o.type_of.item[i], '=');
+        const char *item = o.type_of.item[i], *equals = strrchr(item, '=');
         char pattern[1024];
-        if (!equals || equals == o.type_of.item[i] || (strcmp(equals, "=w8a8") && strcmp(equals, "=plain")))
-            return error_set(e, HASTEN_EUSAGE, "--type-of '%s' is not PATTERN=w8a8 or PATTERN=plain",
-                             o.type_of.item[i]);
-        snprintf(pattern, sizeof pattern, "%.*s", (int)(equals - o.type_of.item[i]), o.type_of.item[i]);
+        int type = equals && equals > item ? format_find(equals + 1) : -1;
+        if (type < 0)
+            return error_set(
+                e, HASTEN_EUSAGE,
+                "--type-of '%s' is not PATTERN=TYPE with one of plain, w8a8, w8a16, w4a16, w4a8, fp8", item);
+        snprintf(pattern, sizeof pattern, "%.*s", (int)(equals - item), item);
         if (matches(pattern, n->name))
-            yes = equals[1] == 'w';
+            format = type;
     }
-    return yes;
+    return format;
 }
 
-/* Where the input of a convolution is a concatenation, seen through norm, modulation and activation: its
- * first part. */
-static int split_of(const struct graph *g, const struct node *n)
-{
-    int at = n->in[0];
-    for (;;) {
-        const struct node *p = &g->node[at];
-        if (node_is(p, "concat") && p->inputs == 2 && (int)node_attr(p, "axis") == AXIS_CHANNELS)
-            return g->node[p->in[0]].shape.channels;
-        if (!node_is(p, "silu") && !node_is(p, "gelu") && !node_is(p, "relu") && !node_is(p, "modulate") &&
-            !node_is(p, "group_norm"))
-            return 0;
-        at = p->in[0];
-    }
-}
-
-/* New int8 tensors of one layer. */
-static int quantize_tensor(struct work *w, const struct node *n, const struct tensor *source, struct layer *l,
-                           struct error *e)
-{
-    int64_t rows = source->shape[0], columns = (int64_t)source->count / rows;
-    float *wide = mem_array(source->count, sizeof *wide, e);
-    struct tensor q = *source,
-                  s = {.dtype = DTYPE_F32, .rank = node_is(n, "conv2d") ? 4 : 2, .shape = {rows, 1, 1, 1}};
-    char name[1200];
-    q.dtype = DTYPE_I8;
-    q.data = s.data = NULL;
-    if (!wide || tensor_measure(&q, e) < 0 || tensor_measure(&s, e) < 0)
-        goto fail;
-    q.data = mem_array(q.size, 1, e);
-    s.data = mem_array(s.size, 1, e);
-    if (!q.data || !s.data)
-        goto fail;
-    tensor_to_f32(source->dtype, source->data, wide, source->count);
-    if (quantize_w8(wide, rows, columns, NULL, 0, w->t->team, q.data, s.data, &l->report, e) < 0)
-        goto fail;
-    l->before = source->size;
-    l->after = q.size + s.size;
-    mem_free(wide);
-    snprintf(name, sizeof name, "%s_scale", source->name);
-    char *kept = mem_strdup(source->name, e);
-    int status = !kept || model_replace_tensor(&w->m, kept, &q, 1, e) < 0 ||
-                         model_replace_tensor(&w->m, name, &s, 1, e) < 0
-                     ? -1
-                     : 0;
-    mem_free(kept);
-    return status;
-fail:
-    mem_free(wide);
-    mem_free(q.data);
-    mem_free(s.data);
-    return error_under(e, "tensor '%s'", source->name);
-}
-
-static int quantize_layer(struct work *w, int node, struct error *e)
-{
-    struct node *n = &w->g->node[node];
-    struct layer *l = &w->layer[w->layers];
-    int slot = op_weight_index(n->op, "weight");
-    char name[1200];
-    *l = (struct layer){.node = node};
-    const struct tensor *source = model_find(&w->m, n->weight[slot]);
-    /* A tensor that two layers use is quantized once. */
-    if (source->dtype != DTYPE_I8 && quantize_tensor(w, n, source, l, e) < 0)
-        return -1;
-    snprintf(name, sizeof name, "%s_scale", n->weight[slot]);
-    if (graph_weight(w->g, node, "weight_scale", name, e) < 0 ||
-        graph_choice(w->g, node, "format", "w8a8", e) < 0)
-        return -1;
-    if (node_is(n, "conv2d") && graph_attr(w->g, node, "split", split_of(w->g, n), e) < 0)
-        return -1;
-    w->layers++;
-    return 0;
-}
-
-static int quantize_all(struct work *w, struct error *e)
+/* All layers that take part, with their formats. */
+static int choose_layers(struct work *w, struct error *e)
 {
     unsigned char *depends = mem_array((size_t)w->g->count + 1, 1, e);
     int sample = graph_find(w->g, "sample"), status = depends ? 0 : -1;
@@ -177,78 +107,269 @@ static int quantize_all(struct work *w, struct error *e)
         }
         /* Layers that depend on time and class alone are hoisted out of the steps: they cost nothing and stay
          * exact. */
-        int yes = depends[i] ? chosen(n, e) : 0;
-        if (yes < 0)
-            status = -1;
-        else if (yes)
-            status = quantize_layer(w, i, e);
-        else
+        int format = depends[i] ? chosen(n, e) : FORMAT_PLAIN;
+        status = format < 0 ? -1 : 0;
+        if (format <= FORMAT_PLAIN) {
             w->kept++;
-        tool_progress(w->t, "quantize", i + 1, w->g->count);
+            continue;
+        }
+        struct layer *l = &w->layer[w->layers++];
+        *l = (struct layer){.node = i, .format = quantizer_format(w->g, i, format), .twin = -1};
+        l->before = node_weight(n, "weight")->size;
+        for (int k = 0; k < w->layers - 1; k++)
+            if (l->twin < 0 &&
+                node_weight(&w->g->node[w->layer[k].node], "weight") == node_weight(n, "weight")) {
+                l->twin = k;
+                l->shared = w->layer[k].shared = 1;
+            }
     }
-    tool_progress_end(w->t);
     mem_free(depends);
     if (status == 0 && w->layers == 0)
         status = error_set(e, HASTEN_EUSAGE, "every layer is kept: nothing to quantize");
     return status;
 }
 
-static int latents_of(struct work *w, const struct graph *g, float **out, int64_t *size, struct error *e)
+static struct measure measure_of(const struct work *w)
 {
-    struct measure x = {
-        .model = &w->m, .graph = g, .backend = &w->t->backend, .count = (int)o.validate, .steps = w->steps};
-    return measure_latents(&x, out, NULL, size, e);
+    return (struct measure){
+        .model = &w->m, .graph = w->g, .backend = &w->t->backend, .count = w->validate, .steps = w->steps};
 }
 
-/* ---- report ---- */
+/* ---- calibration ---- */
 
-static int layers_json(const struct work *w, cJSON *list, struct error *e)
+static int calibrated_image(void *context, int image, struct error *e)
 {
-    for (int i = 0; i < w->layers; i++) {
-        const struct layer *l = &w->layer[i];
-        cJSON *j = json_push_object(list, e);
-        if (!j || json_add_string(j, "name", w->g->node[l->node].name, e) < 0 ||
-            json_add_string(j, "format", "w8a8", e) < 0 ||
-            json_add_double(j, "weight_rel_l2", l->report.rel_l2, e) < 0 ||
-            json_add_int(j, "bytes_before", (int64_t)l->before, e) < 0 ||
-            json_add_int(j, "bytes_after", (int64_t)l->after, e) < 0)
-            return -1;
-    }
+    struct work *w = context;
+    tool_progress(w->t, "calibrate", image, (double)o.calibrate);
+    if (!o.calibration || (image % 16 && image < o.calibrate))
+        return 0;
+    return statistics_write(&w->statistics, o.calibration, w->t->team, e);
+}
+
+static int open_statistics(struct work *w, const unsigned char *edges, struct error *e)
+{
+    const char *id = model_id(&w->m);
+    if (!o.calibration || access(o.calibration, F_OK) < 0)
+        return statistics_open(&w->statistics, w->g, edges, id, e);
+    if (statistics_read(&w->statistics, o.calibration, w->t->memory, w->t->team, e) < 0)
+        return -1;
+    if (strcmp(w->statistics.model, id ? id : ""))
+        return error_set(e, HASTEN_EFILE, "'%s' was made for the model %s, this one is %s", o.calibration,
+                         w->statistics.model, id ? id : "not a file");
     return 0;
 }
 
-static int report(struct work *w, struct error *e)
+static int calibrate(struct work *w, struct error *e)
 {
-    struct buf b = {0};
-    size_t before = 0, after = 0;
-    for (int i = 0; i < w->layers; i++) {
-        const struct layer *l = &w->layer[i];
-        before += l->before;
-        after += l->after;
-        buf_printf(&b, e, "%-56s weight error %.2e  %8zu -> %8zu bytes\n", w->g->node[l->node].name,
-                   l->report.rel_l2, l->before, l->after);
+    unsigned char *edges = mem_array((size_t)w->g->count + 1, 1, e);
+    struct measure m = measure_of(w);
+    int status = edges ? statistics_edges(w->g, edges, e) : -1;
+    if (status == 0 && !w->m.sampler.present)
+        status = error_set(e, HASTEN_EUSAGE, "--calibrate needs a model with a sampler");
+    if (status == 0)
+        status = open_statistics(w, edges, e);
+    w->calibrated = status == 0;
+    if (status == 0 && w->statistics.images < o.calibrate) {
+        double ms = clock_ms();
+        tool_warn(w->t, "calibration: %lld images of %d steps, %.0f MiB of statistics",
+                  (long long)(o.calibrate - w->statistics.images), w->steps,
+                  statistics_bytes(w->g, edges) / 1048576);
+        int first = w->statistics.images + 1;
+        status = statistics_collect(&w->statistics, &m, first, calibrated_image, w, e);
+        if (status == 0 && first < o.calibrate) {
+            tool_note(w->t, "about %.0f s to go", (clock_ms() - ms) * 1e-3 * (double)(o.calibrate - first));
+            status = statistics_collect(&w->statistics, &m, (int)o.calibrate, calibrated_image, w, e);
+        }
+        tool_progress_end(w->t);
     }
-    buf_printf(&b, e, "%d layers quantized, %d kept (built-in list:", w->layers, w->kept);
-    for (size_t i = 0; i < sizeof skip_list / sizeof *skip_list; i++)
-        buf_printf(&b, e, " %s", skip_list[i]);
-    buf_printf(&b, e, "); %zu -> %zu bytes in them\n", before, after);
-    if (w->validated)
-        buf_printf(&b, e,
-                   "final latents on %lld validation seeds, %d steps: relative L2 %.4f, PSNR %.2f dB\n",
-                   (long long)o.validate, w->steps, w->quality.rel_l2, w->quality.psnr);
-    cJSON *j = json_new_object(e), *list = j ? json_add_array(j, "layers", e) : NULL;
-    int status = !list || layers_json(w, list, e) < 0 || json_add_int(j, "quantized", w->layers, e) < 0 ||
-                         json_add_int(j, "kept", w->kept, e) < 0 ||
-                         json_add_int(j, "bytes_before", (int64_t)before, e) < 0 ||
-                         json_add_int(j, "bytes_after", (int64_t)after, e) < 0 ||
-                         (w->validated && (json_add_double(j, "rel_l2", w->quality.rel_l2, e) < 0 ||
-                                           json_add_double(j, "psnr_db", w->quality.psnr, e) < 0 ||
-                                           json_add_int(j, "steps", w->steps, e) < 0))
-                     ? -1
-                     : tool_report(w->t, b.data, j, tool_stdout_is_data(w->t), e);
-    cJSON_Delete(j);
-    buf_free(&b);
+    mem_free(edges);
     return status;
+}
+
+/* ---- the work ---- */
+
+static struct quantizer quantizer_of(const struct work *w)
+{
+    return (struct quantizer){.graph = w->g,
+                              .team = w->t->team,
+                              .statistics = w->calibrated ? &w->statistics : NULL,
+                              .rotate = o.rotate,
+                              .gptq = o.rounding == 0,
+                              .linear_levels = o.levels};
+}
+
+static int make_all(struct work *w, struct error *e)
+{
+    struct quantizer q = quantizer_of(w);
+    for (int i = 0; i < w->layers; i++) {
+        struct layer *l = &w->layer[i];
+        if (l->twin >= 0) /* a tensor that two layers use is quantized once */
+            l->format = w->layer[l->twin].format;
+        else if (quantizer_layer(&q, l->node, l->format, &l->stored, e) < 0)
+            return -1;
+        tool_progress(w->t, "quantize", i + 1, w->layers);
+    }
+    tool_progress_end(w->t);
+    return 0;
+}
+
+/* For good. Layers that stayed plain are kept ones. */
+static int install_all(struct work *w, struct error *e)
+{
+    int left = 0;
+    for (int i = 0; i < w->layers; i++) {
+        struct layer *l = &w->layer[i];
+        if (l->twin >= 0) /* its data are installed already */
+            l->stored = w->layer[l->twin].stored;
+        if (stored_install(&l->stored, &w->m, w->g, l->node, e) < 0)
+            return -1;
+        left += l->format != FORMAT_PLAIN;
+    }
+    for (int i = 0, to = 0; i < w->layers; i++)
+        if (w->layer[i].format != FORMAT_PLAIN)
+            w->layer[to++] = w->layer[i];
+    w->kept += w->layers - left;
+    w->layers = left;
+    if (left == 0)
+        return error_set(e, HASTEN_EUSAGE, "every layer is kept: nothing to quantize");
+    return graph_infer(w->g, 0, 0, model_find, &w->m, e);
+}
+
+static int time_layers(struct work *w, int after, struct error *e)
+{
+    double *ms = mem_array((size_t)w->g->count + 1, sizeof *ms, e);
+    struct weights *packed = ms ? weights_open(w->g, &w->t->backend, NULL, e) : NULL;
+    struct timing t = {.graph = w->g, .weights = packed, .batch = w->batch, .repeats = 9};
+    int status = packed ? node_cost(&t, ms, &w->call_ms[after], e) : -1;
+    for (int i = 0; status == 0 && i < w->layers; i++)
+        *(after ? &w->layer[i].ms_after : &w->layer[i].ms_before) = ms[w->layer[i].node];
+    weights_close(packed);
+    mem_free(ms);
+    return status;
+}
+
+/* Latents of the validation seeds and the times of layers, of the model as it is now. */
+static int look(struct work *w, int after, float **latents, int64_t *size, struct error *e)
+{
+    struct measure m = measure_of(w);
+    if (!w->validated)
+        return 0;
+    return time_layers(w, after, e) < 0 ? -1 : measure_latents(&m, latents, NULL, size, e);
+}
+
+static int check_result(const struct work *w, struct error *e)
+{
+    double bytes = 0;
+    for (int i = 0; i < w->m.tensors; i++)
+        bytes += (double)w->m.tensor[i].size;
+    if (w->t->force)
+        return 0;
+    if (o.max_bytes && bytes > (double)o.max_bytes)
+        return error_set(e, HASTEN_EGATE, "the tensors take %.0f bytes, --max-bytes allows %zu", bytes,
+                         o.max_bytes);
+    /* Times of two runs differ by some per cent. */
+    if (o.max_ms > 0 && w->call_ms[1] > 1.1 * o.max_ms)
+        return error_set(
+            e, HASTEN_EGATE,
+            "a network call was predicted to take %.3f ms and takes %.3f, --max-ms allows %.3f; go on "
+            "with --force",
+            w->predicted_ms, w->call_ms[1], o.max_ms);
+    if (o.min_psnr <= 0 || w->quality.psnr >= o.min_psnr)
+        return 0;
+    return error_set(
+        e, HASTEN_EGATE,
+        "PSNR of the final latents is %.2f dB, --min-psnr asks for %.2f; a larger budget, --calibrate "
+        "or --keep may help, or go on with --force",
+        w->quality.psnr, o.min_psnr);
+}
+
+/* How many images a call of --max-ms has. */
+static int read_batch(struct work *w, struct error *e)
+{
+    w->batch = 1;
+    if (!o.profile)
+        return 0;
+    struct container_options want = {.kind = "profile"};
+    struct container *c = container_open(o.profile, &want, e);
+    int64_t batch = 1;
+    int status = c ? json_int_or(c->meta, "batch", 1, 1 << 16, 1, &batch, e) : -1;
+    w->batch = (int)batch;
+    container_close(c);
+    return status;
+}
+
+static void drop_stored(struct work *w)
+{
+    for (int i = 0; i < w->layers; i++)
+        if (w->layer[i].twin < 0)
+            stored_free(&w->layer[i].stored);
+}
+
+/* Does the type that was asked for do? Then nothing has to be searched. */
+static int try_asked(struct work *w, const float *reference, int64_t size, int *good, struct error *e)
+{
+    struct measure m = measure_of(w);
+    struct graph *trial = graph_copy(w->g, e);
+    struct quality q;
+    float *got = NULL;
+    int status = trial && make_all(w, e) == 0 ? 0 : -1;
+    for (int i = 0; status == 0 && i < w->layers; i++)
+        stored_apply(&w->layer[w->layer[i].twin >= 0 ? w->layer[i].twin : i].stored, trial, w->layer[i].node);
+    m.graph = trial;
+    if (status == 0)
+        status = measure_latents(&m, &got, NULL, NULL, e);
+    if (status == 0) {
+        measure_quality(reference, got, w->validate, size, &q);
+        *good = q.psnr >= o.min_psnr || w->t->force;
+        if (!*good)
+            tool_warn(w->t, "the asked type gives %.2f dB; types are chosen layer by layer", q.psnr);
+    }
+    mem_free(got);
+    graph_close(trial);
+    return status;
+}
+
+static int choose_and_make(struct work *w, const float *reference, int64_t size, struct error *e)
+{
+    struct quantize_limits limits = {.bytes = (double)o.max_bytes,
+                                     .ms = o.max_ms,
+                                     .psnr = o.min_psnr,
+                                     .type = types[o.type],
+                                     .batch = w->batch};
+    struct quantizer q = quantizer_of(w);
+    struct measure m = measure_of(w);
+    int good = 0;
+    if (!o.max_bytes && o.max_ms <= 0) {
+        if (o.min_psnr <= 0)
+            return make_all(w, e);
+        if (try_asked(w, reference, size, &good, e) < 0)
+            return -1;
+        if (good)
+            return 0;
+        drop_stored(w);
+    }
+    return quantize_budget(w, &limits, &q, &m, reference, size, e);
+}
+
+static int write_model(struct work *w, struct error *e)
+{
+    cJSON *j = json_new_object(e), *counts = j ? json_add_object(j, "layers", e) : NULL;
+    int count[FORMATS] = {0}, status = counts ? 0 : -1;
+    for (int i = 0; i < w->layers; i++)
+        count[w->layer[i].format]++;
+    for (int f = FORMAT_PLAIN + 1; status == 0 && f < FORMATS; f++)
+        if (count[f])
+            status = json_add_int(counts, format_name(f), count[f], e);
+    if (status < 0 ||
+        json_add_int(j, "calibration_images", w->calibrated ? w->statistics.images : 0, e) < 0 ||
+        json_add_bool(j, "rotate", o.rotate, e) < 0) {
+        cJSON_Delete(j);
+        return -1;
+    }
+    if (model_provenance(&w->m, "quantize", HASTEN_VERSION, j, e) < 0)
+        return -1;
+    model_drop_unused(&w->m);
+    return model_write(&w->m, w->t->output, w->t->team, w->id, e);
 }
 
 static int run(struct work *w, struct error *e)
@@ -256,42 +377,29 @@ static int run(struct work *w, struct error *e)
     const char *path = tool_input(w->t, e);
     float *reference = NULL, *got = NULL;
     int64_t size = 0;
-    int status = -1;
     if (!path || model_open(&w->m, path, w->t->memory, w->t->team, e) < 0)
         return -1;
     w->g = model_main(&w->m, e);
     if (!w->g || !(w->layer = mem_array((size_t)w->g->count + 1, sizeof *w->layer, e)))
         return -1;
+    w->validate = (int)o.validate;
     w->validated = o.validate > 0 && w->m.sampler.present;
     w->steps = o.steps ? (int)o.steps : w->m.sampler.steps < 20 ? w->m.sampler.steps : 20;
-    if (o.min_psnr > 0 && !w->validated)
-        return error_set(e, HASTEN_EUSAGE, "--min-psnr needs a model with a sampler and --validate above 0");
-    if ((w->validated && latents_of(w, w->g, &reference, &size, e) < 0) || quantize_all(w, e) < 0 ||
-        graph_infer(w->g, 0, 0, model_find, &w->m, e) < 0 ||
-        (w->validated && latents_of(w, w->g, &got, &size, e) < 0))
-        goto out;
-    if (w->validated)
-        measure_quality(reference, got, (int)o.validate, size, &w->quality);
-    if (o.min_psnr > 0 && w->quality.psnr < o.min_psnr && !w->t->force) {
-        error_set(e, HASTEN_EGATE,
-                  "PSNR of the final latents is %.2f dB, --min-psnr asks for %.2f; keep more layers with "
-                  "--keep, or go on with --force",
-                  w->quality.psnr, o.min_psnr);
-        goto out;
-    }
-    cJSON *chosen_options = json_new_object(e);
-    if (!chosen_options || json_add_string(chosen_options, "type", "w8a8", e) < 0 ||
-        json_add_int(chosen_options, "layers", w->layers, e) < 0)
-        goto out;
-    if (model_provenance(&w->m, "quantize", HASTEN_VERSION, chosen_options, e) < 0)
-        goto out;
-    model_drop_unused(&w->m);
-    if (model_write(&w->m, w->t->output, w->t->team, w->id, e) == 0)
-        status = report(w, e);
-out:
+    if ((o.min_psnr > 0 || o.max_bytes || o.max_ms > 0) && !w->validated)
+        return error_set(e, HASTEN_EUSAGE, "a budget needs a model with a sampler and --validate above 0");
+    int status = read_batch(w, e) < 0 || choose_layers(w, e) < 0 || look(w, 0, &reference, &size, e) < 0 ||
+                         (o.calibrate > 0 && calibrate(w, e) < 0) ||
+                         choose_and_make(w, reference, size, e) < 0 || install_all(w, e) < 0 ||
+                         look(w, 1, &got, &size, e) < 0
+                     ? -1
+                     : 0;
+    if (status == 0 && w->validated)
+        measure_quality(reference, got, w->validate, size, &w->quality);
     mem_free(reference);
     mem_free(got);
-    return status;
+    if (status < 0 || check_result(w, e) < 0 || write_model(w, e) < 0)
+        return -1;
+    return quantize_report(w, e);
 }
 
 int main(int argc, char **argv)
@@ -301,7 +409,11 @@ int main(int argc, char **argv)
     struct work w = {.t = &t};
     if (tool_start(&t, &tool, argc, argv, &e) == 0) {
         run(&w, &e);
+        drop_stored(&w);
         mem_free(w.layer);
+        statistics_free(&w.statistics);
+        cJSON_Delete(w.budget);
+        buf_free(&w.notes);
         model_close(&w.m);
     }
     return tool_finish(&t, &e);

@@ -2,8 +2,10 @@
  * stored configuration; where the model's own graph still is that one, its tensors fit the family. */
 #include "common/base/json.h"
 #include "common/families/family.h"
+#include "common/file/dequantize.h"
 #include "common/file/diffusers.h"
 #include "common/file/output.h"
+#include "common/graph/ops.h"
 
 #include <errno.h>
 #include <math.h>
@@ -16,8 +18,10 @@ struct part {
     const cJSON *config, *aliases, *renamed;
     const char *component, *folder, *class_name;
     struct graph *stored, *fresh;
-    struct tensor *out; /* names and headers; data NULL where codes become floats */
-    const struct tensor **codes, **scales;
+    struct tensor *out;      /* names and headers; data NULL where codes become floats */
+    struct tensor *unpacked; /* headers of 4-bit weights with the shapes of what they stand for */
+    int unpacked_count;
+    const struct node **codes; /* the layer whose weight becomes floats */
     int count;
 };
 
@@ -33,7 +37,27 @@ static const struct tensor *find(const void *context, const char *name)
     const struct part *p = context;
     const struct tensor *t = model_find(p->m, name);
     const char *twin = t ? NULL : text_of(p->aliases, name);
-    return twin ? model_find(p->m, twin) : t;
+    t = twin ? model_find(p->m, twin) : t;
+    for (int i = 0; t && i < p->unpacked_count; i++)
+        if (!strcmp(p->unpacked[i].name, t->name))
+            return &p->unpacked[i];
+    return t;
+}
+
+static int unpack_headers(struct part *p, struct error *e)
+{
+    const struct graph *g = p->stored;
+    p->unpacked = mem_array((size_t)g->count + 1, sizeof *p->unpacked, e);
+    for (int i = 0; p->unpacked && i < g->count; i++) {
+        if (!node_is_int4(&g->node[i]))
+            continue;
+        struct tensor *t = &p->unpacked[p->unpacked_count++];
+        *t = *node_weight(&g->node[i], "weight");
+        t->shape[1] *= 2;
+        if (tensor_measure(t, e) < 0)
+            return -1;
+    }
+    return p->unpacked ? 0 : -1;
 }
 
 static int read_part(struct part *p, struct model *m, const cJSON *entry, struct error *e)
@@ -49,8 +73,9 @@ static int read_part(struct part *p, struct model *m, const cJSON *entry, struct
     if (strchr(p->folder, '/') || !strcmp(p->folder, ".."))
         return error_set(e, HASTEN_EFILE, "'%s' is not the name of a folder", p->folder);
     p->stored = model_component(m, p->component);
-    return p->stored ? 0
-                     : error_set(e, HASTEN_EFILE, "the model has no component '%s' any more", p->component);
+    if (!p->stored)
+        return error_set(e, HASTEN_EFILE, "the model has no component '%s' any more", p->component);
+    return unpack_headers(p, e);
 }
 
 /* ---- is it still what the family builds? ---- */
@@ -70,11 +95,12 @@ static int same_node(const struct graph *g, const struct node *x, const struct g
             return 0;
     for (int i = 0; i < GRAPH_MAX_ATTRS && x->op->attr[i].name; i++) {
         const char *name = x->op->attr[i].name;
-        if (strcmp(name, "format") && strcmp(name, "split") && !same_number(x->attr[i], y->attr[i]))
+        if (strcmp(name, "format") && strcmp(name, "split") && strcmp(name, "rotate") &&
+            !same_number(x->attr[i], y->attr[i]))
             return 0;
     }
     for (int i = 0; i < GRAPH_MAX_WEIGHTS && x->op->weight[i].name; i++)
-        if (strcmp(x->op->weight[i].name, "weight_scale") && !same_text(x->weight[i], y->weight[i]))
+        if (strncmp(x->op->weight[i].name, "weight_", 7) && !same_text(x->weight[i], y->weight[i]))
             return 0;
     return 1;
 }
@@ -122,13 +148,13 @@ static int check_part(struct part *p, struct error *e)
 
 /* ---- tensors ---- */
 
-/* Where the scale of a tensor of codes is. */
-static const struct tensor *scale_of(const struct graph *g, const char *tensor)
+/* The quantized layer whose weight this is; NULL: none. */
+static const struct node *layer_of(const struct graph *g, const char *tensor)
 {
     for (int i = 0; i < g->count; i++)
-        for (int w = 0; w < GRAPH_MAX_WEIGHTS; w++)
-            if (g->node[i].weight[w] && !strcmp(g->node[i].weight[w], tensor))
-                return node_weight(&g->node[i], "weight_scale");
+        if ((node_is(&g->node[i], "linear") || node_is(&g->node[i], "conv2d")) &&
+            (int)node_attr(&g->node[i], "format") != FORMAT_PLAIN && !strcmp(g->node[i].weight[0], tensor))
+            return &g->node[i];
     return NULL;
 }
 
@@ -139,15 +165,14 @@ static int add_tensor(struct part *p, const char *full, const struct tensor *t, 
     const char *old = text_of(p->renamed, full);
     *out = *t;
     out->name = old ? old : full + strlen(p->component) + 1;
-    if (t->dtype == DTYPE_I8) {
-        p->codes[p->count] = t;
-        p->scales[p->count] = scale_of(p->stored, t->name);
+    p->codes[p->count] = layer_of(p->stored, t->name);
+    if (p->codes[p->count]) {
         out->dtype = DTYPE_F32;
         out->data = NULL;
-        if (!p->scales[p->count])
-            return error_set(e, HASTEN_EFILE, "tensor '%s' holds codes without a scale", full);
         if (tensor_measure(out, e) < 0)
             return -1;
+    } else if (t->dtype == DTYPE_I8) {
+        return error_set(e, HASTEN_EFILE, "tensor '%s' holds codes without a scale", full);
     }
     p->count++;
     return 0;
@@ -157,7 +182,8 @@ static int add_tensor(struct part *p, const char *full, const struct tensor *t, 
 static int is_listed(const struct part *p, const struct tensor *t)
 {
     for (int i = 0; i < p->count; i++)
-        if (p->out[i].data == t->data || p->codes[i] == t)
+        if (p->out[i].data == t->data ||
+            (p->codes[i] && !strcmp(node_weight(p->codes[i], "weight")->name, t->name)))
             return 1;
     return 0;
 }
@@ -168,8 +194,7 @@ static int collect(struct part *p, struct error *e)
     const cJSON *alias;
     p->out = mem_array(most, sizeof *p->out, e);
     p->codes = mem_array(most, sizeof *p->codes, e);
-    p->scales = mem_array(most, sizeof *p->scales, e);
-    if (!p->out || !p->codes || !p->scales)
+    if (!p->out || !p->codes)
         return -1;
     for (int i = 0; i < p->fresh->count; i++)
         for (int w = 0; w < GRAPH_MAX_WEIGHTS; w++) {
@@ -189,16 +214,12 @@ static int collect(struct part *p, struct error *e)
     return 0;
 }
 
-/* container.h's container_fill: codes times the scale of their row. */
+/* container.h's container_fill: the weights that codes stand for. */
 static int fill(void *context, int index, const struct tensor *t, void *data, struct error *e)
 {
     const struct part *p = context;
-    const signed char *codes = p->codes[index]->data;
-    const float *scales = p->scales[index]->data;
-    size_t row = t->rank && t->shape[0] ? t->count / (size_t)t->shape[0] : 1;
-    (void)e;
-    for (size_t i = 0; i < t->count; i++)
-        ((float *)data)[i] = (float)codes[i] * scales[i / row];
+    (void)t, (void)e;
+    node_dequantize(p->codes[index], data);
     return 0;
 }
 
@@ -239,8 +260,8 @@ static void free_part(struct part *p)
 {
     graph_close(p->fresh);
     mem_free(p->out);
-    mem_free(p->codes);
-    mem_free(p->scales);
+    mem_free(p->unpacked);
+    mem_free((void *)p->codes);
 }
 
 /* The scheduler's configuration; import had made null of an infinity, which is that key's default. */

@@ -1,6 +1,7 @@
 /* See model.h. */
 #include "common/file/model.h"
 #include "common/base/json.h"
+#include "common/file/model_markers.h"
 #include "common/graph/graph_json.h"
 
 #include <stdlib.h>
@@ -258,6 +259,15 @@ static int read_components(struct model *m, struct error *e)
     return m->components ? 0 : error_set(e, HASTEN_EFILE, "the model has no component");
 }
 
+/* The list of tensors has moved. */
+static int bind_again(struct model *m, struct error *e)
+{
+    for (int i = 0; i < m->components; i++)
+        if (graph_infer(m->graph[i], 0, 0, model_find, m, e) < 0)
+            return -1;
+    return 0;
+}
+
 static int read_structure(struct model *m, const char *path, size_t memory, struct error *e)
 {
     struct container_options want = {.kind = "model", .memory = memory};
@@ -279,7 +289,7 @@ static int read_model(struct model *m, const char *path, size_t memory, struct t
         return -1;
     for (int i = 0; i < m->file->count; i++)
         m->tensor[i].data = m->file->tensor[i].data;
-    return 0;
+    return markers_check(m, e) < 0 || bind_again(m, e) < 0 ? error_under(e, "%s", m->file->name) : 0;
 }
 
 int model_open(struct model *m, const char *path, size_t memory, struct team *team, struct error *e)
@@ -346,7 +356,14 @@ int model_write(struct model *m, const char *path, struct team *team, char id[HA
     }
     if (json_add(m->meta, "components", components, e) < 0)
         return -1;
-    return container_write(path, "model", m->meta, m->tensor, m->tensors, NULL, NULL, team, id, e);
+    struct arena arena = {0};
+    struct tensor *t = NULL;
+    int count = 0, status = bind_again(m, e) < 0 ? -1 : markers_add(m, &arena, &t, &count, e);
+    if (status == 0)
+        status = container_write(path, "model", m->meta, t, count, NULL, NULL, team, id, e);
+    mem_free(t);
+    arena_free(&arena);
+    return status;
 }
 
 const char *model_id(const struct model *m) { return m->file ? container_id(m->file) : NULL; }

@@ -20,7 +20,7 @@ generate a.zst --steps 2 -q --latents samples
 refused 4 'made for model' generate b.zst --steps 4 --schedule a.schedule -o x.png
 refused 4 'of model' cache-schedule b.zst --steps 4 --profile a.profile --speedup 1.2 -o x
 refused 4 . generate a.zst --steps 5 --schedule a.schedule -o x.png # made for 4 steps
-refused 3 'PSNR' quantize a.zst -q -o x --min-psnr 300
+refused 3 PSNR quantize a.zst -q -o x --min-psnr 300
 refused 4 'profile' generate a.profile -o x.png
 refused 4 . quantize a.schedule -o x
 refused 4 . cache-schedule samples --steps 4 --speedup 1.2 -o x

@@ -1,0 +1,54 @@
+/* One layer's weights in another format: tensors as files hold them, ready for a trial in a copy of the graph
+ * or for good in the model.
+ *
+ *     struct quantizer q = {.graph = g, .team = team, .statistics = &s, .rotate = 1, .gptq = 1};
+ *     struct stored_layer l;
+ *     quantizer_layer(&q, node, quantizer_format(g, node, FORMAT_W4A8), &l, e);
+ *     stored_apply(&l, trial, node);            // trial: graph_copy(g); l must stay
+ *     stored_install(&l, &model, g, node, e);   // l's tensors become the model's
+ *     stored_free(&l);
+ *
+ * Rotation goes with int8 activations and with K divisible by 16. With statistics of the layer's input
+ * columns are weighted by their mean square, and 4-bit codes are chosen by GPTQ (damping 1 % of the mean
+ * diagonal). Names of the tensors: X.weight, X.weight_scale; 4 bits: X.weight_s_rel, X.weight_s_channel,
+ * X.weight_codebook (specs/quantize-and-prune.md 4). */
+#ifndef HASTEN_RUN_QUANTIZER_H
+#define HASTEN_RUN_QUANTIZER_H
+
+#include "common/file/model.h"
+#include "common/graph/ops.h"
+#include "common/method/quantize_w8.h"
+#include "common/run/statistics.h"
+
+struct quantizer {
+    const struct graph *graph;
+    struct team *team;
+    const struct statistics *statistics; /* NULL: no data */
+    int rotate, gptq, linear_levels;
+};
+
+enum { STORED_WEIGHT, STORED_SCALE, STORED_S_REL, STORED_CODEBOOK, STORED_PARTS };
+
+struct stored_layer {
+    int format, rotate, split;
+    struct tensor part[STORED_PARTS]; /* data NULL: absent */
+    struct quantize_report weights;
+    double output_error; /* relative L2 of the output by the weights' error alone, over calibration; -1:
+                            unknown */
+    size_t bytes;
+};
+
+/* What becomes of a format at this layer: convolutions and widths that 16 does not divide have no 4 bits, and
+ * take 8 with the same activations. */
+int quantizer_format(const struct graph *g, int node, int format);
+const char *format_name(int format);
+int format_find(const char *name); /* -1: none */
+
+int quantizer_layer(const struct quantizer *q, int node, int format, struct stored_layer *out,
+                    struct error *e) HASTEN_CHECKED;
+void stored_free(struct stored_layer *s);
+void stored_apply(const struct stored_layer *s, struct graph *g, int node);
+int stored_install(struct stored_layer *s, struct model *m, struct graph *g, int node,
+                   struct error *e) HASTEN_CHECKED;
+
+#endif
