@@ -21,7 +21,7 @@ static const struct method {
      1,
      0},
     {"dp", {"dp"}, 1u << PREDICT_TWO | 1u << PREDICT_CORRECTED, 1, 0},
-    {"minimax", {"minimax"}, 1u << PREDICT_TWO, 1, 0},
+    {"minimax", {"minimax"}, 1u << PREDICT_CORRECTED, 1, 0},
     {"lemica", {"lemica"}, 1u << PREDICT_REUSE, 1, 0},
     {"uniform", {"uniform"}, 1u << PREDICT_TWO | 1u << PREDICT_CORRECTED, 0, 0},
     {"cachequant", {"cachequant"}, 1u << PREDICT_CORRECTED, 0, 0},
@@ -287,7 +287,7 @@ static int add_front(struct work *w, cJSON *claims, struct buf *text, struct err
         const struct front_point *p = &w->front[i];
         cJSON *j = json_push_object(list, e);
         put_strip(w, p->action, strip);
-        buf_printf(text, e, "%10.2f %7.2fx %12.5g  %-9s  %s\n", p->ms, w->full_ms / p->ms, p->error,
+        buf_printf(text, e, "%10.6g %7.2fx %12.5g  %-9s  %s\n", p->ms, w->full_ms / p->ms, p->error,
                    predict_name(p->predictor), strip);
         if (!j || json_add_double(j, "ms", p->ms, e) < 0 || json_add_double(j, "error", p->error, e) < 0 ||
             json_add_string(j, "predictor", predict_name(p->predictor), e) < 0 ||
@@ -437,6 +437,9 @@ static int check_options(struct work *w, struct error *e)
     if (o.interval && o.solver != 0 &&
         (!strcmp(solver, "dp") || !strcmp(solver, "minimax") || !strcmp(solver, "lemica")))
         return error_set(e, HASTEN_EUSAGE, "--interval is not for the solver %s", methods[o.solver].name);
+    if (o.predictor && predict_anchors((enum predictor)(o.predictor - 1)) == 2 &&
+        (!strcmp(solver, "minimax") || !strcmp(solver, "lemica")))
+        return error_set(e, HASTEN_EUSAGE, "--solver %s is for predictors that read one value", solver);
     if (!o.correct && o.predictor > 1)
         return error_set(e, HASTEN_EUSAGE, "--correct off and --predictor contradict each other");
     return 0;

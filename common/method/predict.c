@@ -95,27 +95,35 @@ double predict_error(const struct gram *g, enum predictor p, int t, int s, int r
     return predict_fit_error(g, t, s, r, room);
 }
 
-int predict_table(const struct gram *g, enum predictor p, double *error, struct error *e)
+size_t predict_table_size(enum predictor p, int calls)
 {
-    struct predict_fit *fit = mem_array((size_t)g->groups, sizeof *fit, e);
-    int two = predict_anchors(p) == 2;
-    size_t n = (size_t)g->calls;
-    if (!fit)
-        return -1;
+    return predict_anchors(p) == 2 ? schedule_pair_count(calls) : (size_t)calls * (size_t)calls;
+}
+
+static int check_rows(const struct gram *g, struct error *e)
+{
     for (int t = 0; t < g->calls; t++)
-        if (g->rows[t] != g->rows[0] || g->rows[t] == 0) {
-            mem_free(fit);
+        if (g->rows[t] != g->rows[0] || g->rows[t] == 0)
             return error_set(e, HASTEN_EFAIL, "call %d has given %lld rows of features, call 0 %lld", t,
                              (long long)g->rows[t], (long long)g->rows[0]);
-        }
-    for (int t = 0; t < g->calls; t++)
-        for (int s = 0; s < g->calls; s++) {
-            double *out = error + ((size_t)t * n + (size_t)s) * (two ? n : 1);
-            for (int r = 0; r < (two ? g->calls : 1); r++)
-                out[r] = s > t || (two && (s == t || r > s)) ? INFINITY
-                         : s == t                            ? 0
-                                  : predict_error(g, p, t, s, two && r < s ? r : -1, fit);
-        }
-    mem_free(fit);
     return 0;
+}
+
+int predict_table(const struct gram *g, enum predictor p, double *error, struct error *e)
+{
+    if (check_rows(g, e) < 0)
+        return -1;
+    struct predict_fit *fit = mem_array((size_t)g->groups, sizeof *fit, e);
+    for (int t = 0; fit && t < g->calls; t++) {
+        if (predict_anchors(p) == 2) {
+            for (int s = 0; s < t; s++)
+                for (int r = 0; r <= s; r++)
+                    error[schedule_pair_index(t, s, r)] = predict_error(g, p, t, s, r < s ? r : -1, fit);
+            continue;
+        }
+        for (int s = 0; s < g->calls; s++)
+            error[t * g->calls + s] = s > t ? INFINITY : s == t ? 0 : predict_error(g, p, t, s, -1, fit);
+    }
+    mem_free(fit);
+    return fit ? 0 : -1;
 }

@@ -4,7 +4,7 @@
  *
  *     predict_fit(&gram, PREDICT_TWO, t, s, r, fit);        // groups of them; r < 0: there is no second
  *     double mse = predict_error(&gram, PREDICT_TWO, t, s, r);
- *     predict_table(&gram, PREDICT_TWO, error, e);          // calls^3, for the second-order program
+ *     predict_table(&gram, PREDICT_TWO, error, e);          // for the solver pair
  *
  * reuse: a_1 = 1. magnitude: a_1 = |h_t| / |h_s|, MagCache's ratio (arXiv 2506.09045), one for all groups.
  * corrected: least squares with one value, decoupled error correction (CacheQuant). taylor: a straight line
@@ -15,6 +15,8 @@
 #define HASTEN_METHOD_PREDICT_H
 
 #include "common/method/gram.h"
+#include "common/method/schedule.h"
+#include <stddef.h>
 
 enum predictor {
     PREDICT_REUSE,
@@ -40,9 +42,10 @@ void predict_fit(const struct gram *g, enum predictor p, int t, int s, int r, st
 double predict_fit_error(const struct gram *g, int t, int s, int r, const struct predict_fit *fit);
 double predict_error(const struct gram *g, enum predictor p, int t, int s, int r, struct predict_fit *room);
 
-/* error[(t * calls + s) * calls + r] for a predictor that reads two (r = s: there is no second; INFINITY
- * where not r <= s < t), error[t * calls + s] for one that reads one (0 where s = t, INFINITY where s > t).
- */
+/* Numbers of a table for so many calls: error[t * calls + s] for a predictor that reads one refresh (0
+ * where s = t, INFINITY where s > t); error[schedule_pair_index(t, s, r)] for one that reads two (r = s:
+ * there is no second yet), as schedule.h takes it. */
+size_t predict_table_size(enum predictor p, int calls);
 int predict_table(const struct gram *g, enum predictor p, double *error, struct error *e) HASTEN_CHECKED;
 
 #endif

@@ -165,10 +165,16 @@ enum gain_kind calibration_gain_kind(enum predictor p)
     return p == PREDICT_REUSE || p == PREDICT_MAGNITUDE ? GAIN_STALE : GAIN_RESIDUAL;
 }
 
+/* Numbers of a table that belong to call t. */
+static size_t row_begin(enum predictor p, int calls, int t)
+{
+    return predict_anchors(p) == 1 ? (size_t)t * (size_t)calls : t ? schedule_pair_index(t, 0, 0) : 0;
+}
+
 int calibration_errors(const struct calibration *c, int action, enum predictor p, int weigh, double *error,
                        struct error *e)
 {
-    size_t calls = (size_t)c->calls, row = predict_anchors(p) == 2 ? calls * calls : calls, n = calls * row;
+    size_t n = predict_table_size(p, c->calls);
     const double *gain = weigh ? c->gain[action][calibration_gain_kind(p)] : NULL;
     double *one = mem_array(n, sizeof *one, e);
     int used = 0, status = one ? 0 : -1;
@@ -180,12 +186,13 @@ int calibration_errors(const struct calibration *c, int action, enum predictor p
         used++;
         for (int t = 0; status == 0 && t < c->calls; t++) {
             double power = gram_power(&c->gram[i], t);
-            for (size_t k = 0; k < row; k++)
-                error[(size_t)t * row + k] += one[(size_t)t * row + k] / (power > 0 ? power : 1);
+            for (size_t k = row_begin(p, c->calls, t); k < row_begin(p, c->calls, t + 1); k++)
+                error[k] += one[k] / (power > 0 ? power : 1);
         }
     }
-    for (size_t i = 0; used && i < n; i++)
-        error[i] = gain ? sqrt(error[i] / used * gain[i / row]) : error[i] / used;
+    for (int t = 0; used && t < c->calls; t++)
+        for (size_t k = row_begin(p, c->calls, t); k < row_begin(p, c->calls, t + 1); k++)
+            error[k] = gain ? sqrt(error[k] / used * gain[t]) : error[k] / used;
     mem_free(one);
     if (status == 0 && !used)
         status = error_set(e, HASTEN_EFAIL, "no edge of action '%s' was measured", c->list[action].name);

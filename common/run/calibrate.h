@@ -21,7 +21,7 @@
 
 enum {
     CALIBRATION_NODES = 64,
-    CALIBRATION_TWO_MOST = 320, /* calls: prices of two refreshes take 8 * calls^3 bytes an action */
+    CALIBRATION_TWO_MOST = 400, /* calls: prices of two refreshes take 4/3 calls^3 bytes an action */
 };
 
 enum gain_kind { GAIN_STALE, GAIN_RESIDUAL, GAINS };

@@ -120,40 +120,45 @@ int search_add_trial(struct search *x, const char *solver, enum predictor p, con
 
 /* ---- solvers ---- */
 
-/* One solver on one priced action. A goal that it cannot reach is no error: others may. */
+/* One solver on one priced action. A goal out of its reach is no error: others may. "dp" is the exact
+ * program for the predictor: with two refreshes it is "pair". */
 static int try_solver(struct search *x, const char *name, struct priced *w, struct error *e)
 {
     size_t n = (size_t)x->calls;
-    int foreign = !strcmp(name, "cachequant"), fixed = x->interval && strcmp(name, "dp");
+    int dp = !strcmp(name, "dp"), foreign = !strcmp(name, "cachequant"), refreshes;
+    struct schedule_problem p = w->problem;
     struct schedule found = {0};
     struct error why = {0};
-    double *l1 = foreign ? mem_array(2 * n * n, sizeof *l1, e) : NULL;
+    double predicted, ms, *l1 = foreign ? mem_array(2 * n * n, sizeof *l1, e) : NULL;
     if (foreign && !l1)
         return -1;
     /* CacheQuant's program has its own table: distances of features, no gain. */
-    int has = foreign && calibration_l1(&x->c, w->action, l1 + n * n);
-    struct schedule_problem p = {.calls = x->calls,
-                                 .actions = 2,
-                                 .ms = w->ms,
-                                 .error = has ? l1 : w->table,
-                                 .serve = 1,
-                                 .max_run = x->max_run,
-                                 .goal = fixed ? SCHEDULE_FIXED : SCHEDULE_MS,
-                                 .limit = x->limit,
-                                 .interval = fixed ? x->interval : 0};
+    if (foreign) {
+        if (!calibration_l1(&x->c, w->action, l1 + n * n) &&
+            calibration_errors(&x->c, w->action, PREDICT_REUSE, 0, l1 + n * n, e) < 0) {
+            mem_free(l1);
+            return -1;
+        }
+        p.error = l1;
+        p.pair = NULL;
+    }
+    if (x->interval && !dp) {
+        p.goal = SCHEDULE_FIXED;
+        p.interval = x->interval;
+    }
     int status = 0;
-    if (schedule_solver_find(name)->run(&p, &found, &why) < 0) {
-        if (why.code != HASTEN_EGATE && why.code != HASTEN_EUSAGE)
+    if (schedule_solver_find(dp && p.pair ? "pair" : name)->run(&p, &found, &why) < 0) {
+        if (why.code != HASTEN_EGATE)
             status = error_set(e, why.code, "%s", why.text);
     } else {
-        double predicted = search_price_of(x, w, found.action);
-        if (!strcmp(name, "dp") && w->cube)
-            search_improve(x, w, found.action, &predicted);
+        w->problem.max_run = 0;
+        status = schedule_price(&w->problem, found.action, NULL, &refreshes, &predicted, &ms, e);
         for (int t = 0; t < x->calls; t++)
             found.action[t] *= w->action + 1;
-        status =
-            search_add_trial(x, name, w->p, found.action, predicted, found.exact && !w->cube && !foreign, e);
+        if (status == 0)
+            status = search_add_trial(x, name, w->p, found.action, predicted, found.exact && dp, e);
     }
+    w->problem.max_run = x->max_run;
     schedule_free(&found);
     mem_free(l1);
     return status;

@@ -38,26 +38,39 @@ static int add_point(struct search *x, struct points *all, const struct schedule
     return 0;
 }
 
+/* With two refreshes: the exact program for every number of computed calls, or for 100 of them. */
+static int front_of_pairs(struct search *x, const struct priced *w, struct points *all, struct error *e)
+{
+    struct schedule_problem p = w->problem;
+    int candidate[] = {0, w->action + 1}, by = (x->calls + 99) / 100, status = 0;
+    p.goal = SCHEDULE_REFRESHES;
+    for (p.refreshes = 1; p.refreshes <= x->calls && status == 0; p.refreshes += by) {
+        struct schedule found = {0};
+        struct error why = {0};
+        if (schedule_solver_find("pair")->run(&p, &found, &why) == 0) {
+            if (found.ms <= x->limit * (1 + 1e-9))
+                status = add_point(x, all, &found, candidate, found.error, w->p, found.exact, e);
+        } else if (why.code != HASTEN_EGATE) {
+            status = error_set(e, why.code, "%s", why.text);
+        }
+        schedule_free(&found);
+    }
+    return status;
+}
+
 static int front_of_one(struct search *x, int a, enum predictor p, struct points *all, struct error *e)
 {
     struct priced w;
     struct schedule *found = NULL;
-    int count = 0, candidate[] = {0, a + 1};
+    int count = 0, candidate[] = {0, a + 1}, status;
     if (search_want_gain(x, a, p, e) < 0 || search_priced_open(x, &w, a, p, e) < 0)
         return -1;
-    struct schedule_problem problem = {.calls = x->calls,
-                                       .actions = 2,
-                                       .ms = w.ms,
-                                       .error = w.table,
-                                       .goal = SCHEDULE_MS,
-                                       .limit = x->limit};
-    int status = schedule_front(&problem, &found, &count, e);
-    for (int i = 0; i < count && status == 0; i++) {
-        double error = search_price_of(x, &w, found[i].action);
-        if (w.cube)
-            search_improve(x, &w, found[i].action, &error);
-        status = add_point(x, all, &found[i], candidate, error, p, found[i].exact && !w.cube, e);
-    }
+    if (w.problem.pair)
+        status = front_of_pairs(x, &w, all, e);
+    else
+        status = schedule_front(&w.problem, &found, &count, e);
+    for (int i = 0; i < count && status == 0; i++)
+        status = add_point(x, all, &found[i], candidate, found[i].error, p, found[i].exact, e);
     schedule_front_free(found, count);
     search_priced_free(&w);
     return status;

@@ -5,20 +5,15 @@
 
 #include "common/run/search.h"
 
-/* One action with one predictor as a schedule problem of two actions. */
+/* One action with one predictor as a schedule problem of two actions, with x->limit for its goal. */
 struct priced {
     int action; /* candidate */
     enum predictor p;
-    double *ms;    /* [2 * calls] */
-    double *table; /* [2 * calls * calls] */
-    double *cube;  /* [calls^3] for a predictor that reads two refreshes, or NULL: predict_table's */
+    struct schedule_problem problem;
+    double *ms, *table;
 };
 int search_priced_open(struct search *x, struct priced *w, int a, enum predictor p, struct error *e);
 void search_priced_free(struct priced *w);
-/* The error of these calls (0: computed), with both refreshes where the predictor reads them. */
-double search_price_of(const struct search *x, const struct priced *w, const int *action);
-/* Move single computed calls (0; others 1) as long as that falls. */
-void search_improve(const struct search *x, const struct priced *w, int *action, double *best);
 
 /* Is the action of any use for the limit, and may its caches be so large? */
 int search_is_possible(const struct search *x, int a, enum predictor p);

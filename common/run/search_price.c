@@ -23,43 +23,21 @@ int search_want_gain(struct search *x, int a, enum predictor p, struct error *e)
     return calibration_gain(&x->c, &x->measure, a, kind, 8, 2, e);
 }
 
-/* The price of action a with predictor p as a table of one refresh: [calls * calls]. Where the predictor
- * reads two, the one before is taken to be two calls older; price_two has the true ones. cube: NULL or room
- * for calls^3. */
-static int price(struct search *x, int a, enum predictor p, double *error, double *cube, struct error *e)
-{
-    int n = x->calls;
-    if (predict_anchors(p) == 1)
-        return calibration_errors(&x->c, a, p, x->gain, error, e);
-    if (calibration_errors(&x->c, a, p, x->gain, cube, e) < 0)
-        return -1;
-    for (int t = 0; t < n; t++)
-        for (int s = 0; s < n; s++)
-            error[t * n + s] =
-                s > t    ? INFINITY
-                : s == t ? 0
-                         : cube[((size_t)t * (size_t)n + (size_t)s) * (size_t)n + (size_t)(s >= 2 ? s - 2
-                                                                                           : s    ? 0
-                                                                                                  : s)];
-    return 0;
-}
-
 void search_priced_free(struct priced *w)
 {
-    mem_free(w->table);
-    mem_free(w->cube);
     mem_free(w->ms);
+    mem_free(w->table);
 }
 
 int search_priced_open(struct search *x, struct priced *w, int a, enum predictor p, struct error *e)
 {
-    size_t n = (size_t)x->calls;
+    size_t n = (size_t)x->calls, two = predict_anchors(p) == 2;
     *w = (struct priced){.action = a, .p = p};
-    w->table = mem_array(2 * n * n, sizeof *w->table, e);
     w->ms = mem_array(2 * n, sizeof *w->ms, e);
-    w->cube = predict_anchors(p) == 2 ? mem_array(n * n * n, sizeof *w->cube, e) : NULL;
-    if (!w->table || !w->ms || (predict_anchors(p) == 2 && !w->cube) ||
-        price(x, a, p, w->table + n * n, w->cube, e) < 0) {
+    /* Tables of one refresh have a part for action 0, which is not read. */
+    w->table = mem_array(two ? predict_table_size(p, x->calls) + 1 : 2 * n * n, sizeof *w->table, e);
+    if (!w->ms || !w->table ||
+        calibration_errors(&x->c, a, p, x->gain, w->table + (two ? 0 : n * n), e) < 0) {
         search_priced_free(w);
         return -1;
     }
@@ -67,43 +45,14 @@ int search_priced_open(struct search *x, struct priced *w, int a, enum predictor
         w->ms[t] = x->ms[0];
         w->ms[n + t] = x->ms[a + 1];
     }
+    w->problem = (struct schedule_problem){.calls = x->calls,
+                                           .actions = 2,
+                                           .ms = w->ms,
+                                           .error = two ? NULL : w->table,
+                                           .pair = two ? w->table : NULL,
+                                           .serve = 1,
+                                           .goal = SCHEDULE_MS,
+                                           .limit = x->limit,
+                                           .max_run = x->max_run};
     return 0;
-}
-
-double search_price_of(const struct search *x, const struct priced *w, const int *action)
-{
-    int last = 0, before = 0;
-    size_t n = (size_t)x->calls;
-    double sum = 0;
-    for (int t = 0; t < x->calls; t++) {
-        size_t at = (size_t)t * n + (size_t)last;
-        if (action[t] == 0) {
-            before = t ? last : 0;
-            last = t;
-        } else {
-            sum += w->cube ? w->cube[at * n + (size_t)before] : w->table[n * n + at];
-        }
-    }
-    return sum;
-}
-
-/* Move single computed calls as long as the true price falls. */
-void search_improve(const struct search *x, const struct priced *w, int *action, double *best)
-{
-    for (int moved = 1; moved;) {
-        moved = 0;
-        for (int t = 1; t < x->calls; t++)
-            for (int to = 1; action[t] == 0 && to < x->calls; to++) {
-                if (action[to] == 0)
-                    continue;
-                action[t] = 1, action[to] = 0;
-                double here = search_price_of(x, w, action);
-                if (here < *best * (1 - 1e-9)) {
-                    *best = here;
-                    moved = 1;
-                    break;
-                }
-                action[t] = 0, action[to] = 1;
-            }
-    }
 }

@@ -130,15 +130,16 @@ START_TEST(tables_have_the_errors_at_their_places)
     struct gram g = make(0.1);
     struct error e = {0};
     struct predict_fit fit[GROUPS];
-    double *cube = mem_array(CALLS * CALLS * CALLS, sizeof *cube, &e), *table = cube;
-    ck_assert_int_eq(predict_table(&g, PREDICT_TWO, cube, &e), 0);
-    ck_assert(cube[(4 * CALLS + 2) * CALLS + 1] == predict_error(&g, PREDICT_TWO, 4, 2, 1, fit));
-    ck_assert(cube[(4 * CALLS + 2) * CALLS + 2] == predict_error(&g, PREDICT_TWO, 4, 2, -1, fit));
-    ck_assert(isinf(cube[(4 * CALLS + 2) * CALLS + 3]) && isinf(cube[(2 * CALLS + 4) * CALLS + 1]));
+    double *pair = mem_array(predict_table_size(PREDICT_TWO, CALLS), sizeof *pair, &e);
+    double *table = mem_array(predict_table_size(PREDICT_CORRECTED, CALLS), sizeof *table, &e);
+    ck_assert_int_eq(predict_table(&g, PREDICT_TWO, pair, &e), 0);
+    ck_assert(pair[schedule_pair_index(4, 2, 1)] == predict_error(&g, PREDICT_TWO, 4, 2, 1, fit));
+    ck_assert(pair[schedule_pair_index(4, 2, 2)] == predict_error(&g, PREDICT_TWO, 4, 2, -1, fit));
     ck_assert_int_eq(predict_table(&g, PREDICT_CORRECTED, table, &e), 0);
     ck_assert(table[4 * CALLS + 2] == predict_error(&g, PREDICT_CORRECTED, 4, 2, -1, fit));
     ck_assert(table[4 * CALLS + 4] == 0 && isinf(table[2 * CALLS + 4]));
-    mem_free(cube);
+    mem_free(pair);
+    mem_free(table);
     gram_free(&g);
     ck_assert_int_eq(gram_open(CALLS, CHANNELS, GROUPS, &g, &e), 0);
     ck_assert_int_eq(predict_table(&g, PREDICT_TWO, NULL, &e), -1); /* nothing was added */
