@@ -33,7 +33,7 @@ static const struct method {
 };
 
 static struct {
-    int64_t steps, interval, calibrate, validate, polish;
+    int64_t steps, interval, calibrate, validate, polish, wide;
     const char *sampler, *profile, *verify, *import, *action;
     double guidance, speedup, max_ms, max_error;
     size_t max_cache_bytes;
@@ -72,6 +72,8 @@ static const struct tool_option options[] = {
      .help = "weigh errors by what they do to the result (default on)"},
     {"polish", 0, "N", OPTION_INT, &o.polish, .min = 0, .max = 100000,
      .help = "runs of moved schedules after that, 0: none (default 12)"},
+    {"wide", 0, "N", OPTION_INT, &o.wide, .min = 0, .max = 1024,
+     .help = "the first N computed calls read floats where layers round to int8 (default 0)"},
     {"calibrate", 0, "N", OPTION_INT, &o.calibrate, .min = 1, .max = 1024,
      .help = "calibration images (default 4)"},
     {"validate", 0, "N", OPTION_INT, &o.validate, .min = 1, .max = 10000,
@@ -98,7 +100,7 @@ struct work {
     struct candidate list[CANDIDATES];
     int candidates;
     double ms[CANDIDATES + 1]; /* of one call: full, then each action */
-    double full_ms;
+    double full_ms, wide_ms;
     struct search x;
     struct front_point *front;
     int points;
@@ -112,17 +114,28 @@ static int streams(const struct work *w) { return w->measure.guidance != 1 ? 2 :
 
 static int price_actions(struct work *w, struct error *e)
 {
-    if (o.profile)
-        return profile_prices(o.profile, model_id(&w->m), w->list, w->candidates, streams(w), w->ms, e);
+    double ms[CANDIDATES + 2];
+    if (o.profile &&
+        profile_prices(o.profile, model_id(&w->m), w->list, w->candidates, streams(w), w->ms, e) < 0)
+        return -1;
+    if (o.profile && !o.wide)
+        return 0;
     unsigned char *served[CANDIDATES];
     int base[CANDIDATES];
     for (int i = 0; i < w->candidates; i++)
         served[i] = w->list[i].served, base[i] = w->list[i].base;
-    struct timing t = {.graph = w->g, .weights = w->weights, .batch = streams(w), .repeats = 3};
+    struct timing t = {
+        .graph = w->g, .weights = w->weights, .batch = streams(w), .repeats = 3, .wide = o.wide > 0};
     struct timed *x = timed_open(&t, w->candidates, served, base, e);
-    int status = x ? timed_all(x, w->candidates, 4, w->ms, e) : -1;
+    int status = x ? timed_all(x, w->candidates + (o.wide > 0), 4, ms, e) : -1;
     timed_close(x);
-    return status;
+    if (status < 0)
+        return -1;
+    if (!o.profile)
+        memcpy(w->ms, ms, (size_t)(w->candidates + 1) * sizeof *ms);
+
+    w->wide_ms = o.wide ? w->ms[0] * ms[w->candidates + 1] / ms[0] : 0;
+    return 0;
 }
 
 /* ---- the whole ---- */
@@ -178,6 +191,8 @@ static int start_search(struct work *w, struct error *e)
                          .only = -1,
                          .interval = (int)o.interval,
                          .gain = o.gain && m->gain,
+                         .wide = (int)o.wide,
+                         .wide_ms = w->wide_ms,
                          .max_run = m->max_run,
                          .validate = (int)o.validate,
                          .max_cache_bytes = o.max_cache_bytes,
@@ -350,7 +365,7 @@ static int price_schedule(struct work *w, const struct cache_schedule *s, struct
         return -1;
     w->full_ms = w->ms[0] * s->calls;
     for (int i = 0; i < s->calls; i++) {
-        t->computed += s->choice[0][i] == 0;
+        t->computed += s->action[s->choice[0][i]].serves == 0;
         t->ms += w->ms[s->choice[0][i]];
     }
     return 0;

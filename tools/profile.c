@@ -102,7 +102,7 @@ static int measure(struct profile *p, struct error *e)
         return -1;
     for (int i = 0; i < p->candidates; i++)
         served[i] = p->list[i].served, base[i] = p->list[i].base;
-    struct timing t = {p->g, p->weights, (int)o.batch, n};
+    struct timing t = {.graph = p->g, .weights = p->weights, .batch = (int)o.batch, .repeats = n};
     tool_progress(p->t, "profile", 0, p->candidates + 1);
     p->timed = timed_open(&t, p->candidates, served, base, e);
     p->plan = p->timed ? engine_plan(timed_engine(p->timed), 0, 0, (int)o.batch, e) : NULL;

@@ -261,7 +261,7 @@ struct timed_graph {
 static int time_graph(struct work *w, const struct graph *g, struct timed_graph *x, struct error *e)
 {
     *x = (struct timed_graph){.weights = weights_open(g, &w->t->backend, NULL, e)};
-    struct timing t = {g, x->weights, 1, 15};
+    struct timing t = {.graph = g, .weights = x->weights, .batch = 1, .repeats = 15};
     double call;
     x->timed = x->weights ? timed_open(&t, 0, NULL, NULL, e) : NULL;
     x->plan = x->timed ? engine_plan(timed_engine(x->timed), 0, 0, 1, e) : NULL;

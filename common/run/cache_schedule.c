@@ -108,6 +108,21 @@ static int bind_trigger(struct cache_schedule *s, const struct graph *g, struct 
     return 0;
 }
 
+int cache_schedule_widen(struct cache_schedule *s, int n, struct error *e)
+{
+    int wide = n > 0 ? cache_schedule_add(s, "full, wide", NULL, 0, e) : 0;
+    if (wide < 0)
+        return -1;
+    for (int i = 0; i < SCHEDULE_STREAMS && n > 0; i++)
+        for (int t = 0, done = 0; t < s->calls && done < n; t++)
+            if (s->choice[i][t] == 0) {
+                s->choice[i][t] = wide;
+                done++;
+            }
+    s->action[wide].wide = n > 0;
+    return 0;
+}
+
 int cache_action_base(const struct cache_action *a, const struct graph *g)
 {
     return a->serves && a->base[0] ? graph_find(g, a->base[0]) : -1;
@@ -160,7 +175,8 @@ static int write_actions(const struct cache_schedule *s, cJSON *meta, struct err
         cJSON *j = json_push_object(actions, e), *list = j ? json_add_array(j, "serve", e) : NULL;
         const struct cache_action *x = &s->action[a];
         int based = 0;
-        if (!list || json_add_string(j, "name", x->name, e) < 0)
+        if (!list || json_add_string(j, "name", x->name, e) < 0 ||
+            (x->wide && json_add_bool(j, "wide", 1, e) < 0))
             return -1;
         for (int i = 0; i < x->serves; i++, based |= x->base[i - 1] != NULL)
             if (json_push_string(list, x->serve[i], e) < 0)
@@ -271,6 +287,8 @@ static int read_actions(struct cache_schedule *s, const cJSON *meta, struct erro
         if (index > 0 &&
             (cache_schedule_add(s, name, serve, serves, e) < 0 || read_bases(s, index, a, e) < 0))
             return -1;
+        if (index > 0)
+            s->action[index].wide = cJSON_IsTrue(json_get(a, "wide"));
         index++;
     }
     return actions && index ? 0 : error_set(e, HASTEN_EFILE, "there is no action");
@@ -291,7 +309,7 @@ static int read_streams(struct cache_schedule *s, const cJSON *meta, struct erro
                 return error_set(e, HASTEN_EFILE, "call %d of stream %d names no action", c, i);
             s->choice[i][c++] = (int)v->valuedouble;
         }
-        if (s->choice[i][0] != 0)
+        if (s->action[s->choice[i][0]].serves)
             return error_set(e, HASTEN_EFILE,
                              "the first call must compute everything, nothing is stored before it");
     }

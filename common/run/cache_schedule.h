@@ -27,6 +27,7 @@ struct cache_action {
     float **correct; /* [serves] -> [calls][anchors + 1][channels], or NULL */
     int *anchors;    /* of each table: 1 or 2 */
     int *channels;
+    int wide; /* layers read floats where their format rounds them to int8: more activation bits */
     unsigned char *served;              /* per node, after cache_schedule_bind */
     struct engine_predictor *predictor; /* per node, after cache_schedule_bind */
 };
@@ -54,6 +55,9 @@ int cache_schedule_base(struct cache_schedule *s, int action, int serve, const c
 int cache_schedule_read(struct cache_schedule *s, const char *path, struct error *e) HASTEN_CHECKED;
 int cache_schedule_write(const struct cache_schedule *s, const char *path, const cJSON *provenance,
                          struct error *e) HASTEN_CHECKED;
+/* The first n calls that compute everything do it with more activation bits, in an action of their own
+ * ("full, wide"). */
+int cache_schedule_widen(struct cache_schedule *s, int n, struct error *e) HASTEN_CHECKED;
 /* The node that all served nodes of an action have for their base; -1: none. */
 int cache_action_base(const struct cache_action *a, const struct graph *g);
 int cache_schedule_bind(struct cache_schedule *s, const struct graph *g, struct error *e) HASTEN_CHECKED;

@@ -181,7 +181,15 @@ struct timed *timed_open(const struct timing *o, int actions, unsigned char *con
     for (int a = 1; a <= actions; a++)
         if (declare_timed(t, a, served[a - 1], base ? base[a - 1] : -1, e) < 0)
             goto fail;
-    if (engine_ready(t->engine, e) < 0)
+    unsigned char *all = mem_array(2 * ((size_t)o->graph->count + 1), 1, e); /* zeros, then ones */
+    if (all && o->wide) {
+        memset(all + o->graph->count, 1, (size_t)o->graph->count);
+        if (engine_action(t->engine, actions + 1, all, NULL, e) < 0 ||
+            engine_wide(t->engine, actions + 1, all + o->graph->count, e) < 0)
+            e->code = e->code ? e->code : HASTEN_EFAIL;
+    }
+    mem_free(all);
+    if (e->code || engine_ready(t->engine, e) < 0)
         goto fail;
     /* A latent like noise: speed may depend on denormals and zeros, so avoid them. */
     float *x0 = engine_sample(t->engine);

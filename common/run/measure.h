@@ -52,6 +52,7 @@ struct timing {
     const struct graph *graph;
     const struct weights *weights;
     int batch, repeats;
+    int wide; /* actions have one more behind them: everything, with more activation bits */
 };
 struct timed;
 /* base[i]: of candidate i's served node, -1: none (actions.h). Served values are priced as predicted from two

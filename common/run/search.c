@@ -18,12 +18,35 @@ static void trial_free(struct trial *t)
     *t = (struct trial){0};
 }
 
+/* Final latents with every call computed, by the best action there is. */
+static int full_latents(struct search *x, uint64_t seed, int images, float **latents, struct error *e)
+{
+    struct measure run = x->measure;
+    struct cache_schedule all = {0};
+    run.count = images;
+    run.seed = seed;
+    run.batch = 0;
+    if (!x->wide)
+        return measure_latents(&run, latents, NULL, NULL, e);
+    int status = cache_schedule_new(&all, x->calls, e);
+    if (status == 0 && cache_schedule_widen(&all, x->calls, e) == 0 &&
+        cache_schedule_bind(&all, x->measure.graph, e) == 0) {
+        all.steps = x->measure.steps;
+        run.schedule = &all;
+        status = measure_latents(&run, latents, NULL, NULL, e);
+    } else {
+        status = -1;
+    }
+    cache_schedule_free(&all);
+    return status;
+}
+
 int search_measure(struct search *x, const struct cache_schedule *s, uint64_t seed, int images,
                    struct quality *q, struct error *e)
 {
     struct measure run = x->measure;
     float *got = NULL, *fresh = NULL;
-    const float *reference = seed == CALIBRATION_SEED  ? x->c.reference
+    const float *reference = seed == CALIBRATION_SEED  ? x->calibrated_reference
                              : seed == VALIDATION_SEED ? x->reference
                                                        : NULL;
     int64_t size = 0;
@@ -32,7 +55,7 @@ int search_measure(struct search *x, const struct cache_schedule *s, uint64_t se
     run.batch = 0;
     int status = 0;
     if (!reference) {
-        status = measure_latents(&run, &fresh, NULL, NULL, e);
+        status = full_latents(x, seed, images, &fresh, e);
         reference = fresh;
     }
     run.schedule = s;
@@ -47,14 +70,14 @@ int search_measure(struct search *x, const struct cache_schedule *s, uint64_t se
 
 int search_open(struct search *x, struct error *e)
 {
-    struct measure run = x->measure;
     x->streams = x->measure.guidance != 1 ? 2 : 1;
-    run.count = x->validate;
-    run.seed = VALIDATION_SEED;
-    if (measure_latents(&run, &x->reference, &x->calls, &x->size, e) < 0)
-        return -1;
     report(x, "calibrate", 0, 1);
-    return calibration_run(&x->c, &x->measure, x->list, x->count, (size_t)1 << 30, e);
+    if (calibration_run(&x->c, &x->measure, x->list, x->count, (size_t)1 << 30, e) < 0)
+        return -1;
+    x->calls = x->c.calls;
+    if (full_latents(x, VALIDATION_SEED, x->validate, &x->reference, e) < 0)
+        return -1;
+    return full_latents(x, CALIBRATION_SEED, x->measure.count, &x->calibrated_reference, e);
 }
 
 void search_close(struct search *x)
@@ -64,7 +87,8 @@ void search_close(struct search *x)
     x->trials = 0;
     calibration_free(&x->c);
     mem_free(x->reference);
-    x->reference = NULL;
+    mem_free(x->calibrated_reference);
+    x->reference = x->calibrated_reference = NULL;
 }
 
 size_t search_cache_bytes(const struct search *x, int candidate, enum predictor p)
@@ -89,8 +113,10 @@ int search_make_schedule(struct search *x, struct trial *t, struct error *e)
     t->computed = 0;
     for (int i = 0; i < x->calls; i++) {
         t->computed += t->action[i] == 0;
-        t->ms += x->ms[t->action[i]];
+        t->ms += t->action[i] == 0 && t->computed <= x->wide ? x->wide_ms : x->ms[t->action[i]];
     }
+    if (cache_schedule_widen(&t->s, x->wide, e) < 0 || cache_schedule_bind(&t->s, x->c.g, e) < 0)
+        return -1;
     t->s.steps = x->measure.steps;
     t->s.guidance = x->measure.guidance;
     t->s.height = m->image.height;

@@ -39,6 +39,9 @@ struct search {
     unsigned predictors;       /* bit 1 << enum predictor */
     int only;                  /* candidate, -1: all */
     int interval, gain, validate;
+    int wide;               /* so many computed calls at the start have more activation bits; errors are
+                             * then against a run in which all have */
+    double wide_ms;         /* of such a call */
     int max_run;            /* most served calls in a row; 0: any number */
     double limit;           /* milliseconds of the trajectory */
     size_t max_cache_bytes; /* of one image; 0: any */
@@ -47,8 +50,8 @@ struct search {
     /* The search's own. */
     struct calibration c;
     int calls, streams;
-    float *reference; /* of the validation images */
-    int64_t size;
+    float *reference;            /* of the validation images */
+    float *calibrated_reference; /* of the calibration images */
     struct trial trial[SEARCH_TRIALS];
     int trials;
 };

@@ -48,7 +48,7 @@ static int front_of_pairs(struct search *x, const struct priced *w, struct point
         struct schedule found = {0};
         struct error why = {0};
         if (schedule_solver_find("pair")->run(&p, &found, &why) == 0) {
-            if (found.ms <= x->limit * (1 + 1e-9))
+            if (found.ms <= p.limit * (1 + 1e-9))
                 status = add_point(x, all, &found, candidate, found.error, w->p, found.exact, e);
         } else if (why.code != HASTEN_EGATE) {
             status = error_set(e, why.code, "%s", why.text);
@@ -99,7 +99,7 @@ static int front_of_all(struct search *x, enum predictor p, struct points *all, 
                                        .ms = ms,
                                        .error = table,
                                        .goal = SCHEDULE_MS,
-                                       .limit = x->limit};
+                                       .limit = x->limit - search_wide_ms(x)};
     if (status == 0 && (!table || !ms || (actions > 2 && schedule_front(&problem, &found, &count, e) < 0)))
         status = -1;
     for (int i = 0; i < count && status == 0; i++)

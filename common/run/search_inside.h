@@ -17,6 +17,8 @@ void search_priced_free(struct priced *w);
 
 /* Is the action of any use for the limit, and may its caches be so large? */
 int search_is_possible(const struct search *x, int a, enum predictor p);
+/* What the wide calls at the start take on top. */
+double search_wide_ms(const struct search *x);
 int search_predictor_is_possible(const struct search *x, enum predictor p);
 int search_want_gain(struct search *x, int a, enum predictor p, struct error *e);
 

@@ -4,10 +4,12 @@
 #include <math.h>
 #include <string.h>
 
+double search_wide_ms(const struct search *x) { return x->wide ? x->wide * (x->wide_ms - x->ms[0]) : 0; }
+
 /* Is the action of any use for the limit, and may its caches be so large? */
 int search_is_possible(const struct search *x, int a, enum predictor p)
 {
-    double least = x->ms[0] + (x->calls - 1) * x->ms[a + 1];
+    double least = x->ms[0] + (x->calls - 1) * x->ms[a + 1] + search_wide_ms(x);
     if (x->only >= 0 && x->only != a)
         return 0;
     if (x->max_cache_bytes && search_cache_bytes(x, a, p) > x->max_cache_bytes)
@@ -52,7 +54,7 @@ int search_priced_open(struct search *x, struct priced *w, int a, enum predictor
                                            .pair = two ? w->table : NULL,
                                            .serve = 1,
                                            .goal = SCHEDULE_MS,
-                                           .limit = x->limit,
+                                           .limit = x->limit - search_wide_ms(x),
                                            .max_run = x->max_run};
     return 0;
 }

@@ -35,6 +35,18 @@ static int check_schedule(const struct trajectory *t, struct error *e)
     return 0;
 }
 
+/* All layers of an action read floats. */
+static int widen(struct trajectory *t, int action, struct error *e)
+{
+    unsigned char *all = mem_array((size_t)t->o.graph->count + 1, 1, e);
+    if (!all)
+        return -1;
+    memset(all, 1, (size_t)t->o.graph->count);
+    int status = engine_wide(t->engine, action, all, e);
+    mem_free(all);
+    return status;
+}
+
 static int open_engine(struct trajectory *t, struct error *e)
 {
     if (triggered_open(t, e) < 0)
@@ -50,7 +62,7 @@ static int open_engine(struct trajectory *t, struct error *e)
         return -1;
     for (int a = 1; t->o.schedule && a < t->o.schedule->actions; a++) {
         const struct cache_action *x = &t->o.schedule->action[a];
-        if (engine_action(t->engine, a, x->served, x->predictor, e) < 0)
+        if (engine_action(t->engine, a, x->served, x->predictor, e) < 0 || (x->wide && widen(t, a, e) < 0))
             return -1;
     }
     return engine_ready(t->engine, e);
@@ -193,7 +205,9 @@ static int action_at(const struct trajectory *t, int stream, int call)
 struct call_runs trajectory_runs(const struct trajectory *t, int call, int count)
 {
     struct call_runs r = {.guided = t->guide_at[call],
-                          .action = {action_at(t, 0, call), t->uncond_stored ? action_at(t, 1, call) : 0}};
+                          .action = {action_at(t, 0, call), action_at(t, 1, call)}};
+    if (!t->uncond_stored && r.action[1] && t->o.schedule->action[r.action[1]].serves)
+        r.action[1] = 0; /* nothing is stored for it yet */
     r.joint = r.guided && r.action[0] == r.action[1] && engine_in_phase(t->engine, 0, count);
     return r;
 }

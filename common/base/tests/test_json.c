@@ -398,6 +398,7 @@ int main(void)
 {
     Suite *s = suite_create("json");
     TCase *t = tcase_create("all");
+    tcase_set_timeout(t, 60); /* a machine may be busy */
     tcase_add_loop_test(t, accepts_and_refuses, 0, (int)(sizeof cases / sizeof *cases));
     tcase_add_test(t, length_is_what_counts);
     tcase_add_test(t, depth);

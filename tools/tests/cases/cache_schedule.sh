@@ -32,6 +32,15 @@ for action in span:0-1 blocks:0-1 output; do
         cache-schedule dit.small.zst -q --verify a.schedule --validate 2 >/dev/null
 done
 
+# Wide calls at the start are an action of their own, and count in the budget.
+report=$(make_one unet --speedup 1.1 --solver dp --wide 2 -o wide.schedule) || [ $? = 3 ]
+make_one unet --interval 2 --solver uniform --wide 2 -o wide.schedule >/dev/null
+inspect wide.schedule --json | grep -q '"wide":true'
+generate unet.small.zst -q --schedule wide.schedule --latents wide
+make_one unet --interval 2 --solver uniform -o narrow.schedule >/dev/null
+generate unet.small.zst -q --schedule narrow.schedule --latents narrow
+if cmp -s wide narrow; then echo "wide calls changed nothing"; exit 1; fi
+
 # The front: faster is worse, computing everything is on it, and the file keeps it.
 cache-schedule dit.small.zst -q --profile dit.profile --steps 8 --front --solver dp --validate 1 --calibrate 1 >front
 awk '/x / { if (n && ($1 < ms || $3 > error)) exit 1; ms = $1; error = $3; n++ } /########/ { all = 1 }
