@@ -112,11 +112,28 @@ struct work {
 
 static int streams(const struct work *w) { return w->measure.guidance != 1 ? 2 : 1; }
 
+/* Milliseconds of another machine are worth a word. */
+static int look_at_profile(struct work *w, struct error *e)
+{
+    struct profile_machine m;
+    const char *level = cpu_level_name(w->t->kernels->level);
+    int threads = team_size(w->t->team);
+    if (profile_machine(o.profile, &m, e) < 0)
+        return -1;
+    if (m.threads != threads || strcmp(m.level, level))
+        tool_warn(w->t,
+                  "%s was made with %d threads at %s, this is %d at %s: its milliseconds may not hold here",
+                  o.profile, m.threads, m.level, threads, level);
+    return 0;
+}
+
 static int price_actions(struct work *w, struct error *e)
 {
     double ms[CANDIDATES + 2];
     if (o.profile &&
         profile_prices(o.profile, model_id(&w->m), w->list, w->candidates, streams(w), w->ms, e) < 0)
+        return -1;
+    if (o.profile && look_at_profile(w, e) < 0)
         return -1;
     if (o.profile && !o.wide)
         return 0;

@@ -179,7 +179,7 @@ static int open_model(struct profile *p, const char *path, struct error *e)
 /* Milliseconds of a call of so many images, and how long its kernels waited. */
 static int time_call(struct profile *p, int batch, double *ms, double *spread, struct error *e)
 {
-    struct timing t = {p->g, p->weights, batch, (int)p->o->repeat};
+    struct timing t = {.graph = p->g, .weights = p->weights, .batch = batch, .repeats = (int)p->o->repeat};
     double *times = mem_array((size_t)p->o->repeat, sizeof *times, e);
     struct timed *x = times ? timed_open(&t, 0, NULL, NULL, e) : NULL;
     int status = x ? timed_run(x, 0, ms, times, NULL, NULL, e) : -1, n = (int)p->o->repeat;
@@ -389,7 +389,7 @@ static int compare_model(struct profile *p, struct error *e)
     struct weights *w = NULL;
     struct graph *g = NULL;
     struct contender c[2] = {{0}};
-    struct timing t = {p->g, p->weights, (int)p->o->batch, 1};
+    struct timing t = {.graph = p->g, .weights = p->weights, .batch = (int)p->o->batch, .repeats = 1};
     int status = -1;
     if (model_open(&other, p->o->compare, p->t->memory, p->t->team, e) == 0 && (g = model_main(&other, e)) &&
         (!p->o->size || graph_infer(g, p->height, p->width, model_find, &other, e) == 0) &&

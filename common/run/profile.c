@@ -3,6 +3,7 @@
 #include "common/base/json.h"
 #include "common/file/container.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static int find_price(const cJSON *actions, const char *name, double *ms, struct error *e)
@@ -50,6 +51,26 @@ int profile_prices(const char *path, const char *model, const struct candidate *
         c && container_load(c, NULL, e) == 0 ? read_prices(c->meta, model, list, count, batch, ms, e) : -1;
     if (status < 0)
         error_under(e, "%s", path);
+    container_close(c);
+    return status;
+}
+
+int profile_machine(const char *path, struct profile_machine *m, struct error *e)
+{
+    struct container_options want = {.kind = "profile"};
+    struct container *c = container_open(path, &want, e);
+    const char *level;
+    int64_t threads;
+    int status = c && json_string(c->meta, "cpu_level", &level, e) == 0 &&
+                         json_int(c->meta, "threads", 1, 1 << 20, &threads, e) == 0
+                     ? 0
+                     : -1;
+    if (status == 0) {
+        snprintf(m->level, sizeof m->level, "%s", level);
+        m->threads = (int)threads;
+    } else {
+        error_under(e, "%s", path);
+    }
     container_close(c);
     return status;
 }

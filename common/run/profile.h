@@ -15,6 +15,13 @@
 int profile_prices(const char *path, const char *model, const struct candidate *list, int count, int batch,
                    double *ms, struct error *e) HASTEN_CHECKED;
 
+/* Where the profile was made. */
+struct profile_machine {
+    char level[32];
+    int threads;
+};
+int profile_machine(const char *path, struct profile_machine *m, struct error *e) HASTEN_CHECKED;
+
 /* Milliseconds of the kernels that vanish with each of these sets of nodes (gone[unit][node] of the graph);
  * and of the whole call in *full. The profile must be of this model. */
 int profile_savings(const char *path, const char *model, const struct graph *g, unsigned char *const *gone,

@@ -32,6 +32,11 @@ for action in span:0-1 blocks:0-1 output; do
         cache-schedule dit.small.zst -q --verify a.schedule --validate 2 >/dev/null
 done
 
+# A profile of another machine is used, with a word about it.
+cache-schedule unet.small.zst -j 1 --cpu-level ref --profile unet.profile --steps 4 --interval 2 --solver uniform \
+    --validate 1 --calibrate 1 -o x 2>err >/dev/null
+grep -q 'may not hold' err && rm x
+
 # Wide calls at the start are an action of their own, and count in the budget.
 report=$(make_one unet --speedup 1.1 --solver dp --wide 2 -o wide.schedule) || [ $? = 3 ]
 make_one unet --interval 2 --solver uniform --wide 2 -o wide.schedule >/dev/null
