@@ -125,3 +125,18 @@ bash -c 'generate m.zst --jobs many.jsonl -o many --json 2>err | head -n 1 >/dev
 generate m.zst --jobs many.jsonl -o many
 [ "$(find many -name '*.png' | wc -l)" = 200 ]
 [ "$(wc -l <many.manifest.jsonl)" = 200 ]
+
+# A full disk stops the run with one message; what was finished stays, and the rest is made later.
+head -n 60 many.jsonl >sixty.jsonl
+code=0
+HASTEN_FAULT=write:40+:ENOSPC generate m.zst --jobs sixty.jsonl -o full --json >status 2>err || code=$?
+[ $code = 1 ] && [ "$(wc -l <err)" = 1 ] && grep -q 'No space left on device' err || { cat err; exit 1; }
+finished=$(grep -c '"status":"done"' status)
+[ "$finished" -gt 0 ]
+[ -z "$(find full -name '.*.png.*')" ]
+generate m.zst --jobs sixty.jsonl -o full --json >status
+[ "$(grep -c '"status":"skipped"' status)" -ge "$finished" ]
+for f in full/*.png; do
+    cmp "$f" "many/${f#full/}"
+done
+[ "$(wc -l <full.manifest.jsonl)" = 60 ]
