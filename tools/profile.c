@@ -32,6 +32,10 @@ static const struct tool_option options[] = {
      .help = "time calls over batch (up to --batch, 16), threads or size; the knee is marked"},
     {"compare", 0, "FILE", OPTION_TEXT, &o.compare, .group = "Instead of that",
      .help = "time another model, or a schedule of this one, in alternation: the ratio with its confidence"},
+    {"predict", 0, "PRIOR", OPTION_TEXT, &o.predict, .group = "Instead of that",
+     .help = "price a call without loading the model, from a prior and a few milliseconds of this machine"},
+    {"learn", 0, "PROFILE", OPTION_LIST, &o.learn, .group = "Instead of that",
+     .help = "make a prior of these profiles (repeatable; without MODEL)"},
     {0}};
 
 static const struct tool tool = {"profile",
@@ -121,6 +125,8 @@ static int measure(struct profile *p, struct error *e)
     }
     tool_progress_end(p->t);
     mem_free(times);
+    if (status == 0 && (p->samples = reference_samples(p->sample, &p->t->backend, e)) < 0)
+        status = -1;
     return status == 0 ? roofline_measure(&p->roof, p->t->kernels, p->t->team, e) : -1;
 }
 
@@ -163,16 +169,22 @@ static int report(struct profile *p, int data, struct error *e)
 
 static int run(struct profile *p, struct error *e)
 {
-    const char *path = tool_input(p->t, e);
+    const char *path = o.learn.count ? "" : tool_input(p->t, e);
     int data = p->t->output && tool_stdout_is_data(p->t); /* without -o the table goes there */
-    int other = !!o.plan + !!o.sweep + !!o.compare;
+    int other = !!o.plan + !!o.sweep + !!o.compare + !!o.predict;
     if (!path)
         return -1;
+    if (o.learn.count && (other || p->t->operands || o.trace || o.svg))
+        return error_set(e, HASTEN_EUSAGE, "--learn takes no model and stands alone");
+    if (o.learn.count)
+        return profile_learn(p, e);
     if (other > 1 || (other && (p->t->output || o.trace || o.svg)))
-        return error_set(e, HASTEN_EUSAGE, "--plan, --sweep and --compare stand alone, and write no file");
+        return error_set(e, HASTEN_EUSAGE,
+                         "--plan, --sweep, --compare and --predict stand alone, and write no file");
     if (other)
         return o.plan      ? profile_plan(p, path, e)
                : o.compare ? profile_compare(p, path, e)
+               : o.predict ? profile_predict(p, path, e)
                            : profile_sweep(p, path, e);
     if (data && tool_claim_stdout(p->t, 1, e) < 0)
         return -1;

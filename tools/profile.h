@@ -1,5 +1,6 @@
 /* Inside the tool profile: what its modes share. profile.c has options and the ordinary run, profile_text.c
- * and profile_json.c say it, profile_modes.c has --plan, --sweep and --compare. */
+ * and profile_json.c say it, profile_modes.c has --plan, --sweep and --compare,
+ * profile_predict.c has --predict and --learn. */
 #ifndef HASTEN_TOOLS_PROFILE_H
 #define HASTEN_TOOLS_PROFILE_H
 
@@ -7,6 +8,7 @@
 #include "common/run/actions.h"
 #include "common/run/launch.h"
 #include "common/run/measure.h"
+#include "common/run/predict.h"
 #include "common/run/roofline.h"
 #include "tools/tool.h"
 
@@ -17,7 +19,8 @@ struct profile_options {
     int64_t batch, repeat, steps;
     int format, actions, plan, sweep, by_block;
     double guidance;
-    const char *schedule, *size, *compare, *trace, *svg;
+    const char *schedule, *size, *compare, *trace, *svg, *predict;
+    struct tool_list learn;
 };
 
 struct profile {
@@ -35,6 +38,8 @@ struct profile {
     struct roofline roof;
     struct cpu_log log;
     struct launch_account launch;
+    struct kernel_sample sample[PREDICT_SAMPLES]; /* of this machine */
+    int samples;
     int height, width; /* of the latent */
 };
 
@@ -46,6 +51,9 @@ cJSON *profile_json(const struct profile *p, struct error *e);
 int profile_plan(struct profile *p, const char *path, struct error *e);
 int profile_sweep(struct profile *p, const char *path, struct error *e);
 int profile_compare(struct profile *p, const char *path, struct error *e);
+
+int profile_predict(struct profile *p, const char *path, struct error *e);
+int profile_learn(struct profile *p, struct error *e);
 
 /* --size, or the model's. */
 int profile_read_size(struct profile *p, const struct model *m, struct error *e);

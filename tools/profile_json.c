@@ -9,6 +9,12 @@ double percent_of_peak(const struct profile *p, const struct kernel_call *c, dou
     return peak > 0 && ms > 0 ? 100 * c->flops / (ms * 1e6) / peak : 0;
 }
 
+static int add_samples(const struct profile *p, cJSON *j, struct error *e)
+{
+    cJSON *list = json_add_array(j, "samples", e);
+    return list ? samples_to_json(p->sample, p->samples, list, e) : -1;
+}
+
 static int add_launch(const struct profile *p, cJSON *j, struct error *e)
 {
     cJSON *l = p->log.calls ? json_add_object(j, "launch", e) : NULL;
@@ -71,7 +77,7 @@ cJSON *profile_json(const struct profile *w, struct error *e)
         json_add_double(j, "peak_int8_gops", w->roof.gflops[ROOF_INT8], e) < 0 ||
         json_add_double(j, "copy_gbs", w->roof.copy_gbs, e) < 0 ||
         json_add_int(j, "height", w->height, e) < 0 || json_add_int(j, "width", w->width, e) < 0 ||
-        add_launch(w, j, e) < 0 || add_machine(j, e) < 0)
+        add_launch(w, j, e) < 0 || add_samples(w, j, e) < 0 || add_machine(j, e) < 0)
         goto fail;
     return j;
 fail:

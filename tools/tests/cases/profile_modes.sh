@@ -26,6 +26,10 @@ profile m.zst $quick --compare small.zst --json | grep -q '"ratio_low"'
 cache-schedule m.zst --steps 4 --solver uniform --interval 2 --calibrate 1 --validate 1 -q -o s.zst >report
 profile m.zst $quick --compare s.zst | grep -q 'against the schedule'
 
+profile small.zst $quick -o q.zst >table
+profile --learn p.zst --learn q.zst -o prior.zst -q >report
+profile m.zst --predict prior.zst -q --json | grep -q '"predicted_ms":[0-9.]'
+
 refused() { # EXIT ARGUMENTS...
     want=$1 code=0
     shift
@@ -36,5 +40,8 @@ refused 2 profile m.zst --plan --sweep batch
 refused 2 profile m.zst --plan -o x
 refused 2 profile m.zst --sweep colour
 refused 2 profile m.zst --size 8 --plan
+refused 2 profile m.zst --learn p.zst -o x
+refused 4 profile --learn m.zst -o x
+refused 4 profile m.zst --predict p.zst
 refused 1 profile m.zst --compare absent.zst --repeat 3
 refused 4 profile small.zst --compare s.zst --repeat 3

@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""How well profile --predict prices kernels of a model and a machine that the prior has not seen.
+
+    scripts/bench/predictor.py [--repeat N]
+
+The machines are this one's CPU levels and thread counts, the models the embedded ones (and, where ../shared is, those
+there). For every pair the prior is learnt from all profiles of the other models on the other machines; then the model's
+kernels are predicted from the reference network's few milliseconds and held against their measured times: Spearman's
+rank correlation, the median relative error of a kernel, and the error of the whole call. Needs python3; ../shared's
+networks also numpy and safetensors."""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import report
+
+
+def profile(*args):
+    done = subprocess.run([os.path.join(ROOT, "bin", "profile"), *map(str, args), "-q"], capture_output=True, text=True)
+    if done.returncode == 2 and "--cpu-level" in done.stderr:
+        return None
+    if done.returncode:
+        sys.exit(done.stderr)
+    return json.loads(done.stdout)
+
+
+def spearman(a, b):
+    def ranks(v):
+        order, out = sorted(range(len(v)), key=v.__getitem__), [0] * len(v)
+        for r, i in enumerate(order):
+            out[i] = r
+        return out
+    x, y = ranks(a), ranks(b)
+    n = len(a)
+    return 1 - 6 * sum((p - q) ** 2 for p, q in zip(x, y)) / (n * (n * n - 1))
+
+
+def main():
+    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args.add_argument("--repeat", type=int, default=9)
+    repeat = args.parse_args().repeat
+    machines = [(level, threads) for level in ("avx2", "avx512", "avx512-vnni", "avx512-bf16")
+                for threads in range(1, len(os.sched_getaffinity(0)) + 1)]
+    names = [n for n in report.WORK if os.path.isdir(report.WORK[n][2]) or os.path.isdir(report.SHARED)]
+    with tempfile.TemporaryDirectory() as folder:
+        models, measured = {}, {}
+        for n in names:
+            models[n] = report.model_file(n, folder)
+            models[n + " w8a8"] = os.path.join(folder, n + ".small.zst")
+            report.tool("quantize", models[n], "-o", models[n + " w8a8"], "--validate", 0)
+        for n, path in models.items():
+            for m in machines:
+                got = profile(path, "--actions", "off", "--repeat", repeat, "--cpu-level", m[0], "-j", m[1], "--json",
+                              "-o", os.path.join(folder, f"{n}.{m[0]}.{m[1]}.profile"))
+                if got:
+                    measured[n, m] = got
+        base = {n: n.split()[0] for n in models}
+        rows = []
+        for (n, m), want in measured.items():
+            learn = [a for (o, d) in measured if base[o] != base[n] and d != m
+                     for a in ("--learn", os.path.join(folder, f"{o}.{d[0]}.{d[1]}.profile"))]
+            prior = os.path.join(folder, "prior.zst")
+            profile(*learn, "-o", prior, "--json")
+            got = profile(models[n], "--predict", prior, "--cpu-level", m[0], "-j", m[1], "--json")
+            times = {k["node"]: k["ms"] for k in want["kernels"]}
+            pairs = [(k["ms"], times[k["node"]]) for k in got["kernels"] if times.get(k["node"], 0) > 0]
+            rank = spearman(*zip(*pairs))
+            error = statistics.median(abs(p / t - 1) for p, t in pairs)
+            whole = got["predicted_ms"] / want["kernel_sum_ms"] - 1
+            rows.append((rank, error, abs(whole)))
+            print(f"{n:28} {m[0]:12} {m[1]} threads   Spearman {rank:.3f}   kernel {100 * error:5.1f} %   "
+                  f"call {100 * whole:+6.1f} %   ({want['kernel_sum_ms']:.2f} ms)", flush=True)
+        print(f"median over {len(rows)}: Spearman {statistics.median(r[0] for r in rows):.3f}, worst "
+              f"{min(r[0] for r in rows):.3f}; kernel {100 * statistics.median(r[1] for r in rows):.1f} %, "
+              f"call {100 * statistics.median(r[2] for r in rows):.1f} %")
+
+
+if __name__ == "__main__":
+    main()
