@@ -50,7 +50,7 @@ static const struct cpu_kernels tables[] = {
     TABLE(CPU_AVX2, 16, avx2, avx2),
     TABLE(CPU_AVX512, 32, avx512, avx512),
     TABLE(CPU_AVX512_VNNI, 32, vnni, avx512),
-    TABLE(CPU_AVX512_BF16, 32, bf16, avx512),
+    TABLE(CPU_AVX512_BF16, 32, bf16, bf16),
 #endif
 };
 

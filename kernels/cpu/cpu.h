@@ -125,13 +125,14 @@ struct mm_shape {
 
 /* ---- rows and images ---- */
 
-/* y = norm(x) (* weight + bias), then (* (1 + scale[image]) + shift[image]). Exactly one of out and codes is
- * set: codes gets uint8 q + 128 with row_scale[row] = max|y| / 127 (a zero row gets scale 0 and codes 128),
- * padded with 128 to codes_ld. tap, if set, also gets the float value. norm = 0 skips normalisation (plain
- * quantization of rows when codes is set). Sums in float lanes, mean first, then centred squares. NaN or
- * infinity in a row of y gives a row_scale of NaN (its codes mean nothing then), likewise an image_scale
- * below; a scale below FLT_MIN has codes of 128 only. out may be x; tap may not. rotate: 0, or the block (16,
- * 64, 256, dividing channels) of a regular Hadamard rotation (hadamard.inc) that out and codes get, tap not.
+/* y = norm(x) (* weight + bias), then (* (1 + scale[image]) + shift[image]). Exactly one of out, out_bf16 and
+ * codes is set: codes gets uint8 q + 128 with row_scale[row] = max|y| / 127 (a zero row gets scale 0 and
+ * codes 128), padded with 128 to codes_ld. tap, if set, also gets the float value. norm = 0 skips
+ * normalisation (plain quantization of rows when codes is set). Sums in float lanes, mean first, then centred
+ * squares. NaN or infinity in a row of y gives a row_scale of NaN (its codes mean nothing then), likewise an
+ * image_scale below; a scale below FLT_MIN has codes of 128 only. out may be x; tap may not. rotate: 0, or
+ * the block (16, 64, 256, dividing channels) of a regular Hadamard rotation (hadamard.inc) that out and codes
+ * get, tap not.
  */
 struct row_norm {
     const float *x;
@@ -143,7 +144,8 @@ struct row_norm {
     const float *scale, *shift; /* [images][mod_ld] or NULL */
     int64_t mod_ld;
     float *out, *tap;
-    int64_t out_ld, tap_ld;
+    uint16_t *out_bf16; /* not rotated */
+    int64_t out_ld, tap_ld, out_bf16_ld;
     uint8_t *codes;
     int64_t codes_ld;
     float *row_scale;
@@ -174,6 +176,8 @@ struct group_norm {
     int64_t out_ld;
     float *tap; /* like out, or NULL */
     int64_t tap_ld;
+    uint16_t *out_bf16; /* instead of out and codes */
+    int64_t out_bf16_ld;
     uint8_t *codes[2];
     int64_t codes_ld[2];
     float *image_scale[2]; /* [images] each */
@@ -197,15 +201,19 @@ struct image_quantize {
  * depend on the split. q rows of one image may differ in number from k/v rows (cross attention). causal: 1
  * masks keys after the query. image_ld: distance between images in elements. scratch: one float block per
  * part, aligned to 64 bytes. NaN or infinity in a query's scores or in the values gives NaN. out may be q
- * (with the same distances). */
+ * (with the same distances). With q_bf16, k_bf16 and v_bf16 instead of q, k and v, scores are sums of their
+ * exact products and weights are rounded to bfloat16 (the sum that divides is of the rounded ones): relative
+ * 2^-9 each at most; head_dim must be even and scale above 0. Either of out and out_bf16 is written. */
 struct attention {
     const float *q, *k, *v;
+    const uint16_t *q_bf16, *k_bf16, *v_bf16;
     int64_t q_ld, k_ld, v_ld, q_image_ld, k_image_ld, v_image_ld;
     int images, heads, head_dim, queries, keys;
     int causal;
     float scale;
     float *out;
-    int64_t out_ld, out_image_ld;
+    uint16_t *out_bf16;
+    int64_t out_ld, out_image_ld; /* of the one that is written */
     float *scratch;
     size_t scratch_ld; /* floats per part, from attention_scratch() */
 };
@@ -225,8 +233,9 @@ struct elementwise {
     enum binary_kind op;
     enum activation act; /* applied to the result */
     float scale;         /* multiplied last; 0 means 1 */
-    float *out;
-    int64_t out_ld;
+    float *out;          /* this, out_bf16 or both */
+    uint16_t *out_bf16;
+    int64_t out_ld, out_bf16_ld;
 };
 
 /* out[row][c] = a[c] * cache[row][c] + (a2[c] * cache2[row][c] + b[c]), then the same gate, residual and

@@ -15,9 +15,10 @@ size_t group_norm_workspace(const struct group_norm *g)
 size_t attention_scratch(const struct attention *a)
 {
     /* The largest of all levels: packed keys and values (keys up to a multiple of 32, head size too), a tile
-     * of at most 14 queries (head size up to a multiple of 128), their scores for 128 keys, their sums. */
+     * of at most 14 queries (head size up to a multiple of 128), their scores for 128 keys, their sums, their
+     * weights in half floats. */
     size_t dim = (size_t)a->head_dim, keys = ((size_t)a->keys + 31) / 32 * 32, wide = (dim + 31) / 32 * 32;
-    size_t floats = keys * (dim + wide) + 14 * ((dim + 127) / 128 * 128 + 128 + wide);
+    size_t floats = keys * (dim + wide) + 14 * ((dim + 127) / 128 * 128 + 192 + wide);
     return (floats + 15) / 16 * 16;
 }
 
@@ -127,7 +128,10 @@ void row_norm_ref(const struct row_norm *r, int part, int parts)
             for (int c = 0; c < size; c++)
                 block[c] = row_result(r, row, first + c, mean, inverse);
             for (int c = 0; c < size; c++)
-                r->out[row * r->out_ld + first + c] = (float)block[c];
+                if (r->out_bf16)
+                    r->out_bf16[row * r->out_bf16_ld + first + c] = bf16_of((float)block[c]);
+                else
+                    r->out[row * r->out_ld + first + c] = (float)block[c];
         }
     }
 }
@@ -185,7 +189,9 @@ static void group_apply(const struct group_norm *g, int image)
         most[side] = larger(most[side], v);
         if (g->tap)
             g->tap[row * g->tap_ld + c] = v;
-        if (!g->codes[0])
+        if (g->out_bf16)
+            g->out_bf16[row * g->out_bf16_ld + c] = bf16_of(v);
+        else if (!g->codes[0])
             g->out[row * g->out_ld + c] = v;
     }
     for (int side = 0; g->codes[0] && side < (g->channels[1] ? 2 : 1); side++)
@@ -245,8 +251,11 @@ void elementwise_ref(const struct elementwise *e, int part, int parts)
             double v = e->a[row * e->a_ld + c], w = e->b ? e->b[b * e->b_ld + c] : 0;
             if (e->b)
                 v = e->op == BIN_ADD ? v + w : e->op == BIN_SUB ? v - w : v * w;
-            e->out[row * e->out_ld + c] =
-                (float)(activate((float)v, e->act) * (e->scale != 0 ? e->scale : 1));
+            float result = (float)(activate((float)v, e->act) * (e->scale != 0 ? e->scale : 1));
+            if (e->out)
+                e->out[row * e->out_ld + c] = result;
+            if (e->out_bf16)
+                e->out_bf16[row * e->out_bf16_ld + c] = bf16_of(result);
         }
     }
 }
@@ -266,21 +275,26 @@ void cache_read_ref(const struct cache_read *r, int part, int parts)
         }
 }
 
-static double score(const struct attention *a, const float *q, const float *k)
+/* Element `at` of q, k or v: whichever of the two forms is there. */
+static double element(const float *x, const uint16_t *half, int64_t at)
+{
+    return half ? bf16_to_float(half[at]) : x[at];
+}
+
+static double score(const struct attention *a, int64_t q, int64_t k)
 {
     double sum = 0;
     for (int d = 0; d < a->head_dim; d++)
-        sum += (double)q[d] * k[d];
+        sum += element(a->q, a->q_bf16, q + d) * element(a->k, a->k_bf16, k + d);
     return sum * a->scale;
 }
 
 /* weight: [keys], a work area */
 static void attend(const struct attention *a, int image, int head, int query, double *weight)
 {
-    const float *q = a->q + image * a->q_image_ld + query * a->q_ld + (int64_t)head * a->head_dim;
-    const float *k = a->k + image * a->k_image_ld + (int64_t)head * a->head_dim;
-    const float *v = a->v + image * a->v_image_ld + (int64_t)head * a->head_dim;
-    float *out = a->out + image * a->out_image_ld + query * a->out_ld + (int64_t)head * a->head_dim;
+    int64_t first = (int64_t)head * a->head_dim, q = image * a->q_image_ld + query * a->q_ld + first,
+            k = image * a->k_image_ld + first, v = image * a->v_image_ld + first,
+            out = image * a->out_image_ld + query * a->out_ld + first;
     int keys = a->causal && query + 1 < a->keys ? query + 1 : a->keys;
     double top = -INFINITY, total = 0;
     for (int j = 0; j < keys; j++) {
@@ -294,8 +308,11 @@ static void attend(const struct attention *a, int image, int head, int query, do
     for (int d = 0; d < a->head_dim; d++) {
         double sum = 0;
         for (int j = 0; j < keys; j++)
-            sum += weight[j] * v[j * a->v_ld + d];
-        out[d] = (float)(sum / total);
+            sum += weight[j] * element(a->v, a->v_bf16, v + j * a->v_ld + d);
+        if (a->out_bf16)
+            a->out_bf16[out + d] = bf16_of((float)(sum / total));
+        else
+            a->out[out + d] = (float)(sum / total);
     }
 }
 

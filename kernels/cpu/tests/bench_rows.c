@@ -148,7 +148,17 @@ static void bench_attention(const struct cpu_kernels *k, int heads, int dim, int
                             int causal)
 {
     int64_t ld = 3 * heads * dim, most = queries > keys ? queries : keys;
-    float *qkv = some((size_t)(most * ld) * 4), *out = some((size_t)(queries * heads * dim) * 4);
+    size_t results = (size_t)(queries * heads * dim);
+    float *qkv = some((size_t)(most * ld) * 4), *out = some(results * 4), *half_out = some(results * 4);
+    uint16_t *half = some((size_t)(most * ld) * 2);
+    unsigned state = 1;
+    for (int64_t i = 0; i < most * ld; i++) { /* values that both forms hold, scores of size 1 */
+        state = state * 1664525u + 1013904223u;
+        uint32_t bits;
+        qkv[i] = (float)((int)(state >> 24) - 128) / 64;
+        memcpy(&bits, qkv + i, sizeof bits);
+        half[i] = (uint16_t)(bits >> 16);
+    }
     struct job j = {.k = k};
     j.attention = (struct attention){.q = qkv,
                                      .k = qkv + heads * dim,
@@ -168,9 +178,20 @@ static void bench_attention(const struct cpu_kernels *k, int heads, int dim, int
     j.attention.scratch_ld = attention_scratch(&j.attention);
     j.attention.scratch = some(j.attention.scratch_ld * sizeof(float));
     double flops = 4.0 * heads * dim * (double)queries * keys;
-    printf("%2d heads x %3d, %4d queries x %4d keys%s  %6.1f GF/s\n", heads, dim, queries, keys,
+    printf("%2d heads x %3d, %4d queries x %4d keys%s  %6.1f GF/s", heads, dim, queries, keys,
            causal ? ", causal" : "", flops / best_of(do_attention, &j) * 1e-9);
-    free(qkv), free(out), free(j.attention.scratch);
+    j.attention.q = j.attention.k = j.attention.v = NULL;
+    j.attention.q_bf16 = half;
+    j.attention.k_bf16 = half + heads * dim;
+    j.attention.v_bf16 = half + 2 * heads * dim;
+    j.attention.out = half_out;
+    double rate = flops / best_of(do_attention, &j) * 1e-9, off = 0, all = 0;
+    for (size_t i = 0; i < results; i++) {
+        off += (half_out[i] - out[i]) * (double)(half_out[i] - out[i]);
+        all += out[i] * (double)out[i];
+    }
+    printf("   bfloat16 %6.1f GF/s, relative error %.1e\n", rate, sqrt(off / all));
+    free(qkv), free(out), free(half), free(half_out), free(j.attention.scratch);
 }
 
 int main(int argc, char **argv)

@@ -67,6 +67,32 @@ static inline void codes_fit(const uint8_t *codes, const float *value, float sca
             ck_abort_msg("%s: pad at %lld", what, (long long)c);
 }
 
+/* bfloat16, independent of the kernels: by the neighbour that is nearer. */
+static inline uint16_t rounded(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    uint32_t low = u & 0xFFFF, high = u >> 16;
+    return (uint16_t)(low > 0x8000 || (low == 0x8000 && high % 2) ? high + 1 : high);
+}
+
+static inline float widened(uint16_t h)
+{
+    uint32_t u = (uint32_t)h << 16;
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+/* Rounds n floats in place and gives them back as bfloat16. */
+static inline uint16_t *round_all(float *x, int64_t n)
+{
+    uint16_t *h = calloc((size_t)n, sizeof *h);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = widened(h[i] = rounded(x[i]));
+    return h;
+}
+
 static inline int run_suite(TCase *t, const char *name)
 {
     tcase_set_timeout(t, 120);

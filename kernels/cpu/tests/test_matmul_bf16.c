@@ -2,31 +2,6 @@
  * exact products, so only the order of float32 additions differs); what must hold to the bit; rounding. */
 #include "kernels/cpu/tests/matmul_test.h"
 
-static uint16_t rounded(float f) /* independent of the kernels: by the neighbour that is nearer */
-{
-    uint32_t u;
-    memcpy(&u, &f, sizeof u);
-    uint32_t low = u & 0xFFFF, high = u >> 16;
-    return (uint16_t)(low > 0x8000 || (low == 0x8000 && high % 2) ? high + 1 : high);
-}
-
-static float widened(uint16_t h)
-{
-    uint32_t u = (uint32_t)h << 16;
-    float f;
-    memcpy(&f, &u, sizeof f);
-    return f;
-}
-
-/* Rounds n floats in place and gives them back as bfloat16. */
-static uint16_t *round_all(float *x, int64_t n)
-{
-    uint16_t *h = calloc((size_t)n, sizeof *h);
-    for (int64_t i = 0; i < n; i++)
-        x[i] = widened(h[i] = rounded(x[i]));
-    return h;
-}
-
 struct halves {
     struct data d;
     uint16_t *in[2], *weight, *out;
