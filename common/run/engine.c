@@ -149,6 +149,12 @@ int engine_bind(struct engine *x, const char *name, const float *data, int64_t c
     return 0;
 }
 
+float engine_bound(const struct engine *x, const char *name, int call, int image)
+{
+    const struct bound *b = find_input(x, name);
+    return b ? b->data[call * b->call_stride + image * b->image_stride] : 0;
+}
+
 /* ---- actions and plans ---- */
 
 static int declare(struct engine *x, struct action *a, int node, const struct engine_predictor *p,
@@ -309,7 +315,7 @@ static struct plan *build_step(struct engine *x, int action, int first, int coun
         int outside = x->class_of[i] != CLASS_STEP || i == x->sample;
         given[i] = (outside && x->given_place[i].buffer >= 0) || a->served[i];
         run[i] = run[i] && !given[i] && !outside;
-        stores[i] = run[i] && x->cached[i];
+        stores[i] = run[i] && x->cached[i] && !(x->o.store_once && action > 0);
         keep[i] = stores[i] && x->base[i] < 0;
         difference[i] = stores[i] && x->base[i] >= 0;
         output[i] = x->output[i] && (run[i] || given[i]);

@@ -29,6 +29,7 @@ struct engine_options {
     int calls;                 /* network calls of a trajectory */
     size_t hoist_bytes;        /* for hoisted values; 0: 256 MiB */
     int per_image_time;        /* 1: images of one call may differ in timestep */
+    int store_once;            /* 1: only action 0 stores, so that other actions all see what it left */
     const unsigned char *want; /* nodes whose values engine_value must give, beside the outputs; or NULL */
 };
 
@@ -43,6 +44,8 @@ void engine_close(struct engine *g); /* NULL is fine */
 int engine_bind(struct engine *g, const char *input, const float *data, int64_t call_stride,
                 int64_t image_stride, struct error *e) HASTEN_CHECKED;
 int engine_has_input(const struct engine *g, const char *input);
+/* What was bound there for one call and image: its first number (a time, a label). */
+float engine_bound(const struct engine *g, const char *input, int call, int image);
 
 /* How a served value is made of what is stored. The stored value may be the difference to the value of a base
  * node (of equal shape, before it in the graph), which is added again when it is served; that must be so in
@@ -75,6 +78,7 @@ size_t engine_bytes(const struct engine *g);
 size_t engine_space_bytes(const struct engine *g, enum space space); /* of one space of plan.h */
 
 float *engine_sample(struct engine *g); /* the latent input of all images, in the host's memory */
+const float *engine_last_sample(const struct engine *g); /* the same, to look at */
 
 /* Compile the plan for these images (done by engine_run as well, the first time). Call it for everything
  * before the first timed run. */

@@ -226,12 +226,14 @@ static char *given_address(const struct engine *x, int node)
 
 float *engine_sample_address(const struct engine *x) { return (float *)given_address(x, x->sample); }
 
-float *engine_sample(struct engine *x)
+const float *engine_last_sample(const struct engine *x)
 {
     if (x->sample < 0)
         return NULL;
-    return x->host[x->sample] ? x->host[x->sample] : (float *)given_address(x, x->sample);
+    return x->host[x->sample] ? x->host[x->sample] : (const float *)given_address(x, x->sample);
 }
+
+float *engine_sample(struct engine *x) { return (float *)engine_last_sample(x); }
 
 /* The latents of these images to the backend, where the host's memory is another. */
 int engine_put_sample(struct engine *x, int first, int count, struct error *e)

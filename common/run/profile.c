@@ -75,43 +75,41 @@ int profile_machine(const char *path, struct profile_machine *m, struct error *e
     return status;
 }
 
-static int add_savings(const cJSON *meta, const struct graph *g, unsigned char *const *gone, int units,
-                       double *ms, struct error *e)
+static int add_kernels(const cJSON *meta, const struct graph *g, double *ms, double *sum, struct error *e)
 {
-    const cJSON *kernels = json_array(meta, "kernels", e), *k, *n;
+    const cJSON *kernels = json_array(meta, "kernels", e), *k;
+    *sum = 0;
     cJSON_ArrayForEach(k, kernels)
     {
         double time;
-        const cJSON *nodes = json_array(k, "nodes", e);
+        const cJSON *nodes = json_array(k, "nodes", e), *first = nodes ? nodes->child : NULL;
         if (!nodes || json_double(k, "ms", 0, 1e12, &time, e) < 0)
             return -1;
-        for (int u = 0; u < units; u++) {
-            int vanishes = nodes->child != NULL;
-            cJSON_ArrayForEach(n, nodes)
-            {
-                int at = cJSON_IsString(n) ? graph_find(g, n->valuestring) : -1;
-                vanishes &= at >= 0 && gone[u][at];
-            }
-            ms[u] += vanishes ? time : 0;
-        }
+        int at = cJSON_IsString(first) ? graph_find(g, first->valuestring) : -1;
+        if (at >= 0)
+            ms[at] += time;
+        *sum += time;
     }
     return kernels ? 0 : -1;
 }
 
-int profile_savings(const char *path, const char *model, const struct graph *g, unsigned char *const *gone,
-                    int units, double *ms, double *full, struct error *e)
+int profile_node_ms(const char *path, const char *model, const struct graph *g, double *ms, double *full,
+                    struct error *e)
 {
     struct container_options want = {.kind = "profile"};
     struct container *c = container_open(path, &want, e);
     const char *of;
+    double sum = 0;
     int status = c && container_load(c, NULL, e) == 0 && json_string(c->meta, "model", &of, e) == 0 ? 0 : -1;
     if (status == 0 && strcmp(of, model))
         status = error_set(e, HASTEN_EFILE, "the profile is of model %s, this is %s", of, model);
     if (status == 0)
         status = json_double(c->meta, "full_ms", 1e-9, 1e12, full, e);
-    memset(ms, 0, (size_t)units * sizeof *ms);
+    memset(ms, 0, (size_t)g->count * sizeof *ms);
     if (status == 0)
-        status = add_savings(c->meta, g, gone, units, ms, e);
+        status = add_kernels(c->meta, g, ms, &sum, e);
+    if (status == 0 && sum > 0)
+        *full = sum;
     if (status < 0)
         error_under(e, "%s", path);
     container_close(c);

@@ -22,9 +22,9 @@ struct profile_machine {
 };
 int profile_machine(const char *path, struct profile_machine *m, struct error *e) HASTEN_CHECKED;
 
-/* Milliseconds of the kernels that vanish with each of these sets of nodes (gone[unit][node] of the graph);
- * and of the whole call in *full. The profile must be of this model. */
-int profile_savings(const char *path, const char *model, const struct graph *g, unsigned char *const *gone,
-                    int units, double *ms, double *full, struct error *e) HASTEN_CHECKED;
+/* Milliseconds of each node of the graph: of the kernels whose first node it is, 0 for the others; and of the
+ * whole call in *full. The profile must be of this model. */
+int profile_node_ms(const char *path, const char *model, const struct graph *g, double *ms, double *full,
+                    struct error *e) HASTEN_CHECKED;
 
 #endif

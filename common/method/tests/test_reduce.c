@@ -1,9 +1,7 @@
-/* Weights in 8 bits, LD-Pruner's score, and the choice of what to prune: against NumPy
- * (scripts/golden/methods.py) and enumeration. */
+/* Weights in 8 bits, LD-Pruner's score, against NumPy (scripts/golden/methods.py). */
 #include "common/base/mem.h"
 #include "common/method/latent_score.h"
 #include "common/method/prng.h"
-#include "common/method/prune_select.h"
 #include "common/method/quantize_w8.h"
 #include "common/method/tests/golden.h"
 
@@ -139,111 +137,6 @@ START_TEST(test_latent_score)
 }
 END_TEST
 
-enum { UNITS = 12 };
-
-/* Four blocks of two parts each; a block saves a little more and hurts a little less or more than its
- * parts together. */
-static void random_network(struct prng *r, struct prune_unit units[UNITS])
-{
-    for (int b = 0; b < 4; b++) {
-        struct prune_unit *u = &units[3 * b];
-        for (int k = 0; k < 2; k++)
-            u[k] =
-                (struct prune_unit){.score = prng_unit(r), .ms = 0.2 + prng_unit(r), .parent = 3 * b + 2};
-        u[2] = (struct prune_unit){.score = (u[0].score + u[1].score) * (0.7 + 0.6 * prng_unit(r)),
-                                   .ms = u[0].ms + u[1].ms + 0.1,
-                                   .parent = -1};
-    }
-}
-
-/* The least total score of all allowed sets that save enough. */
-static double best_score(const struct prune_unit *units, double target)
-{
-    double best = INFINITY;
-    for (int set = 0; set < 1 << UNITS; set++) {
-        double score = 0, ms = 0;
-        int allowed = 1;
-        for (int i = 0; i < UNITS; i++)
-            if (set >> i & 1) {
-                score += units[i].score;
-                ms += units[i].ms;
-                allowed &= units[i].parent < 0 || !(set >> units[i].parent & 1);
-            }
-        if (allowed && ms >= target && score < best)
-            best = score;
-    }
-    return best;
-}
-
-START_TEST(test_select)
-{
-    struct prng r = {4};
-    struct prune_unit units[UNITS];
-    unsigned char removed[UNITS];
-    struct prune_choice c;
-    int optimal = 0;
-    double ratio = 0;
-    for (int round = 0; round < 200; round++) {
-        random_network(&r, units);
-        double target = 3 * prng_unit(&r), ms = 0, score = 0;
-        struct error e = {0};
-        ck_assert_msg(prune_select(units, UNITS, target, removed, &c, &e) == 0, "%s", e.text);
-        int count = 0;
-        for (int i = 0; i < UNITS; i++)
-            if (removed[i]) {
-                ck_assert(units[i].parent < 0 || !removed[units[i].parent]);
-                ms += units[i].ms;
-                score += units[i].score;
-                count++;
-            }
-        ck_assert_double_ge(ms, target);
-        ck_assert_double_eq_tol(c.ms, ms, 1e-12);
-        ck_assert_double_eq_tol(c.score, score, 1e-12);
-        ck_assert_int_eq(c.count, count);
-        for (int i = 0; i < UNITS; i++) /* nothing is removed in vain */
-            ck_assert(!removed[i] || ms - units[i].ms < target);
-        double best = best_score(units, target);
-        ck_assert_double_ge(score, best - 1e-12);
-        optimal += score <= best + 1e-12;
-        ratio += score / best / 200;
-    }
-    /* Greedy is no optimum, but near: 139 of these 200 are the best possible, 1.07 times the best on average.
-     * Forgetting what a parent's children have saved already gives 114 and 1.11, a reversed order 6. */
-    ck_assert_int_gt(optimal, 125);
-    ck_assert_double_lt(ratio, 1.09);
-}
-END_TEST
-
-START_TEST(test_select_by_hand)
-{
-    struct prune_unit units[] = {{3.1, 1.2, 2}, {0.7, 1.5, 2},     {3.5, 2.8, -1},
-                                 {9, 0.5, -1},  {INFINITY, 5, -1}, {0, 0, -1}};
-    unsigned char removed[6];
-    struct prune_choice c;
-    struct error e = {0};
-    ck_assert_int_eq(prune_select(units, 6, 1.0, removed, &c, &e), 0);
-    ck_assert_mem_eq(removed, "\0\1\0\0\0\0", 6);
-    /* More than the part saves: the whole block costs 2.8 more for 1.3 ms, the other part 3.1 for 1.2. */
-    ck_assert_int_eq(prune_select(units, 6, 2.0, removed, &c, &e), 0);
-    ck_assert_mem_eq(removed, "\0\0\1\0\0\0", 6);
-    ck_assert_double_eq_tol(c.score, 3.5, 1e-12);
-    ck_assert_int_eq(prune_select(units, 6, 3.0, removed, &c, &e), 0);
-    ck_assert_mem_eq(removed, "\0\0\1\1\0\0", 6);
-    ck_assert_int_eq(prune_select(units, 6, 0, removed, &c, &e), 0);
-    ck_assert_int_eq(c.count, 0);
-    ck_assert_int_eq(prune_select(units, 6, 4, removed, &c, &e), -1);
-    ck_assert_int_eq(e.code, HASTEN_EGATE);
-    ck_assert_str_eq(e.text, "4 ms cannot be saved: everything that may be removed takes 3.3 ms");
-    const struct prune_unit bad[] = {{NAN, 1, -1}, {-1, 1, -1}, {1, INFINITY, -1}, {1, 1, 7}, {1, 1, 0}};
-    for (int i = 0; i < 5; i++) {
-        struct prune_unit pair[2] = {{1, 1, 1}, bad[i]};
-        e.code = 0;
-        ck_assert_int_eq(prune_select(pair, 2, 0.5, removed, &c, &e), -1);
-        ck_assert_int_eq(e.code, HASTEN_EFILE);
-    }
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("reduce");
@@ -251,8 +144,6 @@ int main(void)
     tcase_add_test(c, test_w8);
     tcase_add_test(c, test_w8_bounds);
     tcase_add_test(c, test_latent_score);
-    tcase_add_test(c, test_select);
-    tcase_add_test(c, test_select_by_hand);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

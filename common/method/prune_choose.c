@@ -1,0 +1,175 @@
+/* See prune_choose.h. */
+#include "common/method/prune_choose.h"
+#include "common/base/mem.h"
+#include "common/method/prng.h"
+
+#include <math.h>
+#include <string.h>
+
+void sketch_add(float *sketch, int dims, int64_t first, const float *values, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        struct prng r = {(uint64_t)(first + i) * 0xD1342543DE82EF95u};
+        uint64_t h = prng_next(&r);
+        sketch[(h >> 32) * (uint64_t)dims >> 32] += h & 1 ? values[i] : -values[i];
+    }
+}
+
+struct chooser {
+    const struct prune_site *site;
+    int count, dims;
+    int *choice;
+    double *sum; /* base + changes of the choice */
+    double score, saves;
+};
+
+static const struct prune_option *chosen(const struct chooser *c, int site, int option)
+{
+    static const struct prune_option nothing = {0};
+    return option < 0 ? &nothing : &c->site[site].option[option];
+}
+
+/* What J becomes more when site s goes from its option to o, and site t to p (t < 0: only one). */
+static double change_of(const struct chooser *c, int s, int o, int t, int p)
+{
+    const struct prune_option *out[2] = {chosen(c, s, c->choice[s]), NULL}, *in[2] = {chosen(c, s, o), NULL};
+    if (t >= 0) {
+        out[1] = chosen(c, t, c->choice[t]);
+        in[1] = chosen(c, t, p);
+    }
+    double change = 0;
+    for (int k = 0; k < 1 + (t >= 0); k++)
+        change += in[k]->score - out[k]->score;
+    for (int i = 0; i < c->dims; i++) {
+        double d = 0;
+        for (int k = 0; k < 1 + (t >= 0); k++)
+            d += (in[k]->change ? (double)in[k]->change[i] : 0) -
+                 (out[k]->change ? (double)out[k]->change[i] : 0);
+        change += d * (2 * c->sum[i] + d);
+    }
+    return change;
+}
+
+static void set(struct chooser *c, int s, int o)
+{
+    const struct prune_option *out = chosen(c, s, c->choice[s]), *in = chosen(c, s, o);
+    for (int i = 0; i < c->dims; i++)
+        c->sum[i] += (in->change ? (double)in->change[i] : 0) - (out->change ? (double)out->change[i] : 0);
+    c->score += in->score - out->score;
+    c->saves += in->saves - out->saves;
+    c->choice[s] = o;
+}
+
+static int grow(struct chooser *c)
+{
+    int site = -1, option = -1;
+    double least = INFINITY;
+    for (int s = 0; s < c->count; s++)
+        for (int o = c->choice[s] + 1; o < c->site[s].options; o++) {
+            double saves = c->site[s].option[o].saves - chosen(c, s, c->choice[s])->saves;
+            double key = saves > 0 ? change_of(c, s, o, -1, -1) / saves : INFINITY;
+            if (key < least) {
+                least = key;
+                site = s;
+                option = o;
+            }
+        }
+    if (site >= 0)
+        set(c, site, option);
+    return site >= 0;
+}
+
+/* The one best step back or exchange that keeps the target; 0: none lowers J. */
+static int improve(struct chooser *c, double target)
+{
+    int best[4] = {-1, -1, -1, -1};
+    double least = 0, spare = c->saves - target;
+    for (int s = 0; s < c->count; s++)
+        for (int o = -1; o < c->choice[s]; o++) {
+            double loses = chosen(c, s, c->choice[s])->saves - chosen(c, s, o)->saves;
+            double change = loses <= spare ? change_of(c, s, o, -1, -1) : 0;
+            if (change < least) {
+                least = change;
+                memcpy(best, (int[]){s, o, -1, -1}, sizeof best);
+            }
+            for (int t = 0; t < c->count; t++)
+                for (int p = c->choice[t] + 1; t != s && p < c->site[t].options; p++) {
+                    double wins = chosen(c, t, p)->saves - chosen(c, t, c->choice[t])->saves;
+                    if (loses - wins > spare || (change = change_of(c, s, o, t, p)) >= least)
+                        continue;
+                    least = change;
+                    memcpy(best, (int[]){s, o, t, p}, sizeof best);
+                }
+        }
+    if (best[0] >= 0)
+        set(c, best[0], best[1]);
+    if (best[2] >= 0)
+        set(c, best[2], best[3]);
+    return best[0] >= 0;
+}
+
+static int check(const struct prune_site *sites, int count, struct error *e)
+{
+    for (int s = 0; s < count; s++)
+        for (int o = 0; o < sites[s].options; o++) {
+            const struct prune_option *x = &sites[s].option[o];
+            if (!isfinite(x->saves) || !(x->score >= 0) || (o && x->saves < x[-1].saves))
+                return error_set(e, HASTEN_EFAIL, "internal: option %d of site %d saves %g, score %g", o, s,
+                                 x->saves, x->score);
+        }
+    return 0;
+}
+
+static double damage_of(const struct chooser *c)
+{
+    double damage = c->score;
+    for (int i = 0; i < c->dims; i++)
+        damage += c->sum[i] * c->sum[i];
+    return damage;
+}
+
+static int open_chooser(struct chooser *c, const struct prune_site *sites, int count, const float *base,
+                        int dims, int *choice, struct error *e)
+{
+    *c = (struct chooser){.site = sites, .count = count, .dims = dims, .choice = choice};
+    c->sum = mem_array((size_t)dims + 1, sizeof *c->sum, e);
+    for (int i = 0; c->sum && base && i < dims; i++)
+        c->sum[i] = (double)base[i];
+    for (int s = 0; s < count; s++)
+        choice[s] = -1;
+    return c->sum ? 0 : -1;
+}
+
+int prune_choose(const struct prune_site *sites, int count, const float *base, int dims, double target,
+                 int *choice, struct prune_result *result, struct error *e)
+{
+    struct chooser c;
+    if (check(sites, count, e) < 0 || open_chooser(&c, sites, count, base, dims, choice, e) < 0)
+        return -1;
+    int reached = 1;
+    while (c.saves < target && (reached = grow(&c)))
+        ;
+    /* Exchanges lower J, so they end; the limit is for what rounding might do. */
+    for (int i = 0; reached && i < 8 * count && improve(&c, target); i++)
+        ;
+    *result = (struct prune_result){damage_of(&c), c.saves};
+    mem_free(c.sum);
+    return reached ? 0
+                   : error_set(e, HASTEN_EGATE, "%.4g cannot be saved: all that may go saves %.4g", target,
+                               c.saves);
+}
+
+double prune_damage(const struct prune_site *sites, int count, const float *base, int dims, const int *choice)
+{
+    double damage = 0;
+    for (int s = 0; s < count; s++)
+        damage += choice[s] < 0 ? 0 : sites[s].option[choice[s]].score;
+    for (int i = 0; i < dims; i++) {
+        double sum = base ? (double)base[i] : 0;
+        for (int s = 0; s < count; s++)
+            if (choice[s] >= 0 && sites[s].option[choice[s]].change)
+                sum += (double)sites[s].option[choice[s]].change[i];
+        damage += sum * sum;
+    }
+    return damage;
+}

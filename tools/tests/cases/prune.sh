@@ -1,0 +1,32 @@
+# Cuts and refits: really smaller, the same bytes for any number of threads, and what other tools make of it.
+"$BIN/import" "$TESTDATA/tiny/dit" -o dit.zst -q >/dev/null
+profile dit.zst -o p.zst -q >/dev/null
+quick="--profile p.zst --seeds 2 --calls 3 --validate 2 -q"
+prune dit.zst $quick --speedup 1.2 -j 1 -o one.zst --report one.json
+prune dit.zst $quick --speedup 1.2 -j 3 -o three.zst
+cmp one.zst three.zst
+[ "$(stat -c %s one.zst)" -lt "$(stat -c %s dit.zst)" ]
+grep -q '"compensated":' one.json
+for score in joint latent magnitude random; do
+    for compensate in on off; do
+        prune dit.zst $quick --speedup 1.1 --score $score --compensate $compensate --packages 1 -o x.zst
+        inspect x.zst --verify >/dev/null
+    done
+done
+bytes=$(sed 's/.*"bytes_before":\([0-9]*\).*/\1/' one.json)
+prune dit.zst $quick --max-bytes $((bytes * 9 / 10)) -o small.zst --report small.json
+[ "$(sed 's/.*"bytes_after":\([0-9]*\).*/\1/' small.json)" -le $((bytes * 9 / 10)) ]
+# More than there is to save names the nearest; a large share needs --force.
+status=0
+prune dit.zst $quick --speedup 2 -o x.zst 2>err || status=$?
+[ $status = 3 ] && grep -q -- --force err
+status=0
+prune dit.zst $quick --speedup 50 --force -o x.zst 2>err || status=$?
+[ $status = 3 ] && grep -q 'cannot be reached: with all that may go it takes' err
+# The chain.
+quantize one.zst -q -o q.zst >/dev/null
+cache-schedule q.zst --steps 4 --speedup 1.3 -q -o s.zst >/dev/null
+generate q.zst --schedule s.zst --count 2 --latents out.safetensors -q
+status=0
+"$BIN/export" one.zst -o exported 2>err || status=$?
+[ $status = 4 ] && [ ! -e exported ] && grep -q 'transformer_blocks' err
