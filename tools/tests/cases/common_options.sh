@@ -1,6 +1,6 @@
 # Common options are the same in all programs, and no option is without help or twice in a table.
 for program in "$BIN"/*; do
-    [ -f "$program" ] || continue
+    [[ -f $program && $program != *.so ]] || continue # no plugin
     tool=${program##*/}
     "$program" --complete | cut -f 1 | sort >names
     uniq -d names >twice

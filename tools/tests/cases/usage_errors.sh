@@ -12,7 +12,7 @@ refused() {
     fi
 }
 for program in "$BIN"/*; do
-    [ -f "$program" ] || continue
+    [[ -f $program && $program != *.so ]] || continue # no plugin
     tool=${program##*/}
     refused "unknown option '--no-such-option'" --no-such-option
     refused "unknown option '-Z'" -Z
