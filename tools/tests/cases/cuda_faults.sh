@@ -7,7 +7,7 @@ run() {
 }
 run log=log || fail "exit $? without a fault"
 calls=$(logged calls)
-step=$([ "${SWEEP:-0}" = 0 ] && echo 11 || echo 1)
+step=$([ "${SWEEP:-0}" = 0 ] && echo 29 || echo 1)
 for kind in 2 719,lost 209; do
     want=$([ $kind = 2 ] && echo 5 || echo 1)
     for ((k = 1; k <= calls; k += k < 12 ? 1 : step)); do

@@ -52,6 +52,8 @@ static void read_settings(void)
 
 __attribute__((destructor)) static void finish(void)
 {
+    free(d.queue.work);
+    free(d.capture.work);
     FILE *f = d.log ? fopen(d.log, "w") : NULL;
     int live = 0;
     for (int i = 0; i < d.blocks; i++)
