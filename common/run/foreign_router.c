@@ -7,8 +7,8 @@
  * cheapest first. */
 #include "common/base/json.h"
 #include "common/graph/branches.h"
-#include "common/method/schedule_blocks.h"
 #include "common/run/foreign.h"
+#include "common/run/search_blocks.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -127,40 +127,6 @@ static int make_masks(const struct foreign *f, const struct router *r, unsigned 
     return 0;
 }
 
-/* An action for each different set of branches. */
-static int add_actions(struct foreign *f, const struct branch_list *b, unsigned char *compute,
-                       struct error *e)
-{
-    int calls = f->s->calls, masks, n, status = 0;
-    struct blocks_problem p = {.calls = calls, .blocks = b->count};
-    int *mask_of = mem_array((size_t)calls, sizeof *mask_of, e);
-    double *cost = mem_array((size_t)b->count, sizeof *cost, e);
-    const char **names = mem_array((size_t)b->count, sizeof *names, e);
-    for (int u = 0; cost && u < b->count; u++)
-        cost[u] = 1;
-    if (!mask_of || !cost || !names)
-        status = -1;
-    if (status == 0)
-        status = blocks_merge(&p, cost, SCHEDULE_MAX_ACTIONS, compute, mask_of, &masks, e);
-    for (int t = 1, done = 0; status == 0 && t < calls; t++) {
-        if (mask_of[t] > done) { /* sets are numbered by first use; call 0 has number 0 and computes all */
-            done = mask_of[t];
-            n = 0;
-            for (int u = 0; u < b->count; u++)
-                if (!compute[u * calls + t])
-                    names[n++] = f->g->node[b->branch[u].value].name;
-            char name[32];
-            snprintf(name, sizeof name, "mask:%d", done);
-            status = cache_schedule_add(f->s, name, names, n, e) < 0 ? -1 : 0;
-        }
-        foreign_set(f, t, mask_of[t]);
-    }
-    mem_free((void *)names);
-    mem_free(cost);
-    mem_free(mask_of);
-    return status;
-}
-
 int foreign_router(struct foreign *f, struct error *e)
 {
     struct router r = {0};
@@ -184,7 +150,7 @@ int foreign_router(struct foreign *f, struct error *e)
     if (status == 0)
         status = make_masks(f, &r, compute, e);
     if (status == 0)
-        status = add_actions(f, &b, compute, e);
+        status = schedule_of_masks(f->s, f->g, &b, compute, e);
     mem_free(compute);
     mem_free(b.branch);
     mem_free(r.value);
