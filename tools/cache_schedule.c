@@ -2,7 +2,7 @@
 #include "common/base/json.h"
 #include "common/run/foreign.h"
 #include "common/run/profile.h"
-#include "common/run/search.h"
+#include "common/run/search_blocks.h"
 #include "tools/tool.h"
 
 #include <stdio.h>
@@ -25,6 +25,7 @@ static const struct method {
     {"lemica", {"lemica"}, 1u << PREDICT_REUSE, 1, 0},
     {"uniform", {"uniform"}, 1u << PREDICT_TWO | 1u << PREDICT_CORRECTED, 0, 0},
     {"cachequant", {"cachequant"}, 1u << PREDICT_CORRECTED, 0, 0},
+    {"bac", {"blocks"}, 1u << PREDICT_REUSE, 0, 0},
     {"deepcache", {"uniform"}, 1u << PREDICT_REUSE, 0, 0},
     {"power", {"power"}, 1u << PREDICT_REUSE, 0, 0},
     {"fora", {"uniform"}, 1u << PREDICT_REUSE, 0, 0},
@@ -57,9 +58,9 @@ static const struct tool_option options[] = {
     {"profile", 0, "FILE", OPTION_TEXT, &o.profile,
      .help = "milliseconds of the actions (default: measured here)"},
     {"solver", 0, "NAME", OPTION_CHOICE, &o.solver,
-     .choices = "auto dp minimax lemica uniform cachequant deepcache power fora taylorseer cem",
+     .choices = "auto dp minimax lemica uniform cachequant bac deepcache power fora taylorseer cem",
      .help = "auto (dp, cachequant and uniform, the best measured), or one of dp, minimax, lemica, uniform, "
-             "cachequant, deepcache, power, fora, taylorseer and cem"},
+             "cachequant, bac, deepcache, power, fora, taylorseer and cem"},
     {"predictor", 0, "NAME", OPTION_CHOICE, &o.predictor,
      .choices = "auto reuse magnitude corrected taylor two",
      .help = "how served values are made: auto (the solver's), reuse, magnitude, corrected, taylor or two"},
@@ -397,7 +398,7 @@ static int measure_given(struct work *w, struct trial *t, struct error *e)
     w->x.measure = w->measure;
     if (search_measure(&w->x, s, CLAIM_SEED, (int)o.validate, &t->quality, e) < 0)
         return -1;
-    return finish(w, t, s, o.import != NULL, e);
+    return finish(w, t, s, o.verify == NULL, e);
 }
 
 /* An existing schedule: the same checks as generate's, then measured as new ones are. */
@@ -422,21 +423,41 @@ static int verify(struct work *w, struct error *e)
     return cache_schedule_bind(s, w->g, e) < 0 ? -1 : measure_given(w, &t, e);
 }
 
-/* Another tool's schedule, for this model. */
-static int import(struct work *w, struct error *e)
+/* A schedule made by actions of its own becomes this model's, is priced and measured. */
+static int take_schedule(struct work *w, struct trial *t, struct error *e)
 {
     struct cache_schedule *s = &w->s;
-    struct trial t = {.solver = "import"};
-    int calls;
-    if (measure_calls(&w->measure, &calls, e) < 0 || foreign_read(o.import, w->g, calls, s, e) < 0)
-        return -1;
     s->steps = w->measure.steps;
     s->guidance = w->measure.guidance;
     s->height = w->m.image.height;
     s->width = w->m.image.width;
     snprintf(s->model, sizeof s->model, "%s", model_id(&w->m));
     snprintf(s->sampler, sizeof s->sampler, "%s", sampler_short_name(w->config.kind));
-    return cache_schedule_bind(s, w->g, e) < 0 ? -1 : measure_given(w, &t, e);
+    return cache_schedule_bind(s, w->g, e) < 0 ? -1 : measure_given(w, t, e);
+}
+
+/* Another tool's schedule, for this model. */
+static int import(struct work *w, struct error *e)
+{
+    struct trial t = {.solver = "import"};
+    int calls;
+    if (measure_calls(&w->measure, &calls, e) < 0 || foreign_read(o.import, w->g, calls, &w->s, e) < 0)
+        return -1;
+    return take_schedule(w, &t, e);
+}
+
+/* Every branch with its own updates; the union of the three noisiest feed-forwards, as published. */
+static int blockwise(struct work *w, struct error *e)
+{
+    struct trial t = {.solver = "bac"};
+    int updates = (w->x.calls + (int)o.interval - 1) / (int)o.interval;
+    if (search_blocks(&w->x, updates, 3, &w->s, e) < 0)
+        return -1;
+    search_close(&w->x);
+    w->x = (struct search){0};
+    candidates_free(w->list, w->candidates);
+    w->candidates = 0;
+    return take_schedule(w, &t, e);
 }
 
 /* The whole front is stored; the file's own schedule is the fastest of it that halves the time, or the
@@ -472,6 +493,8 @@ static int check_options(struct work *w, struct error *e)
     if (o.predictor && predict_anchors((enum predictor)(o.predictor - 1)) == 2 &&
         (!strcmp(solver, "minimax") || !strcmp(solver, "lemica")))
         return error_set(e, HASTEN_EUSAGE, "--solver %s is for predictors that read one value", solver);
+    if (!o.interval && !given && !strcmp(solver, "blocks"))
+        return error_set(e, HASTEN_EUSAGE, "the solver bac needs --interval");
     if (!o.correct && o.predictor > 1)
         return error_set(e, HASTEN_EUSAGE, "--correct off and --predictor contradict each other");
     return 0;
@@ -493,6 +516,8 @@ static int run(struct work *w, struct error *e)
         return error_set(e, HASTEN_EFILE, "nothing in this model can be cached");
     if (start_search(w, e) < 0)
         return -1;
+    if (!strcmp(methods[o.solver].name, "bac"))
+        return blockwise(w, e);
     if (o.front ? show_front(w, &t, e) < 0 : !(t = choose(w, e)))
         return -1;
     snprintf(t->s.model, sizeof t->s.model, "%s", model_id(&w->m));

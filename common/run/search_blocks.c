@@ -46,7 +46,9 @@ static int branch_errors(const struct search *x, int node, double *error, struct
     while (k < c->nodes && !(c->node[k] == node && c->base[k] < 0))
         k++;
     if (k == c->nodes)
-        return error_set(e, HASTEN_EFILE, "branch '%s' was not measured: the network has more than %d",
+        return error_set(e, HASTEN_EFILE,
+                         "branch '%s' was not measured: U-Nets are measured at their joints only, "
+                         "transformers at no more than %d nodes",
                          c->g->node[node].name, CALIBRATION_NODES);
     if (predict_table(&c->gram[k], PREDICT_REUSE, error, e) < 0)
         return -1;

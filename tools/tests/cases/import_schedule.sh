@@ -28,6 +28,15 @@ is '#a#b #a#b' dit.zst 4 \
 is '##aaaa ##aaaa' dit.zst 6 '{"method":"dbcache","residual_diff_threshold":0.3,"max_warmup_steps":2}'
 is '##########aaa# ##########aaa#' unet.zst 14 '{"method":"easycache","thresh":0.3}'
 
+# Block-wise: the first call computes everything, as few as asked for or a few more; U-Nets are not measured block by block.
+cache-schedule dit.zst -q --steps 8 --validate 1 --solver bac --interval 2 -o bac.schedule >/dev/null
+generate dit.zst -q --schedule bac.schedule --count 3 --batch 1 --latents one
+generate dit.zst -q --schedule bac.schedule --count 3 --batch 3 -j 2 --latents three
+cmp one three
+inspect bac.schedule | grep -q 'mask:1, serves [1-4]'
+if cache-schedule unet.zst -q --steps 8 --validate 1 --solver bac --interval 2 -o no 2>err >/dev/null; then exit 1; fi
+grep -q 'was not measured' err
+
 # make NAME JSON: a schedule of 8 steps.
 make_schedule() {
     echo "$2" >in.json
