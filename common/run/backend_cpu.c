@@ -128,6 +128,7 @@ static size_t cpu_packed_size(struct backend *b, const struct mm_shape *s, int i
 static const struct backend_ops cpu_ops = {
     .name = "cpu",
     .direct = 1,
+    .half = 1,
     .allocate = cpu_allocate,
     .release = cpu_release,
     .put = cpu_copy,

@@ -58,14 +58,13 @@ static int sizes_run(struct backend *b, struct plan *p, int first, int last, dou
 
 struct backend backend_sizes(const struct backend *like, struct backend_count *count)
 {
-    static const struct backend_ops ops = {.name = "sizes",
-                                           .sizes_only = 1,
-                                           .allocate = sizes_allocate,
-                                           .release = sizes_release,
-                                           .put = sizes_put,
-                                           .get = sizes_get,
-                                           .wait = sizes_wait,
-                                           .pack = sizes_pack,
-                                           .run = sizes_run};
-    return (struct backend){&ops, like->kernels, like->team, count};
+#define OPS(half_)                                                                        \
+    {                                                                                     \
+        .name = "sizes", .sizes_only = 1, .half = half_, .allocate = sizes_allocate,      \
+        .release = sizes_release, .put = sizes_put, .get = sizes_get, .wait = sizes_wait, \
+        .pack = sizes_pack, .run = sizes_run                                              \
+    }
+    static const struct backend_ops ops[] = {OPS(0), OPS(1)};
+#undef OPS
+    return (struct backend){&ops[like->ops->half != 0], like->kernels, like->team, count};
 }

@@ -1,5 +1,6 @@
 /* Inside common/run: what the parts of the planner share. plan_build.c visits the nodes, plan_chain.c decides
- * what an epilogue takes in, plan_emit.c makes the kernel calls, plan_memory.c keeps buffers and patches. */
+ * what an epilogue takes in, plan_emit.c makes the kernel calls, plan_half.c those of bfloat16, plan_memory.c
+ * keeps buffers and patches. */
 #ifndef HASTEN_RUN_BUILDER_H
 #define HASTEN_RUN_BUILDER_H
 
@@ -30,8 +31,9 @@ struct builder {
     struct error *e;
     struct codes *row_codes, *image_codes; /* per node */
     struct rotated *rotated;               /* per node */
-    unsigned char *lazy;                   /* per node: enum lazy */
-    unsigned char *done;                   /* per node: covered by a call already */
+    struct place *half;  /* per node: as bfloat16, of which its distances count; buffer -1: not made */
+    unsigned char *lazy; /* per node: enum lazy */
+    unsigned char *done; /* per node: covered by a call already */
     unsigned char *in_difference; /* per node: read as float by a difference that is kept or served */
     int *readers, *reader;        /* per node: how many computed nodes read it, and the last of them */
 };
@@ -72,6 +74,13 @@ int fill_epilogue(struct builder *b, struct kernel_call *c, struct mm_epilogue *
                   const struct chain *chain);
 int emit_copy(struct builder *b, const struct place *from, const struct place *to, int node, int height,
               int width, int channels);
+
+/* plan_half.c: values as bfloat16 */
+int product_is_half(const struct builder *b, const struct node *n); /* does it read its input so? */
+int attention_is_half(const struct builder *b, const struct node *n);
+int wants_half(const struct builder *b, int node, int *wants_float); /* do readers of this node? */
+int new_half(struct builder *b, int node);
+int need_half(struct builder *b, int node, struct place *at);
 
 /* plan_build.c, plan_product.c, plan_norm.c: one node each */
 int emit_product(struct builder *b, int node);

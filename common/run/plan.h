@@ -14,7 +14,9 @@
  *
  * Fusion: a matrix product takes what follows it into its epilogue as long as each value has one reader; a
  * norm takes the modulation, the activation and the quantization for int8 readers; concatenations and nearest
- * upsampling are read in place. A value that a schedule keeps is stored by the same kernel (one extra store).
+ * upsampling are read in place. Products with bfloat16 weights read bfloat16, which what comes before them
+ * writes (plan_half.c); residuals, norms and everything else stay float. A value that a schedule keeps is
+ * stored by the same kernel (one extra store).
  */
 #ifndef HASTEN_RUN_PLAN_H
 #define HASTEN_RUN_PLAN_H
@@ -56,7 +58,7 @@ struct kernel_call {
     int node;            /* the first node covered; its name stands for the call */
     int covers, covered; /* nodes covered: plan->cover[covers .. covers + covered) */
     double flops, bytes; /* of one run: 2 per multiply-add; weights and activations read and written once */
-    enum { PRECISION_F32, PRECISION_INT8 } precision;
+    enum { PRECISION_F32, PRECISION_INT8, PRECISION_BF16 } precision;
 };
 
 struct buffer {

@@ -14,7 +14,8 @@ static int emit_elementwise(struct builder *b, int node)
     int broadcast = binary && is_vector(b, n->in[1]) && !is_vector(b, node);
     if (binary && (broadcast ? float_place(b, n->in[1], &y) : row_place(b, n->in[1], &y)) < 0)
         return -1;
-    if (place_value(b, node) < 0)
+    int wants_float, half = wants_half(b, node, &wants_float);
+    if (((wants_float || !half) && place_value(b, node) < 0) || (half && new_half(b, node) < 0))
         return -1;
     struct place out = b->p->place[node];
     struct kernel_call *c = add_call(b, KERNEL_ELEMENTWISE, node);
@@ -28,11 +29,13 @@ static int emit_elementwise(struct builder *b, int node)
                                .b_ld = broadcast ? y.image_ld : y.ld,
                                .b_kind = broadcast ? PER_IMAGE : PER_ROW,
                                .act = activation_of(n),
-                               .out_ld = is_vector(b, node) ? out.image_ld : out.ld};
+                               .out_ld = is_vector(b, node) ? out.image_ld : out.ld,
+                               .out_bf16_ld = b->half[node].ld};
     el->op = node_is(n, "mul") ? BIN_MUL : node_is(n, "sub") ? BIN_SUB : BIN_ADD;
     c->bytes = (binary && !broadcast ? 12.0 : 8.0) * b->r->images * (double)shape_size(n->shape);
     if (cover(b, c, node) < 0 || point(b, c, &el->a, x.buffer, x.offset) < 0 ||
-        point(b, c, &el->out, out.buffer, out.offset) < 0)
+        ((wants_float || !half) && point(b, c, &el->out, out.buffer, out.offset) < 0) ||
+        (half && point(b, c, &el->out_bf16, b->half[node].buffer, 0) < 0))
         return -1;
     return binary ? point(b, c, &el->b, y.buffer, y.offset) : 0;
 }
@@ -40,13 +43,15 @@ static int emit_elementwise(struct builder *b, int node)
 static int emit_attention(struct builder *b, int node)
 {
     const struct node *n = &b->g->node[node];
-    struct place at[3];
+    struct place at[3], out;
+    int narrow = attention_is_half(b, n), wants_float, half = wants_half(b, node, &wants_float);
+    half = half && !wants_float; /* one of the two is written; the other is converted */
     for (int i = 0; i < 3; i++)
-        if (float_place(b, n->in[i], &at[i]) < 0)
+        if ((narrow ? need_half(b, n->in[i], &at[i]) : float_place(b, n->in[i], &at[i])) < 0)
             return -1;
-    if (place_value(b, node) < 0)
+    if ((half ? new_half(b, node) : place_value(b, node)) < 0)
         return -1;
-    struct place out = b->p->place[node];
+    out = half ? b->half[node] : b->p->place[node];
     double scale = node_attr(n, "scale");
     int heads = (int)node_attr(n, "heads"), dim = n->shape.channels / heads;
     struct attention a = {.q_ld = at[0].ld,
@@ -73,11 +78,15 @@ static int emit_attention(struct builder *b, int node)
     c->attention = a;
     c->format = b->r->weights->format;
     c->flops = 4.0 * a.images * a.queries * (double)a.keys * n->shape.channels;
-    c->bytes = 8.0 * a.images * ((double)a.queries + a.keys) * n->shape.channels;
-    if (cover(b, c, node) < 0 || point(b, c, &c->attention.q, at[0].buffer, at[0].offset) < 0 ||
-        point(b, c, &c->attention.k, at[1].buffer, at[1].offset) < 0 ||
-        point(b, c, &c->attention.v, at[2].buffer, at[2].offset) < 0 ||
-        point(b, c, &c->attention.out, out.buffer, out.offset) < 0)
+    c->bytes = (narrow ? 4.0 : 8.0) * a.images * ((double)a.queries + a.keys) * n->shape.channels;
+    c->precision = narrow ? PRECISION_BF16 : PRECISION_F32;
+    const void *field[3] = {&c->attention.q, &c->attention.k, &c->attention.v},
+               *narrow_field[3] = {&c->attention.q_bf16, &c->attention.k_bf16, &c->attention.v_bf16};
+    for (int i = 0; i < 3; i++)
+        if (point(b, c, narrow ? narrow_field[i] : field[i], at[i].buffer, at[i].offset) < 0)
+            return -1;
+    const void *to = half ? (const void *)&c->attention.out_bf16 : &c->attention.out;
+    if (cover(b, c, node) < 0 || point(b, c, to, out.buffer, out.offset) < 0)
         return -1;
     return point(b, c, &c->attention.scratch, scratch, 0);
 }
@@ -132,20 +141,32 @@ static int emit_token_concat(struct builder *b, int node)
     return cover(b, &b->p->call[b->p->calls - 1], node);
 }
 
+/* Where node n's value lies in its input's place. */
+static void view_of(const struct node *n, size_t element, struct place *at)
+{
+    if (!node_is(n, "slice")) {
+        at->ld = n->shape.channels;
+        return;
+    }
+    int tokens = (int)node_attr(n, "axis") == AXIS_TOKENS;
+    at->offset += (size_t)(node_attr(n, "begin") * (tokens ? (double)at->ld : 1)) * element;
+}
+
 /* Same numbers, other shape: a view when they lie without gaps; a slice: always a view. */
 static int emit_view(struct builder *b, int node)
 {
     const struct node *n = &b->g->node[node];
-    struct place at;
+    struct place at = b->half[n->in[0]];
     int slice = node_is(n, "slice");
+    if (at.buffer >= 0) {
+        view_of(n, sizeof(uint16_t), &at);
+        b->half[node] = at;
+    }
+    if (at.buffer >= 0 && b->p->place[n->in[0]].buffer < 0)
+        return 0; /* nothing reads it as float */
     if ((slice ? float_place(b, n->in[0], &at) : packed_place(b, n->in[0], &at)) < 0)
         return -1;
-    if (slice) {
-        int tokens = (int)node_attr(n, "axis") == AXIS_TOKENS;
-        at.offset += (size_t)(node_attr(n, "begin") * (tokens ? (double)at.ld : 1)) * sizeof(float);
-    } else {
-        at.ld = n->shape.channels;
-    }
+    view_of(n, sizeof(float), &at);
     if (!b->r->keep[node]) {
         b->p->place[node] = at;
         return 0;
@@ -354,6 +375,8 @@ static int build(struct builder *b)
     }
     for (int i = 0; i < b->g->count; i++)
         p->place[i] = r->is_given[i] ? r->given[i] : (struct place){.buffer = -1};
+    for (int i = 0; i < b->g->count; i++)
+        b->half[i].buffer = -1;
     count_readers(b);
     for (int i = 0; i < b->g->count; i++) {
         int status = 0;
@@ -393,17 +416,19 @@ struct plan *plan_build(const struct plan_request *r, struct error *e)
     b.row_codes = mem_array(n, sizeof *b.row_codes, e);
     b.image_codes = mem_array(n, sizeof *b.image_codes, e);
     b.rotated = mem_array(n, sizeof *b.rotated, e);
+    b.half = mem_array(n, sizeof *b.half, e);
     b.lazy = mem_array(n, 1, e);
     b.done = mem_array(n, 1, e);
     b.in_difference = mem_array(n, 1, e);
     b.readers = mem_array(n, sizeof *b.readers, e);
     b.reader = mem_array(n, sizeof *b.reader, e);
-    if (p->place && b.row_codes && b.image_codes && b.rotated && b.lazy && b.done && b.in_difference &&
-        b.readers && b.reader)
+    if (p->place && b.row_codes && b.image_codes && b.rotated && b.half && b.lazy && b.done &&
+        b.in_difference && b.readers && b.reader)
         status = build(&b);
     mem_free(b.row_codes);
     mem_free(b.image_codes);
     mem_free(b.rotated);
+    mem_free(b.half);
     mem_free(b.lazy);
     mem_free(b.done);
     mem_free(b.in_difference);

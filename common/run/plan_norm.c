@@ -65,11 +65,14 @@ int emit_layer_norm(struct builder *b, int node)
     const struct packed *w = &b->r->weights->node[node];
     int modulate = modulation_of(b, node), last = modulate >= 0 ? modulate : node, wants_float;
     int rotate = rotation_of_readers(b, last), codes = wants_codes(b, last, "linear", rotate, &wants_float);
+    int half = !codes && wants_half(b, last, &wants_float);
     struct place x, scale = {0}, shift = {0};
     if (row_place(b, n->in[0], &x) < 0 ||
         (modulate >= 0 && modulation_places(b, modulate, &scale, &shift) < 0))
         return -1;
-    if ((wants_float || !codes) && place_value(b, last) < 0)
+    if ((wants_float || (!codes && !half)) && place_value(b, last) < 0)
+        return -1;
+    if (half && new_half(b, last) < 0)
         return -1;
     if (codes && new_row_codes(b, last, rotate) < 0)
         return -1;
@@ -91,15 +94,19 @@ int emit_layer_norm(struct builder *b, int node)
                            .mod_ld = scale.image_ld,
                            .out_ld = out_ld,
                            .tap_ld = out_ld,
+                           .out_bf16_ld = b->half[last].ld,
                            .codes_ld = codes ? b->row_codes[last].ld[0] : 0};
-    c->bytes = (4.0 + (codes ? 1 : 4)) * b->r->images * (double)shape_size(n->shape);
+    c->bytes = (4.0 + (codes ? 1 : half ? 2 : 4)) * b->r->images * (double)shape_size(n->shape);
     if (cover(b, c, node) < 0 || point(b, c, &r->x, x.buffer, x.offset) < 0)
         return -1;
     if (modulate >= 0 &&
         (cover(b, c, modulate) < 0 || point(b, c, &r->scale, scale.buffer, scale.offset) < 0 ||
          point(b, c, &r->shift, shift.buffer, shift.offset) < 0))
         return -1;
-    if ((wants_float || !codes) && point(b, c, codes ? &r->tap : &r->out, out.buffer, out.offset) < 0)
+    if ((wants_float || (!codes && !half)) &&
+        point(b, c, codes || half ? &r->tap : &r->out, out.buffer, out.offset) < 0)
+        return -1;
+    if (half && point(b, c, &r->out_bf16, b->half[last].buffer, 0) < 0)
         return -1;
     if (!codes)
         return 0;
@@ -155,13 +162,17 @@ int emit_group_norm(struct builder *b, int node)
     int act = next >= 0 && !b->r->is_given[next] ? (int)activation_of(&b->g->node[next]) : ACT_NONE;
     last = act ? next : last;
     int codes = wants_codes(b, last, "conv2d", sides == 2 ? g.channels[0] : 0, &wants_float);
+    int half = !codes && wants_half(b, last, &wants_float);
     g.act = (enum activation)act;
     g.mod_ld = scale.image_ld;
-    if ((wants_float || !codes) && place_value(b, last) < 0)
+    if ((wants_float || (!codes && !half)) && place_value(b, last) < 0)
+        return -1;
+    if (half && new_half(b, last) < 0)
         return -1;
     if (codes && new_image_codes(b, last, sides == 2 ? g.channels[0] : 0) < 0)
         return -1;
     struct place out = b->p->place[last];
+    g.out_bf16_ld = b->half[last].ld;
     g.out_ld = g.tap_ld = is_vector(b, node) ? out.image_ld : out.ld;
     for (int i = 0; i < sides; i++)
         g.x_ld[i] = x[i].ld;
@@ -171,7 +182,7 @@ int emit_group_norm(struct builder *b, int node)
         return -1;
     c->group_norm = g;
     c->phases = codes ? 4 : 3;
-    c->bytes = (8.0 + (codes ? 5 : 4)) * b->r->images * (double)shape_size(n->shape);
+    c->bytes = (8.0 + (codes ? 5 : half ? 2 : 4)) * b->r->images * (double)shape_size(n->shape);
     if (cover(b, c, node) < 0 || (modulate >= 0 && cover(b, c, modulate) < 0) ||
         (act && cover(b, c, next) < 0) || point(b, c, &c->group_norm.workspace, workspace, 0) < 0)
         return -1;
@@ -181,8 +192,10 @@ int emit_group_norm(struct builder *b, int node)
     if (modulate >= 0 && (point(b, c, &c->group_norm.scale, scale.buffer, scale.offset) < 0 ||
                           point(b, c, &c->group_norm.shift, shift.buffer, shift.offset) < 0))
         return -1;
-    if ((wants_float || !codes) &&
-        point(b, c, codes ? &c->group_norm.tap : &c->group_norm.out, out.buffer, out.offset) < 0)
+    if ((wants_float || (!codes && !half)) &&
+        point(b, c, codes || half ? &c->group_norm.tap : &c->group_norm.out, out.buffer, out.offset) < 0)
+        return -1;
+    if (half && point(b, c, &c->group_norm.out_bf16, b->half[last].buffer, 0) < 0)
         return -1;
     return codes ? point_codes(b, c, last) : 0;
 }

@@ -3,7 +3,7 @@
 #include "common/run/builder.h"
 
 /* A source that is read where it lies: a value, or the small image below a nearest upsampling by two. */
-static int set_source(struct builder *b, struct mm_source *source, int node, struct place *at)
+static int set_source(struct builder *b, struct mm_source *source, int node, int half, struct place *at)
 {
     const struct node *n = &b->g->node[node];
     source->upsample = 1;
@@ -12,7 +12,7 @@ static int set_source(struct builder *b, struct mm_source *source, int node, str
         node = n->in[0];
     }
     struct shape s = b->g->node[node].shape;
-    if (float_place(b, node, at) < 0)
+    if ((half ? need_half(b, node, at) : float_place(b, node, at)) < 0)
         return -1;
     source->channels = s.channels;
     source->height = s.height;
@@ -22,7 +22,7 @@ static int set_source(struct builder *b, struct mm_source *source, int node, str
     return 0;
 }
 
-/* The sources of a float product. Everything is made first, since making may emit calls. */
+/* The sources of a product of floats or bfloat16. Everything is made first, since making may emit calls. */
 static int float_sources(struct builder *b, int node, struct matmul *m, struct place at[2])
 {
     const struct node *n = &b->g->node[node];
@@ -44,12 +44,12 @@ static int float_sources(struct builder *b, int node, struct matmul *m, struct p
     if (split && b->lazy[in] == LAZY_CONCAT && split == b->g->node[b->g->node[in].in[0]].shape.channels) {
         m->sources = 2;
         for (int i = 0; i < 2; i++)
-            if (set_source(b, &m->source[i], b->g->node[in].in[i], &at[i]) < 0)
+            if (set_source(b, &m->source[i], b->g->node[in].in[i], m->bf16, &at[i]) < 0)
                 return -1;
         return 0;
     }
     m->sources = 1;
-    if (set_source(b, &m->source[0], in, &at[0]) < 0)
+    if (set_source(b, &m->source[0], in, m->bf16, &at[0]) < 0)
         return -1;
     if (split) { /* one buffer, read as two because the weights are packed so */
         m->sources = 2;
@@ -57,7 +57,7 @@ static int float_sources(struct builder *b, int node, struct matmul *m, struct p
         m->source[0].channels = split;
         m->source[1].channels -= split;
         at[1] = at[0];
-        at[1].offset += (size_t)split * sizeof(float);
+        at[1].offset += (size_t)split * (m->bf16 ? sizeof(uint16_t) : sizeof(float));
     }
     return 0;
 }
@@ -103,17 +103,18 @@ static int point_sources(struct builder *b, struct kernel_call *c, const struct 
     return 0;
 }
 
-static void count_work(struct kernel_call *c, const struct packed *w, int images)
+static void count_work(struct kernel_call *c, const struct packed *w, int images, int whole)
 {
     const struct matmul *m = &c->matmul;
-    double rows = (double)images * m->out_height * m->out_width, element = m->int8 ? 1 : 4;
+    double rows = (double)images * m->out_height * m->out_width, element = m->int8 ? 1 : m->bf16 ? 2 : 4;
     double k = (double)(w->shape.channels[0] + w->shape.channels[1]) * m->kernel_h * m->kernel_w;
     c->flops = 2 * rows * k * m->n;
-    c->bytes = (double)w->product_size + 4 * rows * m->n * (m->epilogue.residual_ld ? 2 : 1);
+    c->bytes = (double)w->product_size + (whole ? 4 : 2) * rows * m->n +
+               (m->epilogue.residual_ld ? 4 : 0) * rows * m->n;
     for (int i = 0; i < m->sources; i++)
         c->bytes +=
             element * images * m->source[i].height * m->source[i].width * (double)m->source[i].channels;
-    c->precision = m->int8 ? PRECISION_INT8 : PRECISION_F32;
+    c->precision = m->int8 ? PRECISION_INT8 : m->bf16 ? PRECISION_BF16 : PRECISION_F32;
 }
 
 /* Bytes a part in which compressed weights are decoded. */
@@ -143,14 +144,17 @@ int emit_product(struct builder *b, int node)
         m.pad_top = m.pad_left = (int)node_attr(n, "pad");
     }
     int quantized = reads_codes(b, n);
-    m.form = quantized && w->form == MM_INT8 ? MM_NATIVE : w->form;
+    m.bf16 = product_is_half(b, n);
+    m.form = m.bf16 || (quantized && w->form == MM_INT8) ? MM_NATIVE : w->form;
     if ((quantized ? code_sources(b, node, &m, &source_node) : float_sources(b, node, &m, at)) < 0)
         return -1;
     struct chain chain = find_chain(b, node, STAGE_START);
-    if (place_value(b, chain.last) < 0)
+    int wants_float, half = wants_half(b, chain.last, &wants_float), whole = wants_float || !half;
+    if ((whole && place_value(b, chain.last) < 0) || (half && new_half(b, chain.last) < 0))
         return -1;
     struct place out = b->p->place[chain.last];
     m.out_ld = is_vector(b, node) ? out.image_ld : out.ld;
+    m.out_bf16_ld = b->half[chain.last].ld;
     m.epilogue.bias = w->plain[1];
     m.scratch_ld = scratch_of(b, &m);
     size_t parts = (size_t)backend_parts(b->r->weights->backend);
@@ -163,9 +167,10 @@ int emit_product(struct builder *b, int node)
         return -1;
     c->format = w->format;
     if (cover(b, c, node) < 0 || point_sources(b, c, at, source_node) < 0 ||
-        point(b, c, &c->matmul.out, out.buffer, out.offset) < 0 ||
+        (whole && point(b, c, &c->matmul.out, out.buffer, out.offset) < 0) ||
+        (half && point(b, c, &c->matmul.out_bf16, b->half[chain.last].buffer, 0) < 0) ||
         fill_epilogue(b, c, &c->matmul.epilogue, &chain) < 0)
         return -1;
-    count_work(c, w, b->r->images);
+    count_work(c, w, b->r->images, whole);
     return 0;
 }

@@ -36,6 +36,7 @@ struct pack_job {
     const void *weight;
     const struct mm_shape *shape;
     int bytes;           /* of one byte each: int8 or e4m3 */
+    int half;            /* bfloat16 */
     struct mm_int4 int4; /* codes NULL: not of four bits */
 };
 
@@ -47,6 +48,8 @@ static void pack_part(void *context, int part, int parts)
         return;
     if (j->int4.codes)
         j->k->matmul_pack_int4(j->packed, &j->int4, (int)s.begin, (int)s.end);
+    else if (j->half)
+        j->k->matmul_pack_bf16(j->packed, j->weight, j->shape, (int)s.begin, (int)s.end);
     else if (j->bytes)
         j->k->matmul_pack_int8(j->packed, j->weight, j->shape, (int)s.begin, (int)s.end);
     else
@@ -82,6 +85,8 @@ void weights_measure(const struct cpu_kernels *k, struct packed *p, const struct
     if (node_is_int4(n)) {
         p->group = channels / (int)node_weight(n, "weight_s_rel")->shape[1];
         p->product_size = k->matmul_int4_size(p->shape.n, channels, p->group);
+    } else if (p->form == MM_BF16) {
+        p->product_size = k->matmul_bf16_size(&p->shape);
     } else {
         p->product_size = k->matmul_packed_size(&p->shape, is_bytes(node_weight(n, "weight")));
     }
@@ -105,7 +110,8 @@ int weights_pack_array(const struct cpu_kernels *k, struct team *team, struct pa
                        int bytes, struct error *e)
 {
     struct pack_job job = {.k = k, .weight = array, .shape = &p->shape, .bytes = bytes};
-    p->product_size = k->matmul_packed_size(&p->shape, bytes);
+    job.half = p->form == MM_BF16;
+    p->product_size = job.half ? k->matmul_bf16_size(&p->shape) : k->matmul_packed_size(&p->shape, bytes);
     p->product = job.packed = mem_array(p->product_size, 1, e);
     if (!p->product)
         return -1;
@@ -127,7 +133,7 @@ int weights_pack_cpu(struct backend *b, struct packed *p, const struct node *n, 
     if (t->dtype == DTYPE_F8_E4M3 && check_e4m3(t, e) < 0)
         return -1;
     int bytes = is_bytes(t);
-    const void *array = bytes ? t->data : as_float(t, &owned, e);
+    const void *array = bytes || p->form == MM_BF16 ? t->data : as_float(t, &owned, e);
     int status = array ? weights_pack_array(b->kernels, b->team, p, array, bytes, e) : -1;
     mem_free(owned);
     return status;
@@ -157,9 +163,11 @@ static int pack_product(struct backend *b, struct packed *p, const struct graph 
                         struct error *e)
 {
     p->shape = product_shape(g, n);
+    int half = b->ops->half && node_weight(n, "weight")->dtype == DTYPE_BF16;
     p->form = node_is_int4(n)                               ? MM_INT4
               : (int)node_attr(n, "format") == FORMAT_FP8   ? MM_E4M3
               : (int)node_attr(n, "format") != FORMAT_PLAIN ? MM_INT8
+              : half                                        ? MM_BF16
                                                             : MM_NATIVE;
     return b->ops->pack(b, p, n, e);
 }

@@ -3,8 +3,8 @@
  *     struct weights *w = weights_open(graph, backend, &loader, e);   // after graph_infer
  *     const struct packed *p = &w->node[i];
  *
- * Weights are float32 or int8 packed for matrix products; biases, norms and tables are plain float32. All of
- * them are in the backend's memory. */
+ * Weights are packed for matrix products as float32, bfloat16, int8 or less (float16 becomes float32, once);
+ * biases, norms and tables are plain float32. All of them are in the backend's memory. */
 #ifndef HASTEN_RUN_WEIGHTS_H
 #define HASTEN_RUN_WEIGHTS_H
 

@@ -1,0 +1,19 @@
+# Models with bfloat16 weights: the same bytes for any number of threads and in any batch at every level of this
+# machine, near float32 (a factor is off by 2^-9 at most: 3e-2 after a few calls), and not equal to it.
+for model in dit unet; do
+    import "$TESTDATA/tiny/$model" -q -o whole.zst 2>/dev/null
+    import "$TESTDATA/tiny/$model" -q --dtype bf16 -o half.zst 2>/dev/null
+    generate whole.zst --steps 3 --count 3 -q --latents whole.safetensors
+    for level in ref avx2 avx512 avx512-vnni avx512-bf16; do
+        generate half.zst --cpu-level $level --steps 3 --count 3 -q --latents half.safetensors -j 1 2>err || continue
+        for options in "-j 2" "--batch 1 -j 3"; do
+            # shellcheck disable=SC2086  # a list of options
+            generate half.zst --cpu-level $level --steps 3 --count 3 -q --latents again.safetensors $options
+            cmp half.safetensors again.safetensors
+        done
+        ! cmp -s whole.safetensors half.safetensors
+        got=$(evaluate --reference whole.safetensors half.safetensors --json | sed 's/.*"rel_l2": *\([-0-9.e+]*\).*/\1/')
+        awk -v got="$got" 'BEGIN { exit !(got != "" && got + 0 <= 3e-2) }' || { echo "$model, $level: relative L2 $got"; exit 1; }
+    done
+done
+[ -s again.safetensors ]
