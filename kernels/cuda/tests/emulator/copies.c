@@ -56,3 +56,9 @@ void emulator_copy_wait(int groups)
     }
     c->count = kept;
 }
+
+__attribute__((destructor)) static void free_copies(void)
+{
+    for (unsigned t = 0; t < MOST_THREADS; t++)
+        free(of_thread[t].copy);
+}

@@ -170,3 +170,11 @@ void emulate_function(const char *name, emulator_kernel *run, const unsigned gri
     free(now.shared);
     now.shared = NULL;
 }
+
+/* Stacks are kept from launch to launch, until the library goes. */
+__attribute__((destructor)) static void free_fibres(void)
+{
+    for (unsigned t = 0; t < MOST_THREADS; t++)
+        if (now.fibre[t])
+            fibre_close(now.fibre[t]);
+}
