@@ -75,56 +75,62 @@ int plan_run(struct plan *p, const struct plan_memory *m, double *milliseconds, 
     return ops->run(p->backend, p, 0, p->calls, milliseconds, e);
 }
 
-/* Where a call's float result lies: rows of `channels`, ld apart. NULL: it has codes only. */
-static const float *result_of(const struct kernel_call *c, int64_t *rows, int *channels, int64_t *ld)
+/* Where a call's result lies: rows of `channels`, ld apart, as float or as bfloat16. Neither: there is none
+ * to look at. */
+struct result {
+    const float *x;
+    const uint16_t *half;
+    int64_t rows, ld;
+    int channels;
+};
+
+static struct result result_at(const float *x, int64_t ld, const uint16_t *half, int64_t half_ld,
+                               int64_t rows, int channels)
 {
+    return (struct result){x, x ? NULL : half, rows, x ? ld : half_ld, channels};
+}
+
+static struct result result_of(const struct kernel_call *c)
+{
+    const struct matmul *m = &c->matmul;
+    const struct row_norm *r = &c->row_norm;
+    const struct group_norm *g = &c->group_norm;
+    const struct attention *a = &c->attention;
+    const struct elementwise *e = &c->elementwise;
+    const struct cache_read *k = &c->cache_read;
     switch (c->kind) {
     case KERNEL_MATMUL:
-        *rows = (int64_t)c->matmul.images * c->matmul.out_height * c->matmul.out_width;
-        *channels = c->matmul.n;
-        *ld = c->matmul.out_ld;
-        return c->matmul.out;
+        return result_at(m->out, m->out_ld, m->out_bf16, m->out_bf16_ld,
+                         (int64_t)m->images * m->out_height * m->out_width, m->n);
     case KERNEL_ROW_NORM: /* of codes, the scale is not a number when a value is not finite */
-        *rows = (int64_t)c->row_norm.images * c->row_norm.rows_per_image;
-        *channels = c->row_norm.codes ? 1 : c->row_norm.channels;
-        *ld = c->row_norm.codes ? 1 : c->row_norm.out_ld;
-        return c->row_norm.codes ? c->row_norm.row_scale : c->row_norm.out;
+        return r->codes ? result_at(r->row_scale, 1, NULL, 0, (int64_t)r->images * r->rows_per_image, 1)
+                        : result_at(r->out, r->out_ld, r->out_bf16, r->out_bf16_ld,
+                                    (int64_t)r->images * r->rows_per_image, r->channels);
     case KERNEL_GROUP_NORM:
-        *rows = c->group_norm.codes[0] ? c->group_norm.images
-                                       : (int64_t)c->group_norm.images * c->group_norm.pixels;
-        *channels = c->group_norm.codes[0] ? 1 : c->group_norm.channels[0] + c->group_norm.channels[1];
-        *ld = c->group_norm.codes[0] ? 1 : c->group_norm.out_ld;
-        return c->group_norm.codes[0] ? c->group_norm.image_scale[0] : c->group_norm.out;
-    case KERNEL_ATTENTION:
-        *rows = c->attention.queries;
-        *channels = c->attention.heads * c->attention.head_dim;
-        *ld = c->attention.out_ld;
-        return c->attention.out;
+        return g->codes[0] ? result_at(g->image_scale[0], 1, NULL, 0, g->images, 1)
+                           : result_at(g->out, g->out_ld, g->out_bf16, g->out_bf16_ld,
+                                       (int64_t)g->images * g->pixels, g->channels[0] + g->channels[1]);
+    case KERNEL_ATTENTION: /* rows of one image; the others follow the same way */
+        return result_at(a->out, a->out_ld, a->out_bf16, a->out_ld, a->queries, a->heads * a->head_dim);
     case KERNEL_ELEMENTWISE:
-        *rows = (int64_t)c->elementwise.images * c->elementwise.rows_per_image;
-        *channels = c->elementwise.channels;
-        *ld = c->elementwise.out_ld;
-        return c->elementwise.out;
+        return result_at(e->out, e->out_ld, e->out_bf16, e->out_bf16_ld,
+                         (int64_t)e->images * e->rows_per_image, e->channels);
     case KERNEL_CACHE_READ:
-        *rows = (int64_t)c->cache_read.images * c->cache_read.rows_per_image;
-        *channels = c->cache_read.channels;
-        *ld = c->cache_read.out_ld;
-        return c->cache_read.out;
+        return result_at(k->out, k->out_ld, NULL, 0, (int64_t)k->images * k->rows_per_image, k->channels);
     default: /* moved values have been looked at */
-        return NULL;
+        return (struct result){0};
     }
 }
 
-/* Are `rows` rows of x finite? They are fetched one by one from a memory that is not the host's. */
-static int all_finite(struct backend *b, const float *x, int64_t rows, int channels, int64_t ld, float *row,
-                      struct error *e)
+/* Is the result finite? Rows are fetched one by one from a memory that is not the host's. */
+static int all_finite(struct backend *b, const struct result *of, float *row, struct error *e)
 {
-    for (int64_t r = 0; r < rows; r++) {
-        const float *at = x + r * ld;
-        if (row && b->ops->get(b, row, at, (size_t)channels * sizeof *row, e) < 0)
+    for (int64_t r = 0; r < of->rows; r++) {
+        const float *at = of->half ? NULL : of->x + r * of->ld;
+        if (row && b->ops->get(b, row, at, (size_t)of->channels * sizeof *row, e) < 0)
             return 1;
-        for (int c = 0; c < channels; c++)
-            if (!isfinite(row ? row[c] : at[c]))
+        for (int c = 0; c < of->channels; c++)
+            if (of->half ? (of->half[r * of->ld + c] & 0x7f80) == 0x7f80 : !isfinite(row ? row[c] : at[c]))
                 return 0;
     }
     return 1;
@@ -135,13 +141,11 @@ int plan_find_nonfinite(struct plan *p, const struct plan_memory *m, struct erro
     struct backend *b = p->backend;
     patch_all(p, m);
     for (int i = 0; i < p->calls; i++) {
-        int64_t rows = 0, ld = 0;
-        int channels = 0;
         if (b->ops->run(b, p, i, i + 1, NULL, e) < 0)
             return -1;
-        const float *x = result_of(&p->call[i], &rows, &channels, &ld);
-        float *row = x && !b->ops->direct ? mem_array((size_t)channels, sizeof *row, e) : NULL;
-        int finite = !x || (!row && !b->ops->direct) || all_finite(b, x, rows, channels, ld, row, e);
+        struct result r = result_of(&p->call[i]);
+        float *row = r.x && !b->ops->direct ? mem_array((size_t)r.channels, sizeof *row, e) : NULL;
+        int finite = (!r.x && !r.half) || (!row && !b->ops->direct) || all_finite(b, &r, row, e);
         mem_free(row);
         if (!finite)
             return i;
