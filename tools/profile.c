@@ -47,12 +47,6 @@ static const struct tool tool = {"profile",
 
 /* ---- measuring ---- */
 
-/* Half the distance between the quartiles, relative to the median, of sorted times. */
-static double spread_of(const double *times, int n)
-{
-    return (times[3 * n / 4] - times[n / 4]) / (2 * times[n / 2]);
-}
-
 static int add_schedule_actions(struct profile *p, struct error *e)
 {
     struct cache_schedule s;

@@ -184,7 +184,7 @@ static int time_call(struct profile *p, int batch, double *ms, double *spread, s
     struct timed *x = times ? timed_open(&t, 0, NULL, NULL, e) : NULL;
     int status = x ? timed_run(x, 0, ms, times, NULL, NULL, e) : -1, n = (int)p->o->repeat;
     if (status == 0)
-        *spread = (times[3 * n / 4] - times[n / 4]) / (2 * times[n / 2]);
+        *spread = spread_of(times, n);
     timed_close(x);
     mem_free(times);
     return status;

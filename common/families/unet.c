@@ -160,6 +160,16 @@ int unet_embedding(struct builder *b, const cJSON *config, const struct unet *u,
     return embed_class(b, config, emb, &t);
 }
 
+int unet_center(struct builder *b, const cJSON *config, int x)
+{
+    if (!c_bool(b, config, "center_input_sample", 0))
+        return x;
+    x = b_node(b, "scale", "center_input", x, -1, -1);
+    b_attr(b, x, "factor", 2);
+    b_attr(b, x, "offset", -1);
+    return x;
+}
+
 int unet_build(struct builder *b, const cJSON *config, struct unet *u, int in,
                int (*middle)(struct builder *b, struct unet *u, const cJSON *config, int h))
 {

@@ -38,6 +38,8 @@ void unet_per_level(struct builder *b, const cJSON *config, const char *key, int
                     const struct unet *u, int out[UNET_LEVELS]);
 /* The embedding of the time, with the class's where the model has one. */
 int unet_embedding(struct builder *b, const cJSON *config, const struct unet *u, int time);
+/* The input itself, or 2 x - 1 where the config centers it. */
+int unet_center(struct builder *b, const cJSON *config, int x);
 /* From conv_in to conv_out, whose node it gives. middle makes mid_block. */
 int unet_build(struct builder *b, const cJSON *config, struct unet *u, int in,
                int (*middle)(struct builder *b, struct unet *u, const cJSON *config, int h));

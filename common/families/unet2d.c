@@ -47,11 +47,7 @@ static int build_unet2d(struct builder *b, const cJSON *config)
     u.odd = ((height | width) & ((1 << (u.levels - 1)) - 1)) != 0;
     int x = b_input(b, "sample", VALUE_IMAGE, channels, height, width);
     int time = b_input(b, "timestep", VALUE_VECTOR, 1, 0, 0);
-    if (c_bool(b, config, "center_input_sample", 0)) {
-        x = b_node(b, "scale", "center_input", x, -1, -1);
-        b_attr(b, x, "factor", 2);
-        b_attr(b, x, "offset", -1);
-    }
+    x = unet_center(b, config, x);
     u.resnet.temb = unet_embedding(b, config, &u, time);
     b_output(b, "sample", unet_build(b, config, &u, x, mid_block));
     return b->failed ? -1 : 0;

@@ -20,6 +20,11 @@ static int by_size(const void *x, const void *y)
     return (a > b) - (a < b);
 }
 
+double spread_of(const double *sorted, int n)
+{
+    return (sorted[3 * n / 4] - sorted[n / 4]) / (2 * sorted[n / 2]);
+}
+
 double median_of(double *x, int n)
 {
     qsort(x, (size_t)n, sizeof *x, by_size);

@@ -70,6 +70,8 @@ struct engine *timed_engine(const struct timed *t);
 
 /* Median of n numbers, which it sorts. */
 double median_of(double *x, int n);
+/* Half the distance between the quartiles, relative to the median, of sorted numbers. */
+double spread_of(const double *sorted, int n);
 double clock_ms(void);
 
 #endif
