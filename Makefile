@@ -129,8 +129,9 @@ endef
 $(foreach t,$(TEST_SRC),$(eval $(call TEST_RULE,$t)))
 
 # The unit tests, then the shell cases of tools/tests/cases. The last line is "N passed, N failed, N skipped".
+# Limits of time are there for what hangs; a sanitized program on a slow machine is 10 times slower than here.
 check: all
-	@tools/tests/run.sh $(BIN)
+	@$(if $(SANITIZE),CK_DEFAULT_TIMEOUT=600 UNIT_SECONDS=1800 CASE_SECONDS=1800) tools/tests/run.sh $(BIN)
 
 # The same with the long forms of the sweeps.
 sweep: all

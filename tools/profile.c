@@ -119,7 +119,8 @@ static int measure(struct profile *p, struct error *e)
     }
     tool_progress_end(p->t);
     mem_free(times);
-    if (status == 0 && (p->samples = reference_samples(p->sample, &p->t->backend, e)) < 0)
+    if (status == 0 && p->t->backend.ops->direct && /* --learn and --predict are about the CPU */
+        (p->samples = reference_samples(p->sample, &p->t->backend, e)) < 0)
         status = -1;
     return status == 0 ? roofline_measure(&p->roof, p->t->kernels, p->t->team, e) : -1;
 }

@@ -68,6 +68,9 @@ int profile_predict(struct profile *p, const char *path, struct error *e)
     struct engine *x = NULL;
     struct engine_options options = {.images = (int)p->o->batch, .calls = 1};
     int status = -1;
+    if (!p->t->backend.ops->direct)
+        return error_set(e, HASTEN_EUSAGE, "--predict prices calls on the CPU; with --backend %s, measure",
+                         p->t->backend.ops->name);
     if (prior_read(&prior, p->o->predict, e) < 0 || model_open_structure(&p->m, path, e) < 0 ||
         !(p->g = model_main(&p->m, e)) || profile_read_size(p, &p->m, e) < 0 ||
         (p->samples = reference_samples(p->sample, &p->t->backend, e)) < 0 ||

@@ -33,7 +33,7 @@ run_case() {
     name=${file%.sh}
     want=$(sed -n 's/^# exit: *\([0-9]*\).*/\1/p;/^[^#]/q' "$file" | head -n 1)
     mkdir "$scratch/work"
-    (cd "$scratch/work" && PATH=$BIN:$BIN/tests:$PATH exec timeout "${CASE_SECONDS:-120}" bash -eu "$file") \
+    (cd "$scratch/work" && PATH=$BIN:$BIN/tests:$PATH exec timeout "${CASE_SECONDS:-300}" bash -eu "$file") \
         >"$scratch/out" 2>"$scratch/err" </dev/null
     got=$?
     if [ $got = 77 ]; then
@@ -55,7 +55,7 @@ run_case() {
 # One Check program: its counts come from the line "100%: Checks: N, Failures: N, Errors: N".
 run_unit() {
     local scratch=$2 got counts
-    (cd "$SRC" && CK_DEFAULT_TIMEOUT=60 exec timeout "${UNIT_SECONDS:-600}" "$1") >"$scratch/all" 2>&1 </dev/null
+    (cd "$SRC" && CK_DEFAULT_TIMEOUT=${CK_DEFAULT_TIMEOUT:-120} exec timeout "${UNIT_SECONDS:-600}" "$1") >"$scratch/all" 2>&1 </dev/null
     got=$?
     counts=$(sed -n 's/^[0-9]*%: Checks: \([0-9]*\), Failures: \([0-9]*\), Errors: \([0-9]*\)$/\1 \2 \3/p' "$scratch/all" |
         awk '{p += $1 - $2 - $3; f += $2 + $3} END {print p + 0, f + 0}')

@@ -1,5 +1,5 @@
-# Whole trajectories on CUDA give the CPU's latents: float, int8, bfloat16 and other formats, schedules with guidance,
-# samplers, a last batch that is smaller, noise from a file; and where the sampler has to stay on the host.
+# Whole trajectories on CUDA give the CPU's latents: float, int8, bfloat16, schedules with guidance, a last batch that
+# is smaller; and where the sampler has to stay on the host. cuda_samplers has the samplers.
 . "$SRC/tools/tests/cuda.bash"
 import "$TESTDATA/tiny/dit" -o dit.zst -q
 import "$TESTDATA/tiny/unet" -o unet.zst -q
@@ -15,9 +15,6 @@ same $float unet.zst --steps 3 --count 2
 same $int8 dit8.zst --schedule fast.zst --count 2
 same $int8 unet8.zst --steps 3
 same $bf16 bf16.zst --steps 3
-for sampler in ddpm euler-a heun dpmpp-2m unipc; do
-    same $float unet.zst --sampler $sampler --steps 4
-done
 # A trace is taken call by call; one component once.
 generate dit.zst --steps 3 --trace cpu.safetensors --backend cpu -q
 HASTEN_DRIVER=log=log generate dit.zst --steps 3 --trace cuda.safetensors --backend cuda -q
@@ -25,6 +22,9 @@ HASTEN_DRIVER=log=log generate dit.zst --steps 3 --trace cuda.safetensors --back
 # Kernels are timed by events, the whole call as a recording.
 profile unet.zst --backend cuda --repeat 3 --actions off --json >profile.json
 grep -q '"full_ms"' profile.json || fail "profile: $(head -c 300 profile.json)"
+code=0
+profile unet.zst --backend cuda --predict none.zst 2>err || code=$?
+[ $code = 2 ] && grep -q 'on the CPU' err || fail "--predict: exit $code, $(cat err)"
 # The same images in another batch have the same bytes.
 generate dit.zst --steps 2 --count 3 --batch 3 --latents three.safetensors --backend cuda -q
 generate dit.zst --steps 2 --count 3 --batch 1 --latents one.safetensors --backend cuda -q
