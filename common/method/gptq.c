@@ -101,27 +101,44 @@ static int falling(const void *x, const void *y)
 
 static int choose_order(struct gptq *g, const double *h, struct error *e)
 {
-    struct weight_of *w = mem_array((size_t)g->columns, sizeof *w, e);
+    struct weight_of *w = mem_array((size_t)g->channels, sizeof *w, e);
     if (!w)
         return -1;
-    for (int64_t i = 0; i < g->columns; i++)
-        w[i] = (struct weight_of){h[i * g->columns + i], i};
-    qsort(w, (size_t)g->columns, sizeof *w, falling);
-    for (int64_t i = 0; i < g->columns; i++)
+    for (int64_t i = 0; i < g->channels; i++)
+        w[i] = (struct weight_of){h[i * g->channels + i], i};
+    qsort(w, (size_t)g->channels, sizeof *w, falling);
+    for (int64_t i = 0; i < g->channels; i++)
         g->order[i] = w[i].column;
     mem_free(w);
     return 0;
 }
 
-int gptq_open(struct gptq *g, double *h, int64_t columns, struct team *team, struct error *e)
+/* Few numbers, in their own order. */
+static int open_taps(struct gptq *g, const double *moment, struct error *e)
 {
-    int64_t n = columns;
+    double m[GPTQ_TAPS * GPTQ_TAPS], room[GPTQ_TAPS];
+    struct inverse v = {m, g->tap_upper, room, g->taps};
+    g->tap_upper[0] = 1;
+    if (!moment)
+        return 0;
+    for (int i = 0; i < g->taps * g->taps; i++)
+        m[i] = moment[i];
+    if (factorize(m, g->taps, NULL, e) < 0)
+        return -1;
+    invert_rows(&v, 0, 1);
+    return 0;
+}
+
+int gptq_open(struct gptq *g, double *h, int64_t channels, const double *tap_moment, int taps,
+              struct team *team, struct error *e)
+{
+    int64_t n = channels;
     int parts = team ? team_size(team) : 1, status = -1;
-    *g = (struct gptq){.columns = n};
+    *g = (struct gptq){.channels = n, .taps = taps};
     g->order = mem_array((size_t)n, sizeof *g->order, e);
     double *sorted = mem_array((size_t)n * (size_t)n, sizeof *sorted, e),
            *room = mem_array((size_t)n * (size_t)parts, sizeof *room, e);
-    if (!g->order || !sorted || !room || choose_order(g, h, e) < 0)
+    if (!g->order || !sorted || !room || open_taps(g, tap_moment, e) < 0 || choose_order(g, h, e) < 0)
         goto out;
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < n; j++)
@@ -157,7 +174,7 @@ struct sweep {
     int64_t rows;
     gptq_round *round;
     void *context;
-    float *room; /* [parts][ROWS][columns], then [parts][ROWS][BLOCK] errors */
+    float *room; /* [parts]: [ROWS][taps][channels] of weights, then [ROWS][taps][BLOCK] of errors */
 };
 
 /* w[from..to) -= error * u[from..to) */
@@ -167,35 +184,56 @@ static void subtract(float *w, const float *u, float error, int64_t from, int64_
         w[j] -= error * u[j];
 }
 
+/* All taps of one channel of one row; error[t * BLOCK]: what reaches tap t of the channels behind, in units
+ * of U's entry for the two channels. w[t * channels + at]. */
+static void round_channel(const struct sweep *s, int64_t row, int64_t at, float *w, float *error)
+{
+    const struct gptq *g = s->g;
+    int64_t n = g->channels, taps = g->taps, channel = g->order[at];
+    float own = g->upper[at * n + at];
+    for (int64_t t = 0; t < taps; t++)
+        error[t * BLOCK] = 0;
+    for (int64_t t = 0; t < taps; t++) {
+        const float *u = g->tap_upper + t * taps;
+        int64_t column = channel * taps + t;
+        /* What earlier taps of this channel left reaches it here. */
+        float value = w[t * n + at] - own * error[t * BLOCK], q = s->round(s->context, row, column, value),
+              here = (value - q) / (own * u[t]);
+        s->w[row * n * taps + column] = q;
+        for (int64_t k = t; k < taps; k++)
+            error[k * BLOCK] += here * u[k];
+    }
+}
+
 static void sweep_rows(const struct sweep *s, int64_t first, int64_t count, float *w, float *error)
 {
-    int64_t n = s->g->columns;
-    const int64_t *order = s->g->order;
+    const struct gptq *g = s->g;
+    int64_t n = g->channels, taps = g->taps;
     for (int64_t r = 0; r < count; r++)
         for (int64_t i = 0; i < n; i++)
-            w[r * n + i] = s->w[(first + r) * n + order[i]];
+            for (int64_t t = 0; t < taps; t++)
+                w[(r * taps + t) * n + i] = s->w[((first + r) * n + g->order[i]) * taps + t];
     for (int64_t from = 0; from < n; from += BLOCK) {
         int64_t to = from + BLOCK < n ? from + BLOCK : n;
-        for (int64_t c = from; c < to; c++) {
-            const float *u = s->g->upper + c * n;
+        for (int64_t c = from; c < to; c++)
             for (int64_t r = 0; r < count; r++) {
-                float value = w[r * n + c], q = s->round(s->context, first + r, order[c], value);
-                error[r * BLOCK + c - from] = (value - q) / u[c];
-                s->w[(first + r) * n + order[c]] = q;
-                subtract(w + r * n, u, error[r * BLOCK + c - from], c + 1, to);
+                float *e = error + r * taps * BLOCK + c - from;
+                round_channel(s, first + r, c, w + r * taps * n, e);
+                for (int64_t t = 0; t < taps; t++)
+                    subtract(w + (r * taps + t) * n, g->upper + c * n, e[t * BLOCK], c + 1, to);
             }
-        }
         for (int64_t c = from; c < to && to < n; c++)
-            for (int64_t r = 0; r < count; r++)
-                subtract(w + r * n, s->g->upper + c * n, error[r * BLOCK + c - from], to, n);
+            for (int64_t r = 0; r < count * taps; r++)
+                subtract(w + r * n, g->upper + c * n, error[r * BLOCK + c - from], to, n);
     }
 }
 
 static void sweep_part(void *data, int part, int parts)
 {
     const struct sweep *s = data;
+    int64_t block = ROWS * s->g->taps, n = s->g->channels;
     struct span span = team_span(s->rows, ROWS, part, parts);
-    float *w = s->room + part * ROWS * (s->g->columns + BLOCK), *error = w + ROWS * s->g->columns;
+    float *w = s->room + part * block * (n + BLOCK), *error = w + block * n;
     for (int64_t row = span.begin; row < span.end; row += ROWS)
         sweep_rows(s, row, span.end - row < ROWS ? span.end - row : ROWS, w, error);
 }
@@ -205,7 +243,7 @@ int gptq_rows(const struct gptq *g, float *w, int64_t rows, gptq_round *round, v
 {
     size_t parts = team ? (size_t)team_size(team) : 1;
     struct sweep s = {g, w, rows, round, context, NULL};
-    s.room = mem_array(parts * ROWS * (size_t)(g->columns + BLOCK), sizeof(float), e);
+    s.room = mem_array(parts * ROWS * (size_t)g->taps * (size_t)(g->channels + BLOCK), sizeof(float), e);
     if (!s.room)
         return -1;
     if (team)

@@ -103,8 +103,7 @@ static int bad_entry(const struct w8_job *job, int64_t row, struct error *e)
 }
 
 int quantize_w8(const float *w, int64_t rows, int64_t columns, const float *importance, int search,
-                struct team *team, int8_t *q, float *scale, struct quantize_report *report,
-                struct error *e)
+                struct team *team, int8_t *q, float *scale, struct quantize_report *report, struct error *e)
 {
     struct w8_job job = {w, importance, columns, rows, search, q, scale, NULL};
     job.results = mem_array((size_t)rows, sizeof *job.results, e);
@@ -133,6 +132,14 @@ int quantize_w8(const float *w, int64_t rows, int64_t columns, const float *impo
     report->rel_l2 = norm > 0 ? sqrt(error / norm) : 0;
     mem_free(job.results);
     return status;
+}
+
+float quantize_w8_round(void *context, int64_t row, int64_t column, float w)
+{
+    const struct quantize_w8 *q = context;
+    float scale = q->scale[row], level = scale > 0 ? to_level(w, scale) : 0;
+    q->q[row * q->columns + column] = (int8_t)level;
+    return scale * level;
 }
 
 void quantize_w8_restore(const int8_t *q, const float *scale, int64_t rows, int64_t columns, float *out)

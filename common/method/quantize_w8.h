@@ -14,10 +14,10 @@
 #include "common/base/team.h"
 
 struct quantize_report {
-    double rel_l2; /* ||w - scale q|| / ||w||, 0 for a matrix of zeros */
-    double worst_row; /* the largest relative error of a row that is not zero */
+    double rel_l2;     /* ||w - scale q|| / ||w||, 0 for a matrix of zeros */
+    double worst_row;  /* the largest relative error of a row that is not zero */
     int64_t zero_rows; /* max|w| below 127 FLT_MIN: scale and q are 0 */
-    int64_t clipped; /* rows with c < 1 */
+    int64_t clipped;   /* rows with c < 1 */
 };
 
 /* w: rows x columns; q the same shape; scale: rows. importance: columns, >= 0, or NULL for 1 (the mean
@@ -26,6 +26,15 @@ struct quantize_report {
 int quantize_w8(const float *w, int64_t rows, int64_t columns, const float *importance, int search,
                 struct team *team, int8_t *q, float *scale, struct quantize_report *report,
                 struct error *e) HASTEN_CHECKED;
+
+/* gptq.h's gptq_round for such weights, whose scales are there: context is a struct quantize_w8, its codes
+ * are replaced. */
+struct quantize_w8 {
+    int8_t *q;
+    const float *scale;
+    int64_t columns;
+};
+float quantize_w8_round(void *context, int64_t row, int64_t column, float w);
 
 /* out = scale[row] * q. */
 void quantize_w8_restore(const int8_t *q, const float *scale, int64_t rows, int64_t columns, float *out);

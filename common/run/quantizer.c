@@ -1,6 +1,7 @@
 /* See quantizer.h. */
 #include "common/run/quantizer.h"
 #include "common/method/gptq.h"
+#include "common/method/output_error.h"
 #include "common/method/quantize_fp8.h"
 #include "common/method/quantize_w4.h"
 #include "common/method/rotate.h"
@@ -11,9 +12,10 @@
 
 static const char *const names[FORMATS] = {"plain", "w8a8", "w8a16", "w4a16", "w4a8", "fp8"};
 
-enum { ERROR_ROWS = 64, MOST_WORK = 1 << 30 };
-
 const char *format_name(int format) { return names[format]; }
+
+/* Shares of the mean diagonal that are added to moments before they are inverted. */
+static const double DAMP = 0.01, TAP_DAMP = 0.01;
 
 int format_find(const char *name)
 {
@@ -53,11 +55,12 @@ static int split_of(const struct graph *g, const struct node *n)
 struct work {
     const struct quantizer *q;
     struct stored_layer *out;
-    int conv;
-    int64_t rows, columns;
+    int conv, taps; /* columns = channels * taps */
+    int64_t rows, columns, channels;
     float *wide, *made; /* what is stored, rotated: wanted and got */
     float *importance;  /* or NULL */
-    double *moment;     /* of a linear layer, rotated, not damped; or NULL */
+    double *moment;     /* of the input's channels, rotated, not damped; or NULL */
+    double tap_moment[GPTQ_TAPS * GPTQ_TAPS];
 };
 
 static int add_part(struct work *w, int part, enum dtype dtype, int rank, const int64_t *shape,
@@ -77,6 +80,8 @@ static int load(struct work *w, const struct node *n, struct error *e)
     const struct tensor *t = node_weight(n, "weight");
     w->rows = t->shape[0];
     w->columns = (int64_t)t->count / w->rows;
+    w->channels = t->shape[1];
+    w->taps = (int)(w->columns / w->channels);
     w->wide = mem_array(t->count, sizeof *w->wide, e);
     w->made = mem_array(t->count, sizeof *w->made, e);
     if (!w->wide || !w->made)
@@ -86,48 +91,51 @@ static int load(struct work *w, const struct node *n, struct error *e)
     return 0;
 }
 
+/* Kernels above 3 x 3 have no moment of taps: their weights are rounded to nearest. */
 static int use_statistics(struct work *w, const struct node *n, struct error *e)
 {
     const struct graph *g = w->q->graph;
+    const struct tensor *t = node_weight(n, "weight");
     const struct edge_statistics *x =
         w->q->statistics ? statistics_find(w->q->statistics, g->node[n->in[0]].name) : NULL;
-    if (!x || x->rows < 1)
+    if (!x || x->rows < 1 || w->taps > GPTQ_TAPS || (w->taps > 1 && x->lags[0] <= 0))
         return 0;
-    int64_t k = x->channels, taps = w->columns / k;
+    int64_t k = w->channels;
     w->moment = mem_array((size_t)k * (size_t)k, sizeof *w->moment, e);
     w->importance = mem_array((size_t)w->columns, sizeof *w->importance, e);
     if (!w->moment || !w->importance)
         return -1;
     edge_moment(x, 0, 0, w->moment);
     rotate_moment(w->moment, k, w->out->rotate);
+    if (w->conv)
+        neighbour_moment(x->lags, (int)t->shape[2], (int)t->shape[3], TAP_DAMP, w->tap_moment);
     double mean = 0;
     for (int64_t i = 0; i < k; i++)
         mean += w->moment[i * (k + 1)] / (double)k;
     for (int64_t i = 0; i < w->columns; i++)
-        w->importance[i] = (float)(mean > 0 ? w->moment[i / taps * (k + 1)] / mean + 1e-6 : 1);
-    if (w->conv) {
-        mem_free(w->moment);
-        w->moment = NULL;
-    }
+        w->importance[i] = (float)(mean > 0 ? w->moment[i / w->taps * (k + 1)] / mean + 1e-6 : 1);
     return 0;
 }
 
-static int round_by_gptq(struct work *w, struct quantize_w4 *q, struct error *e)
+static const double *tap_moment(const struct work *w) { return w->taps > 1 ? w->tap_moment : NULL; }
+
+/* made = wide, rounded column after column by `round`. */
+static int round_by_gptq(struct work *w, gptq_round *round, void *context, struct error *e)
 {
-    size_t n = (size_t)w->columns * (size_t)w->columns;
-    double *h = mem_array(n, sizeof *h, e), mean = 0;
+    size_t k = (size_t)w->channels;
+    double *h = mem_array(k * k, sizeof *h, e), mean = 0;
     struct gptq g = {0};
     if (!h)
         return -1;
-    memcpy(h, w->moment, n * sizeof *h);
-    for (int64_t i = 0; i < w->columns; i++)
-        mean += h[i * (w->columns + 1)] / (double)w->columns;
-    for (int64_t i = 0; i < w->columns; i++)
-        h[i * (w->columns + 1)] += mean > 0 ? 0.01 * mean : 1;
+    memcpy(h, w->moment, k * k * sizeof *h);
+    for (size_t i = 0; i < k; i++)
+        mean += h[i * (k + 1)] / (double)k;
+    for (size_t i = 0; i < k; i++)
+        h[i * (k + 1)] += mean > 0 ? DAMP * mean : 1;
     memcpy(w->made, w->wide, (size_t)(w->rows * w->columns) * sizeof *w->made);
-    int status = gptq_open(&g, h, w->columns, w->q->team, e) < 0
+    int status = gptq_open(&g, h, w->channels, tap_moment(w), w->taps, w->q->team, e) < 0
                      ? -1
-                     : gptq_rows(&g, w->made, w->rows, quantize_w4_round, q, w->q->team, e);
+                     : gptq_rows(&g, w->made, w->rows, round, context, w->q->team, e);
     gptq_close(&g);
     mem_free(h);
     return status;
@@ -142,7 +150,7 @@ static int to_int4(struct work *w, struct error *e)
     if (quantize_w4_open(&q, e) < 0)
         return -1;
     if (quantize_w4_fit(&q, w->wide, w->importance, w->q->linear_levels, w->q->team, e) < 0 ||
-        (w->moment && w->q->gptq && round_by_gptq(w, &q, e) < 0) ||
+        (w->moment && w->q->gptq && round_by_gptq(w, quantize_w4_round, &q, e) < 0) ||
         add_part(w, STORED_WEIGHT, DTYPE_I8, 2, codes, e) < 0 ||
         add_part(w, STORED_SCALE, DTYPE_F32, 1, &w->rows, e) < 0 ||
         add_part(w, STORED_S_REL, DTYPE_F8_E4M3, 2, groups, e) < 0 ||
@@ -177,82 +185,17 @@ static int to_bytes(struct work *w, const struct node *n, struct error *e)
             quantize_fp8_restore(codes, scale, w->rows, w->columns, w->made);
         return 0;
     }
-    if (quantize_w8(w->wide, w->rows, w->columns, w->importance, w->importance != NULL, w->q->team, codes,
-                    scale, &w->out->weights, e) < 0)
+    struct quantize_w8 q = {codes, scale, w->columns};
+    if (quantize_w8(w->wide, w->rows, w->columns, NULL, 0, w->q->team, codes, scale, &w->out->weights, e) <
+            0 ||
+        (w->moment && w->q->gptq && round_by_gptq(w, quantize_w8_round, &q, e) < 0))
         return -1;
     if (w->moment)
         quantize_w8_restore(codes, scale, w->rows, w->columns, w->made);
     return 0;
 }
 
-/* ---- the error of the output ---- */
-
-struct output_error {
-    const struct work *w;
-    int64_t stride; /* every so many rows */
-    double *above, *below;
-};
-
-static double quadratic(const double *h, const double *x, int64_t n)
-{
-    double all = 0;
-    for (int64_t i = 0; i < n; i++) {
-        double sum[4] = {0, 0, 0, 0};
-        const double *row = h + i * n;
-        int64_t j = 0;
-        for (; j + 4 <= n; j += 4)
-            for (int k = 0; k < 4; k++)
-                sum[k] += row[j + k] * x[j + k];
-        for (; j < n; j++)
-            sum[0] += row[j] * x[j];
-        all += x[i] * (sum[0] + sum[1] + sum[2] + sum[3]);
-    }
-    return all;
-}
-
-static void error_rows(void *data, int part, int parts)
-{
-    struct output_error *o = data;
-    const struct work *w = o->w;
-    struct span span = team_span((w->rows + o->stride - 1) / o->stride, 1, part, parts);
-    for (int64_t i = span.begin; i < span.end; i++) {
-        int64_t n = w->columns, row = i * o->stride * n;
-        double *x = o->above + (w->rows + i) * n; /* room behind the sums */
-        for (int64_t k = 0; k < n; k++)
-            x[k] = (double)w->wide[row + k] - (double)w->made[row + k];
-        o->above[i] = quadratic(w->moment, x, n);
-        for (int64_t k = 0; k < n; k++)
-            x[k] = (double)w->wide[row + k];
-        o->below[i] = quadratic(w->moment, x, n);
-    }
-}
-
-/* sqrt(tr(D H D') / tr(W H W')), over 64 rows where all would take long. */
-static int measure_output(const struct work *w, struct error *e)
-{
-    double above = 0, below = 0, work = (double)w->rows * (double)w->columns * (double)w->columns;
-    struct output_error o = {w, 1, NULL, NULL};
-    if (work > MOST_WORK)
-        o.stride = (w->rows + ERROR_ROWS - 1) / ERROR_ROWS;
-    int64_t rows = (w->rows + o.stride - 1) / o.stride;
-    o.above = mem_array((size_t)(w->rows + rows) * (size_t)w->columns, sizeof *o.above, e);
-    o.below = mem_array((size_t)rows, sizeof *o.below, e);
-    if (o.above && o.below) {
-        if (w->q->team)
-            team_run(w->q->team, error_rows, &o);
-        else
-            error_rows(&o, 0, 1);
-        for (int64_t i = 0; i < rows; i++) {
-            above += o.above[i];
-            below += o.below[i];
-        }
-        w->out->output_error = below > 0 && above > 0 ? sqrt(above / below) : 0;
-    }
-    int status = o.above && o.below ? 0 : -1;
-    mem_free(o.above);
-    mem_free(o.below);
-    return status;
-}
+/* ---- the whole ---- */
 
 int quantizer_layer(const struct quantizer *q, int node, int format, struct stored_layer *out,
                     struct error *e)
@@ -270,11 +213,13 @@ int quantizer_layer(const struct quantizer *q, int node, int format, struct stor
     out->rotate = q->rotate && rounds && !w.conv ? rotate_size(q->graph->node[n->in[0]].shape.channels) : 0;
     out->split = w.conv ? split_of(q->graph, n) : 0;
     int four = format == FORMAT_W4A8 || format == FORMAT_W4A16;
-    int status = load(&w, n, e) < 0 || use_statistics(&w, n, e) < 0 ||
-                         (four ? to_int4(&w, e) : to_bytes(&w, n, e)) < 0 ||
-                         (w.moment && measure_output(&w, e) < 0)
-                     ? -1
-                     : 0;
+    int status =
+        load(&w, n, e) < 0 || use_statistics(&w, n, e) < 0 ||
+                (four ? to_int4(&w, e) : to_bytes(&w, n, e)) < 0 ||
+                (w.moment && output_error(w.wide, w.made, w.rows, w.channels, w.moment, tap_moment(&w),
+                                          w.taps, q->team, &out->output_error, e) < 0)
+            ? -1
+            : 0;
     mem_free(w.wide);
     mem_free(w.made);
     mem_free(w.importance);

@@ -56,7 +56,8 @@ int statistics_open(struct statistics *s, const struct graph *g, const unsigned 
         x->sum = mem_array(k, sizeof *x->sum, e);
         x->largest = mem_array(k, sizeof *x->largest, e);
         x->moment = mem_array(k * k, sizeof *x->moment, e);
-        if (!x->edge || !x->sum || !x->largest || !x->moment) {
+        x->lags = mem_array(NEIGHBOUR_LAGS, sizeof *x->lags, e);
+        if (!x->edge || !x->sum || !x->largest || !x->moment || !x->lags) {
             statistics_free(s);
             return -1;
         }
@@ -71,6 +72,7 @@ void statistics_free(struct statistics *s)
         mem_free(s->edge[i].sum);
         mem_free(s->edge[i].largest);
         mem_free(s->edge[i].moment);
+        mem_free(s->edge[i].lags);
     }
     mem_free(s->edge);
     *s = (struct statistics){0};
@@ -197,7 +199,7 @@ static void add_row(struct collector *c, int edge, const float *x)
 static int look(void *context, const struct engine *g, int call, int first, int images, struct error *e)
 {
     struct collector *c = context;
-    (void)call, (void)first, (void)e;
+    (void)call, (void)first;
     for (int i = 0; i < c->s->edges; i++) {
         struct edge_statistics *s = &c->s->edge[i];
         struct shape shape = c->m->graph->node[c->node[i]].shape;
@@ -206,9 +208,14 @@ static int look(void *context, const struct engine *g, int call, int first, int 
         for (int64_t row = 0; row < images * rows; row++)
             for (int k = 0; k < s->channels; k++)
                 s->largest[k] = fmaxf(s->largest[k], fabsf(value[row * s->channels + k]));
-        for (int image = 0; image < images; image++)
+        for (int image = 0; image < images; image++) {
+            const float *x = value + image * rows * s->channels;
             for (int64_t r = 0; r < taken; r++)
-                add_row(c, i, value + (image * rows + r * rows / taken) * s->channels);
+                add_row(c, i, x + r * rows / taken * s->channels);
+            if (shape.kind == VALUE_IMAGE && neighbour_products(x, shape.height, shape.width, s->channels,
+                                                                c->m->backend->team, s->lags, e) < 0)
+                return -1;
+        }
     }
     return 0;
 }

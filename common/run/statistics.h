@@ -17,6 +17,7 @@
 #ifndef HASTEN_RUN_STATISTICS_H
 #define HASTEN_RUN_STATISTICS_H
 
+#include "common/method/neighbours.h"
 #include "common/run/measure.h"
 
 enum { STATISTICS_ROWS = 64 };
@@ -28,6 +29,7 @@ struct edge_statistics {
     double *sum;    /* [channels] */
     float *largest; /* [channels] max|x| */
     float *moment;  /* [channels][channels] sum of x x' */
+    double *lags;   /* [NEIGHBOUR_LAGS] sum over images of neighbours.h's products; zeros: it is no image */
 };
 
 struct statistics {

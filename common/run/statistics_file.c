@@ -1,5 +1,6 @@
-/* See statistics.h: the file of kind "calibration". Tensors EDGE.sum (F64 [K]), EDGE.max (F32 [K]) and
- * EDGE.moment (F32 [K,K]); the metadata have the model's id, images, steps, and the rows of each edge. */
+/* See statistics.h: the file of kind "calibration". Tensors EDGE.sum (F64 [K]), EDGE.max (F32 [K]),
+ * EDGE.moment (F32 [K,K]) and EDGE.lags (F64 [13]); the metadata have the model's id, images, steps, and the
+ * rows of each edge. */
 #include "common/base/json.h"
 #include "common/run/statistics.h"
 
@@ -11,13 +12,14 @@ static const struct {
     const char *suffix;
     enum dtype dtype;
     int rank;
-} parts[] = {{"sum", DTYPE_F64, 1}, {"max", DTYPE_F32, 1}, {"moment", DTYPE_F32, 2}};
+} parts[] = {{"sum", DTYPE_F64, 1}, {"max", DTYPE_F32, 1}, {"moment", DTYPE_F32, 2}, {"lags", DTYPE_F64, 1}};
 
-enum { PARTS = 3 };
+enum { PARTS = 4, LAGS = 3 };
 
 static void **part_of(struct edge_statistics *x, int part)
 {
-    return part == 0 ? (void **)&x->sum : part == 1 ? (void **)&x->largest : (void **)&x->moment;
+    void **all[PARTS] = {(void **)&x->sum, (void **)&x->largest, (void **)&x->moment, (void **)&x->lags};
+    return all[part];
 }
 
 static int write_edges(const struct statistics *s, cJSON *meta, struct error *e)
@@ -45,7 +47,7 @@ int statistics_write(const struct statistics *s, const char *path, struct team *
         goto out;
     for (int i = 0; i < s->edges; i++)
         for (int p = 0; p < PARTS; p++) {
-            int64_t k = s->edge[i].channels;
+            int64_t k = p == LAGS ? NEIGHBOUR_LAGS : s->edge[i].channels;
             t[count] = (struct tensor){.dtype = parts[p].dtype,
                                        .rank = parts[p].rank,
                                        .shape = {k, k},
@@ -69,10 +71,12 @@ static int take(struct edge_statistics *x, struct container *c, int part, struct
     snprintf(name, sizeof name, "%s.%s", x->edge, parts[part].suffix);
     int at = container_index(c, name);
     const struct tensor *t = at < 0 ? NULL : &c->tensor[at];
-    if (!t || t->dtype != parts[part].dtype || t->rank != parts[part].rank || t->shape[0] != x->channels ||
-        (t->rank == 2 && t->shape[1] != x->channels))
-        return error_set(e, HASTEN_EFILE, "tensor '%s' of %d channels is missing or of another type or shape",
-                         name, x->channels);
+    int64_t k = part == LAGS ? NEIGHBOUR_LAGS : x->channels;
+    if (!t || t->dtype != parts[part].dtype || t->rank != parts[part].rank || t->shape[0] != k ||
+        (t->rank == 2 && t->shape[1] != k))
+        return error_set(e, HASTEN_EFILE,
+                         "tensor '%s' of %lld numbers is missing or of another type or shape", name,
+                         (long long)k);
     if (tensor_first_nonfinite(t->dtype, t->data, t->count) >= 0)
         return error_set(e, HASTEN_EFILE, "tensor '%s' has values that are not finite", name);
     *part_of(x, part) = container_tensor_take(c, at);

@@ -229,7 +229,7 @@ START_TEST(gptq_with_two_columns)
         double h[4] = {a, c, c, b}, copy[4] = {a, c, c, b}, best = INFINITY, given_first = INFINITY;
         float w[2] = {gauss(&r), gauss(&r)}, q[2] = {w[0], w[1]};
         struct gptq g;
-        ck_assert_int_eq(gptq_open(&g, copy, 2, NULL, &e), 0);
+        ck_assert_int_eq(gptq_open(&g, copy, 2, NULL, 1, NULL, &e), 0);
         int first = (int)g.order[0];
         ck_assert_int_eq(first, b > a);
         ck_assert_int_eq(gptq_rows(&g, q, 1, to_grid, &step, NULL, &e), 0);
@@ -259,7 +259,7 @@ START_TEST(gptq_refuses_what_is_not_positive)
     struct error e = {0};
     struct gptq g;
     double h[4] = {1, 2, 2, 1};
-    ck_assert_int_eq(gptq_open(&g, h, 2, NULL, &e), -1);
+    ck_assert_int_eq(gptq_open(&g, h, 2, NULL, 1, NULL, &e), -1);
     ck_assert_int_eq(e.code, HASTEN_EFILE);
     ck_assert_ptr_null(g.upper);
 }
@@ -293,7 +293,7 @@ START_TEST(gptq_is_numpys)
         struct gptq g;
         memcpy(copy, h, K * K * sizeof *h);
         memcpy(q, w, N * K * sizeof *w);
-        ck_assert_int_eq(gptq_open(&g, copy, K, threaded ? team : NULL, &e), 0);
+        ck_assert_int_eq(gptq_open(&g, copy, K, NULL, 1, threaded ? team : NULL, &e), 0);
         ck_assert_int_eq(gptq_rows(&g, q, N, to_grid, &step, threaded ? team : NULL, &e), 0);
         gptq_close(&g);
         if (threaded)
@@ -329,6 +329,59 @@ START_TEST(gptq_is_numpys)
 }
 END_TEST
 
+/* Columns that are channels x taps: the same as with the Kronecker product written out, in the same order. */
+START_TEST(gptq_of_taps_is_that_of_the_product)
+{
+    enum { N = 5, C = 140, T = 4, K = C * T };
+    struct error e = {0};
+    double *h = malloc(C * C * sizeof *h), taps[T * T], *all = malloc(K * K * sizeof *all), step = 0.25;
+    float *x = matrix(2 * C, C, 4), *w = matrix(N, K, 9), *a = malloc(N * K * sizeof *a),
+          *b = malloc(N * K * sizeof *b);
+    for (int i = 0; i < C; i++)
+        for (int j = 0; j < C; j++) {
+            h[i * C + j] = i == j ? 0.1 + (C - i) * 0.01 : 0; /* falling, so that both take one order */
+            for (int s = 0; s < 2 * C; s++)
+                h[i * C + j] += (double)(x[s * C + i] * x[s * C + j]) / (2 * C) * pow(0.97, i + j);
+        }
+    for (int i = 0; i < T; i++)
+        for (int j = 0; j < T; j++)
+            taps[i * T + j] = pow(0.7, abs(i - j));
+    for (int i = 0; i < K; i++)
+        for (int j = 0; j < K; j++)
+            all[i * K + j] = h[i / T * C + j / T] * taps[i % T * T + j % T];
+    memcpy(a, w, N * K * sizeof *w);
+    memcpy(b, w, N * K * sizeof *w);
+    double *copy = malloc(K * K * sizeof *copy);
+    memcpy(copy, all, K * K * sizeof *copy);
+    struct gptq one, two;
+    ck_assert_int_eq(gptq_open(&one, h, C, taps, T, NULL, &e), 0);
+    ck_assert_int_eq(gptq_open(&two, copy, K, NULL, 1, NULL, &e), 0);
+    for (int i = 0; i < K; i++)
+        if (two.order[i] != one.order[i / T] * T + i % T)
+            ck_abort_msg("another order at %d", i);
+    ck_assert_int_eq(gptq_rows(&one, a, N, to_grid, &step, NULL, &e), 0);
+    ck_assert_int_eq(gptq_rows(&two, b, N, to_grid, &step, NULL, &e), 0);
+    /* Sums of errors, as above: a value on a border of rounding may fall to either side. */
+    double first = 0, second = 0, nearest = 0;
+    for (int row = 0; row < N; row++) {
+        double q[3][K];
+        for (int k = 0; k < K; k++) {
+            q[0][k] = (double)a[row * K + k];
+            q[1][k] = (double)b[row * K + k];
+            q[2][k] = nearbyint((double)w[row * K + k] / step) * step;
+        }
+        first += error_of(all, w + row * K, q[0], K);
+        second += error_of(all, w + row * K, q[1], K);
+        nearest += error_of(all, w + row * K, q[2], K);
+    }
+    ck_assert_double_eq_tol(first, second, 0.02 * second);
+    ck_assert_double_lt(first, 0.7 * nearest);
+    gptq_close(&one);
+    gptq_close(&two);
+    free(h), free(all), free(copy), free(x), free(w), free(a), free(b);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("quantizers");
@@ -341,6 +394,7 @@ int main(void)
     tcase_add_test(t, gptq_with_two_columns);
     tcase_add_test(t, gptq_refuses_what_is_not_positive);
     tcase_add_test(t, gptq_is_numpys);
+    tcase_add_test(t, gptq_of_taps_is_that_of_the_product);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

@@ -80,7 +80,7 @@ static void opened(struct statistics *s)
 
 /* Rows that enter, by the stated rule, counted in double. */
 struct plain {
-    double sum[5], moment[25], most[5];
+    double sum[5], moment[25], most[5], lags[3]; /* lags: (0, 0), (1, -2), (2, 1) */
     int64_t rows;
 };
 
@@ -93,6 +93,16 @@ static int count(void *context, const struct engine *g, int call, int first, int
     for (int r = 0; r < 90; r++)
         for (int i = 0; i < 5; i++)
             p->most[i] = fmax(p->most[i], fabs((double)x[r * 5 + i]));
+    for (int lag = 0; lag < 3; lag++) {
+        static const int dy[] = {0, 1, 2}, dx[] = {0, -2, 1};
+        double sum = 0;
+        for (int y = 0; y + dy[lag] < 10; y++)
+            for (int at = 0; at < 9; at++)
+                for (int i = 0; i < 5 && at + dx[lag] >= 0 && at + dx[lag] < 9; i++)
+                    sum += (double)x[(y * 9 + at) * 5 + i] *
+                           (double)x[((y + dy[lag]) * 9 + at + dx[lag]) * 5 + i];
+        p->lags[lag] += sum / 90;
+    }
     for (int r = 0; r < 64; r++, p->rows++) {
         const float *row = x + r * 90 / 64 * 5;
         for (int i = 0; i < 5; i++) {
@@ -138,6 +148,9 @@ START_TEST(sums_are_those_of_the_rows)
         ck_assert_double_eq(s.edge[0].sum[i], p.sum[i]);
         ck_assert_double_eq((double)s.edge[0].largest[i], p.most[i]);
     }
+    static const int lag[] = {0, 3, 11};
+    for (int i = 0; i < 3; i++) /* products of a pixel are summed in float32 */
+        ck_assert_double_eq_tol(s.edge[0].lags[lag[i]], p.lags[i], 1e-6 * p.lags[0]);
     statistics_free(&s);
 }
 END_TEST
@@ -160,6 +173,7 @@ START_TEST(going_on_from_a_file_is_one_go)
     ck_assert_mem_eq(two.edge[0].sum, one.edge[0].sum, 5 * sizeof(double));
     ck_assert_mem_eq(two.edge[0].moment, one.edge[0].moment, 25 * sizeof(float));
     ck_assert_mem_eq(two.edge[0].largest, one.edge[0].largest, 5 * sizeof(float));
+    ck_assert_mem_eq(two.edge[0].lags, one.edge[0].lags, NEIGHBOUR_LAGS * sizeof(double));
     struct measure other = measure;
     other.steps = 2;
     ck_assert_int_eq(statistics_collect(&two, &other, 4, NULL, NULL, &e), -1);
@@ -197,7 +211,7 @@ START_TEST(no_rows_give_the_identity)
 {
     float moment[4] = {0}, largest[2] = {0};
     double sum[2] = {0}, out[4];
-    struct edge_statistics x = {"x", 2, 0, sum, largest, moment};
+    struct edge_statistics x = {"x", 2, 0, sum, largest, moment, NULL};
     edge_moment(&x, 1, 0.01, out);
     ck_assert_double_eq_tol(out[0], 1.01, 1e-15);
     ck_assert_double_eq(out[1], 0);
