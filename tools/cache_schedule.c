@@ -1,4 +1,5 @@
 /* cache-schedule: which network calls to compute and which to serve from a cache. */
+#include "common/base/clock.h"
 #include "common/base/json.h"
 #include "common/run/foreign.h"
 #include "common/run/profile.h"

@@ -1,4 +1,5 @@
 /* generate: latents and pictures from a model file. */
+#include "common/base/clock.h"
 #include "common/base/json.h"
 #include "common/base/num.h"
 #include "common/file/output.h"
@@ -12,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 static struct {
     const char *schedule, *sampler, *sampler_config, *classes, *size, *latents, *trace, *noise, *once,
@@ -414,13 +414,6 @@ static int say(struct job *j, struct error *e)
     return status;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static int run_count(struct job *j, struct error *e)
 {
     struct trajectory_watch watch = {.context = j, .progress = show_progress};
@@ -432,10 +425,10 @@ static int run_count(struct job *j, struct error *e)
         return -1;
     if (o.plan)
         return say(j, e);
-    double start = now();
+    double start = clock_ms();
     if (run_batches(j, e) < 0)
         return -1;
-    j->seconds = now() - start;
+    j->seconds = (clock_ms() - start) * 1e-3;
     if ((o.latents && write_samples(j, o.latents, "latents", j->latents, 0, e) < 0) ||
         (o.trace && write_samples(j, o.trace, "trace", j->trace, j->calls, e) < 0) ||
         (o.sheet && write_sheet(j, e) < 0))

@@ -1,4 +1,5 @@
 /* profile --plan, --sweep and --compare, and the size of the latent. */
+#include "common/base/clock.h"
 #include "common/base/json.h"
 #include "common/base/num.h"
 #include "common/method/paired.h"

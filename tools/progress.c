@@ -1,4 +1,5 @@
 /* Progress on standard error. See tool.h. */
+#include "common/base/clock.h"
 #include "common/base/json.h"
 #include "tools/options.h"
 
@@ -6,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* SIGUSR1 asks for one line wherever standard error goes, as dd has it. */
@@ -18,12 +18,7 @@ static void on_question(int number)
     asked = 1;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+static double now(void) { return clock_ms() * 1e-3; }
 
 /* A terminal that knows "clear to the end of the line", with this process in its foreground. */
 static int is_live_terminal(void)

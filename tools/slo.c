@@ -1,5 +1,6 @@
 /* generate --slo: a time per image, kept by choosing among branches. See generate.h and common/method/slo.h.
  */
+#include "common/base/clock.h"
 #include "common/base/json.h"
 #include "common/file/lines.h"
 #include "common/method/slo.h"

@@ -1,10 +1,10 @@
 /* The CPU backend: memory of the process, one kernel call after the other on the whole team. */
 #include "common/run/backend.h"
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/run/plan.h"
 
 #include <string.h>
-#include <time.h>
 
 static void *cpu_allocate(struct backend *b, size_t bytes, struct error *e)
 {
@@ -37,13 +37,6 @@ struct run_job {
     int first, last;
     double *milliseconds;
 };
-
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
 
 static void run_phase(const struct kernel_call *c, const struct cpu_kernels *k, int phase, int part,
                       int parts)
@@ -92,7 +85,7 @@ static void run_all(void *context, int part, int parts)
     const struct cpu_log *log = job->b->context;
     for (int i = job->first; i < job->last; i++) {
         const struct kernel_call *c = &job->plan->call[i];
-        double start = log || (job->milliseconds && part == 0) ? now_ms() : 0;
+        double start = log || (job->milliseconds && part == 0) ? clock_ms() : 0;
         double *begin = noted(log, log ? log->begin : NULL, i, part),
                *end = noted(log, log ? log->end : NULL, i, part);
         if (begin)
@@ -100,11 +93,11 @@ static void run_all(void *context, int part, int parts)
         for (int phase = 0; phase < c->phases; phase++) {
             run_phase(c, job->b->kernels, phase, part, parts);
             if (end)
-                *end = now_ms();
+                *end = clock_ms();
             team_barrier(job->b->team);
         }
         if (job->milliseconds && part == 0)
-            job->milliseconds[i] = now_ms() - start;
+            job->milliseconds[i] = clock_ms() - start;
     }
 }
 
@@ -115,7 +108,7 @@ static int cpu_run(struct backend *b, struct plan *p, int first, int last, doubl
     struct cpu_log *log = b->context;
     (void)e;
     if (log)
-        log->submit = now_ms();
+        log->submit = clock_ms();
     team_run(b->team, run_all, &job);
     return 0;
 }

@@ -2,9 +2,9 @@
  * latent) and step. Constants are computed once, hoisted values in chunks of calls as far as the memory for
  * them goes. */
 #include "common/run/engine_inside.h"
+#include "common/base/clock.h"
 
 #include <string.h>
-#include <time.h>
 
 /* ---- opening ---- */
 
@@ -404,26 +404,19 @@ size_t engine_bytes(const struct engine *x)
 
 /* ---- running ---- */
 
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
 int engine_hoist(struct engine *x, int call, struct error *e)
 {
     int first = call / x->chunk * x->chunk;
     if (x->chunk_first == first)
         return 0;
-    double start = now_ms();
+    double start = clock_ms();
     if (engine_fill_inputs(x, first, e) < 0)
         return -1;
     x->memory.hoisted_call = 0;
     if (x->hoist && plan_run(x->hoist, &x->memory, NULL, e) < 0)
         return -1;
     x->chunk_first = first;
-    x->hoist_ms += now_ms() - start;
+    x->hoist_ms += clock_ms() - start;
     return 0;
 }
 

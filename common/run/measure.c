@@ -1,18 +1,11 @@
 /* See measure.h. */
 #include "common/run/measure.h"
+#include "common/base/clock.h"
 #include "common/method/metrics.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-double clock_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
 
 static int by_size(const void *x, const void *y)
 {

@@ -72,6 +72,5 @@ struct engine *timed_engine(const struct timed *t);
 double median_of(double *x, int n);
 /* Half the distance between the quartiles, relative to the median, of sorted numbers. */
 double spread_of(const double *sorted, int n);
-double clock_ms(void);
 
 #endif

@@ -1,5 +1,6 @@
 /* See roofline.h. */
 #include "common/run/roofline.h"
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/run/measure.h"
 
