@@ -1,30 +1,38 @@
-/* See team.h. Workers spin for a short while, then sleep: a forward pass has hundreds of short kernels, and a
- * sleeping worker costs some 50 us to wake, while a spinning one must not burn a core when nothing runs. */
+/* See team.h. A forward pass has hundreds of short kernels, and a sleeping thread costs tens of microseconds
+ * to wake, so who waits spins for a short while. Then it yields, so that it takes nothing from a thread that
+ * works on the same core, which on a busy machine may be the very one that it waits for; at last it sleeps on
+ * a futex. Waking costs a system call only where somebody sleeps. */
 #include "common/base/team.h"
 #include "common/base/mem.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-enum { SPINS = 4000 };
+enum {
+    SPINS = 400,  /* some 20 microseconds */
+    YIELDS = 100, /* then as many times whoever else wants the core comes first */
+};
 
 struct team {
     int size;
     int started; /* threads created, without the caller */
     pthread_t *threads;
     struct worker *workers;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
     team_fn *fn;
     void *job;
     atomic_uint round;    /* counts team_run calls and the end */
-    atomic_int running;   /* workers still inside the current call */
-    atomic_int arrived;   /* at the barrier */
+    atomic_uint running;  /* workers still inside the current call */
     atomic_uint barriers; /* barriers passed */
+    atomic_int arrived;   /* at the barrier */
+    atomic_int asleep;    /* threads in or on the way into the futex */
     atomic_int quit;
     int caller_pinned;
 };
@@ -42,7 +50,13 @@ static void relax(void)
 #endif
 }
 
-/* Wait until *word differs from old. */
+static void futex(atomic_uint *word, int operation, unsigned value)
+{
+    (void)syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
+}
+
+/* Wait until *word is not old. No wake-up is lost: the sleeper counts itself before the kernel compares the
+ * word, who changes the word does so before it looks for sleepers. */
 static void wait_change(struct team *t, atomic_uint *word, unsigned old)
 {
     for (int i = 0; i < SPINS; i++) {
@@ -50,20 +64,24 @@ static void wait_change(struct team *t, atomic_uint *word, unsigned old)
             return;
         relax();
     }
-    pthread_mutex_lock(&t->lock);
+    for (int i = 0; i < YIELDS; i++) {
+        if (atomic_load_explicit(word, memory_order_acquire) != old)
+            return;
+        sched_yield();
+    }
+    atomic_fetch_add(&t->asleep, 1);
     while (atomic_load(word) == old)
-        pthread_cond_wait(&t->changed, &t->lock);
-    pthread_mutex_unlock(&t->lock);
+        futex(word, FUTEX_WAIT, old);
+    atomic_fetch_sub(&t->asleep, 1);
 }
 
-static void announce(struct team *t)
+/* After a change of the word. */
+static void announce(struct team *t, atomic_uint *word)
 {
-    pthread_mutex_lock(&t->lock);
-    pthread_cond_broadcast(&t->changed);
-    pthread_mutex_unlock(&t->lock);
+    if (atomic_load(&t->asleep))
+        futex(word, FUTEX_WAKE, INT_MAX);
 }
 
-/* Take the n-th CPU of the process's mask. Failing to pin only costs speed. */
 static void pin(int cpu)
 {
     cpu_set_t set;
@@ -86,7 +104,7 @@ static void *work(void *arg)
             return NULL;
         t->fn(t->job, w->part, t->size);
         if (atomic_fetch_sub(&t->running, 1) == 1)
-            announce(t);
+            announce(t, &t->running);
     }
 }
 
@@ -119,11 +137,12 @@ int team_cores(void)
     return cores > 0 ? cores : 1;
 }
 
-/* Pin only when each thread can have a core of its own. */
+/* Pin only a team that takes every CPU of the process: smaller ones of several processes (shards on one
+ * machine) would all be on the first CPUs. Failing to pin only costs speed. */
 static void choose_cpus(struct team *t)
 {
     pthread_once(&allowed_once, ask_allowed);
-    int known = allowed_known && CPU_COUNT(&allowed) >= t->size && t->size > 1;
+    int known = allowed_known && CPU_COUNT(&allowed) == t->size && t->size > 1;
     int cpu = -1;
     for (int i = 0; i < t->size; i++) {
         if (known)
@@ -140,8 +159,6 @@ struct team *team_open(int threads, struct error *e)
     if (!t)
         return NULL;
     t->size = threads > 0 ? threads : team_cores();
-    pthread_mutex_init(&t->lock, NULL);
-    pthread_cond_init(&t->changed, NULL);
     t->threads = mem_array((size_t)t->size, sizeof *t->threads, e);
     t->workers = mem_array((size_t)t->size, sizeof *t->workers, e);
     if (!t->threads || !t->workers)
@@ -173,13 +190,11 @@ void team_close(struct team *t)
         return;
     atomic_store(&t->quit, 1);
     atomic_fetch_add(&t->round, 1);
-    announce(t);
+    announce(t, &t->round);
     for (int i = 1; i <= t->started; i++)
         pthread_join(t->threads[i], NULL);
     if (t->caller_pinned) /* threads made later inherit the caller's mask */
         (void)pthread_setaffinity_np(pthread_self(), sizeof allowed, &allowed);
-    pthread_cond_destroy(&t->changed);
-    pthread_mutex_destroy(&t->lock);
     mem_free(t->threads);
     mem_free(t->workers);
     mem_free(t);
@@ -195,18 +210,12 @@ void team_run(struct team *t, team_fn *fn, void *job)
     }
     t->fn = fn;
     t->job = job;
-    atomic_store(&t->running, t->size - 1);
+    atomic_store(&t->running, (unsigned)t->size - 1);
     atomic_fetch_add(&t->round, 1);
-    announce(t);
+    announce(t, &t->round);
     fn(job, 0, t->size);
-    for (int i = 0; i < SPINS && atomic_load_explicit(&t->running, memory_order_acquire); i++)
-        relax();
-    if (atomic_load(&t->running)) {
-        pthread_mutex_lock(&t->lock);
-        while (atomic_load(&t->running))
-            pthread_cond_wait(&t->changed, &t->lock);
-        pthread_mutex_unlock(&t->lock);
-    }
+    for (unsigned left; (left = atomic_load(&t->running)) != 0;)
+        wait_change(t, &t->running, left);
 }
 
 void team_barrier(struct team *t)
@@ -217,7 +226,7 @@ void team_barrier(struct team *t)
     if (atomic_fetch_add(&t->arrived, 1) + 1 == t->size) {
         atomic_store(&t->arrived, 0);
         atomic_fetch_add(&t->barriers, 1);
-        announce(t);
+        announce(t, &t->barriers);
     } else {
         wait_change(t, &t->barriers, now);
     }
