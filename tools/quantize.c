@@ -6,7 +6,6 @@
 #include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static struct {
     int type, rotate, rounding, levels;
@@ -15,7 +14,7 @@ static struct {
     size_t max_bytes;
     const char *profile;
     int64_t validate, steps, calibrate;
-    const char *calibration;
+    struct parts parts;
 } o = {.validate = 4, .rotate = 1};
 
 static const struct tool_option options[] = {
@@ -28,8 +27,7 @@ static const struct tool_option options[] = {
     {"keep", 0, "PATTERN", OPTION_LIST, &o.keep, .help = "layers to leave alone, beside the printed list"},
     {"calibrate", 0, "N", OPTION_INT, &o.calibrate, .min = 0, .max = 100000,
      .help = "weigh errors by what N images show (default 0: no data)"},
-    {"calibration", 0, "FILE", OPTION_TEXT, &o.calibration,
-     .help = "go on from these statistics if they are there, and keep them"},
+    PARTS_OPTIONS(o.parts),
     {"rotate", 0, "on|off", OPTION_CHOICE, &o.rotate, .choices = "off on",
      .help = "Hadamard blocks before rounding activations of linear layers (default on)"},
     {"rounding", 0, "HOW", OPTION_CHOICE, &o.rounding, .choices = "auto nearest",
@@ -51,7 +49,7 @@ static const struct tool_option options[] = {
     {0}};
 
 static const struct tool tool = {"quantize",
-                                 "MODEL",
+                                 "MODEL ...",
                                  "Make a model smaller and faster with 8-bit and 4-bit arithmetic.",
                                  options,
                                  TOOL_DATA | TOOL_RUNS | TOOL_FORCE,
@@ -133,57 +131,6 @@ static struct measure measure_of(const struct work *w)
 {
     return (struct measure){
         .model = &w->m, .graph = w->g, .backend = &w->t->backend, .count = w->validate, .steps = w->steps};
-}
-
-/* ---- calibration ---- */
-
-static int calibrated_image(void *context, int image, struct error *e)
-{
-    struct work *w = context;
-    tool_progress(w->t, "calibrate", image, (double)o.calibrate);
-    if (!o.calibration || (image % 16 && image < o.calibrate))
-        return 0;
-    return statistics_write(&w->statistics, o.calibration, w->t->team, e);
-}
-
-static int open_statistics(struct work *w, const unsigned char *edges, struct error *e)
-{
-    const char *id = model_id(&w->m);
-    if (!o.calibration || access(o.calibration, F_OK) < 0)
-        return statistics_open(&w->statistics, w->g, edges, id, e);
-    if (statistics_read(&w->statistics, o.calibration, w->t->memory, w->t->team, e) < 0)
-        return -1;
-    if (strcmp(w->statistics.model, id ? id : ""))
-        return error_set(e, HASTEN_EFILE, "'%s' was made for the model %s, this one is %s", o.calibration,
-                         w->statistics.model, id ? id : "not a file");
-    return 0;
-}
-
-static int calibrate(struct work *w, struct error *e)
-{
-    unsigned char *edges = mem_array((size_t)w->g->count + 1, 1, e);
-    struct measure m = measure_of(w);
-    int status = edges ? statistics_edges(w->g, edges, e) : -1;
-    if (status == 0 && !w->m.sampler.present)
-        status = error_set(e, HASTEN_EUSAGE, "--calibrate needs a model with a sampler");
-    if (status == 0)
-        status = open_statistics(w, edges, e);
-    w->calibrated = status == 0;
-    if (status == 0 && w->statistics.images < o.calibrate) {
-        double ms = clock_ms();
-        tool_warn(w->t, "calibration: %lld images of %d steps, %.0f MiB of statistics",
-                  (long long)(o.calibrate - w->statistics.images), w->steps,
-                  statistics_bytes(w->g, edges) / 1048576);
-        int first = w->statistics.images + 1;
-        status = statistics_collect(&w->statistics, &m, first, calibrated_image, w, e);
-        if (status == 0 && first < o.calibrate) {
-            tool_note(w->t, "about %.0f s to go", (clock_ms() - ms) * 1e-3 * (double)(o.calibrate - first));
-            status = statistics_collect(&w->statistics, &m, (int)o.calibrate, calibrated_image, w, e);
-        }
-        tool_progress_end(w->t);
-    }
-    mem_free(edges);
-    return status;
 }
 
 /* ---- the work ---- */
@@ -372,11 +319,9 @@ static int write_model(struct work *w, struct error *e)
     return model_write(&w->m, w->t->output, w->t->team, w->id, e);
 }
 
-static int run(struct work *w, struct error *e)
+static int open_model(struct work *w, struct error *e)
 {
     const char *path = tool_input(w->t, e);
-    float *reference = NULL, *got = NULL;
-    int64_t size = 0;
     if (!path || model_open(&w->m, path, w->t->memory, w->t->team, e) < 0)
         return -1;
     w->g = model_main(&w->m, e);
@@ -384,11 +329,41 @@ static int run(struct work *w, struct error *e)
         return -1;
     w->validate = (int)o.validate;
     w->validated = o.validate > 0 && w->m.sampler.present;
+    w->calibrate = o.calibrate;
     w->steps = o.steps ? (int)o.steps : w->m.sampler.steps < 20 ? w->m.sampler.steps : 20;
     if ((o.min_psnr > 0 || o.max_bytes || o.max_ms > 0) && !w->validated)
         return error_set(e, HASTEN_EUSAGE, "a budget needs a model with a sampler and --validate above 0");
+    return 0;
+}
+
+static int check_modes(struct work *w, struct shard *shard, struct error *e)
+{
+    if (parts_check(w->t, &o.parts, shard, e) < 0)
+        return -1;
+    if (o.parts.measure_only && !o.calibrate)
+        return error_set(e, HASTEN_EUSAGE, "--measure-only needs --calibrate N, the images of all parts");
+    if ((o.parts.measure_only || o.parts.merge) && (o.min_psnr > 0 || o.max_bytes || o.max_ms > 0))
+        return error_set(e, HASTEN_EUSAGE, "%s makes no model, so a budget has no meaning",
+                         o.parts.merge ? "--merge" : "--measure-only");
+    return 0;
+}
+
+static int run(struct work *w, struct error *e)
+{
+    float *reference = NULL, *got = NULL;
+    int64_t size = 0;
+    struct shard shard;
+    if (check_modes(w, &shard, e) < 0)
+        return -1;
+    if (o.parts.merge)
+        return parts_merge_files(w->t, STATISTICS_KIND, e);
+    if (open_model(w, e) < 0)
+        return -1;
+    struct measure m = measure_of(w);
+    if (o.parts.measure_only)
+        return quantize_measure_part(w, &shard, &m, e);
     int status = read_batch(w, e) < 0 || choose_layers(w, e) < 0 || look(w, 0, &reference, &size, e) < 0 ||
-                         (o.calibrate > 0 && calibrate(w, e) < 0) ||
+                         (o.calibrate > 0 && quantize_calibrate(w, &o.parts, &m, e) < 0) ||
                          choose_and_make(w, reference, size, e) < 0 || install_all(w, e) < 0 ||
                          look(w, 1, &got, &size, e) < 0
                      ? -1

@@ -3,7 +3,7 @@
 #define HASTEN_TOOLS_QUANTIZE_H
 
 #include "common/run/quantizer.h"
-#include "tools/tool.h"
+#include "tools/parts.h"
 
 struct layer {
     int node, format, twin; /* twin: a layer before with the same tensor, -1: none */
@@ -19,6 +19,7 @@ struct work {
     struct graph *g;
     struct statistics statistics;
     int calibrated;
+    int64_t calibrate; /* images that are asked for */
     struct layer *layer;
     int layers, kept;
     char id[HASH_HEX];
@@ -41,6 +42,12 @@ struct quantize_limits {
 int quantize_budget(struct work *w, const struct quantize_limits *limits, const struct quantizer *q,
                     const struct measure *m, const float *reference, int64_t size,
                     struct error *e) HASTEN_CHECKED;
+
+/* Statistics of w->calibrate images, in a file of p->calibration as well; or one part of them, to -o. */
+int quantize_calibrate(struct work *w, const struct parts *p, const struct measure *m,
+                       struct error *e) HASTEN_CHECKED;
+int quantize_measure_part(struct work *w, const struct shard *shard, const struct measure *m,
+                          struct error *e) HASTEN_CHECKED;
 
 extern const char *const quantize_skip_list[];
 

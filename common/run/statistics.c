@@ -1,5 +1,6 @@
-/* See statistics.h; statistics_file.c has the file. */
+/* See statistics.h. */
 #include "common/run/statistics.h"
+#include "common/base/json.h"
 
 #include <math.h>
 #include <string.h>
@@ -40,42 +41,138 @@ double statistics_bytes(const struct graph *g, const unsigned char *edges)
     return bytes + 4 * most * most + 12.0 * FLUSH_ROWS * most;
 }
 
-int statistics_open(struct statistics *s, const struct graph *g, const unsigned char *edges,
-                    const char *model, struct error *e)
+/* ---- the sums behind them ---- */
+
+enum { ROWS, SUM, LARGEST, MOMENT, LAGS, PARTS };
+
+static int steps_of(const struct measure *m) { return m->steps ? m->steps : m->model->sampler.steps; }
+
+static cJSON *head_of(const struct measure *m, struct error *e)
 {
+    const char *id = model_id(m->model);
+    cJSON *head = json_new_object(e);
+    json_add_string(head, "model", id ? id : "", e);
+    if (json_add_int(head, "steps", steps_of(m), e) == 0 && !e->code)
+        return head;
+    cJSON_Delete(head);
+    return NULL;
+}
+
+/* The arrays of all edges, names of the arena. */
+static struct sum_array *arrays_of(const struct statistics *s, struct arena *names, struct error *e)
+{
+    static const char *const suffix[PARTS] = {"rows", "sum", "max", "moment", "lags"};
+    struct sum_array *list = mem_array((size_t)s->edges * PARTS + 1, sizeof *list, e);
+    for (int i = 0; list && i < s->edges; i++) {
+        int64_t k = s->edge[i].channels;
+        struct sum_array *a = list + (size_t)i * PARTS;
+        a[ROWS] = (struct sum_array){.dtype = DTYPE_I64, .rank = 1, .shape = {1}};
+        a[SUM] = (struct sum_array){.dtype = DTYPE_F64, .rank = 1, .shape = {k}};
+        a[LARGEST] = (struct sum_array){.rule = SUM_LARGEST, .dtype = DTYPE_F32, .rank = 1, .shape = {k}};
+        a[MOMENT] = (struct sum_array){.dtype = DTYPE_F32, .rank = 2, .shape = {k, k}};
+        a[LAGS] = (struct sum_array){.dtype = DTYPE_F64, .rank = 1, .shape = {NEIGHBOUR_LAGS}};
+        for (int p = 0; p < PARTS; p++)
+            if (!(a[p].name = arena_printf(names, e, "%s.%s", s->edge[i].edge, suffix[p]))) {
+                mem_free(list);
+                return NULL;
+            }
+    }
+    return list;
+}
+
+int statistics_open(struct statistics *s, const struct measure *m, const unsigned char *edges, int images,
+                    struct error *e)
+{
+    const struct graph *g = m->graph;
+    struct sum_array *arrays = NULL;
+    struct arena names = {0};
     *s = (struct statistics){0};
-    memcpy(s->model, model ? model : "", model ? strlen(model) + 1 : 1);
     s->edge = mem_array((size_t)g->count + 1, sizeof *s->edge, e);
     for (int i = 0; s->edge && i < g->count; i++) {
-        size_t k = (size_t)g->node[i].shape.channels;
         if (!edges[i])
             continue;
-        struct edge_statistics *x = &s->edge[s->edges++];
-        *x = (struct edge_statistics){.channels = (int)k};
-        x->edge = mem_strdup(g->node[i].name, e);
-        x->sum = mem_array(k, sizeof *x->sum, e);
-        x->largest = mem_array(k, sizeof *x->largest, e);
-        x->moment = mem_array(k * k, sizeof *x->moment, e);
-        x->lags = mem_array(NEIGHBOUR_LAGS, sizeof *x->lags, e);
-        if (!x->edge || !x->sum || !x->largest || !x->moment || !x->lags) {
-            statistics_free(s);
-            return -1;
-        }
+        struct edge_statistics *x = &s->edge[s->edges];
+        *x = (struct edge_statistics){.channels = g->node[i].shape.channels};
+        if (!(x->edge = mem_strdup(g->node[i].name, e)))
+            goto fail;
+        s->edges++;
     }
-    return s->edge ? 0 : -1;
+    arrays = s->edge ? arrays_of(s, &names, e) : NULL;
+    if (!arrays ||
+        sums_open(&s->sums, head_of(m, e), images, STATISTICS_UNIT, arrays, PARTS * s->edges, e) < 0)
+        goto fail;
+    mem_free(arrays);
+    arena_free(&names);
+    return 0;
+fail:
+    mem_free(arrays);
+    arena_free(&names);
+    statistics_free(s);
+    return -1;
 }
 
 void statistics_free(struct statistics *s)
 {
-    for (int i = 0; i < s->edges; i++) {
+    for (int i = 0; i < s->edges; i++)
         mem_free((void *)s->edge[i].edge);
-        mem_free(s->edge[i].sum);
-        mem_free(s->edge[i].largest);
-        mem_free(s->edge[i].moment);
-        mem_free(s->edge[i].lags);
-    }
     mem_free(s->edge);
+    sums_free(&s->sums);
     *s = (struct statistics){0};
+}
+
+/* The edges' numbers are those of this record. */
+static void bind(struct statistics *s, const struct sum_record *r)
+{
+    for (int i = 0; i < s->edges; i++) {
+        void **data = r->data + (size_t)i * PARTS;
+        struct edge_statistics *x = &s->edge[i];
+        x->rows = *(const int64_t *)data[ROWS];
+        x->sum = data[SUM];
+        x->largest = data[LARGEST];
+        x->moment = data[MOMENT];
+        x->lags = data[LAGS];
+    }
+}
+
+static int check_signs(const struct statistics *s, struct error *e)
+{
+    for (int i = 0; i < s->edges; i++) {
+        const struct edge_statistics *x = &s->edge[i];
+        for (int k = 0; k < x->channels; k++)
+            if (x->rows < 0 || x->rows > INT64_C(1) << 50 || x->largest[k] < 0 ||
+                x->moment[(size_t)k * ((size_t)x->channels + 1)] < 0)
+                return error_set(e, HASTEN_EFILE,
+                                 "edge '%s': channel %d has a negative square, maximum or number of rows",
+                                 x->edge, k);
+    }
+    return 0;
+}
+
+int statistics_resume(struct statistics *s, const char *path, struct sum_range range, int total,
+                      size_t memory, struct team *team, struct error *e)
+{
+    if (sums_resume(&s->sums, path, STATISTICS_KIND, range, total, memory, team, e) < 0)
+        return -1;
+    s->images = (int)sums_next(&s->sums, range.begin);
+    for (int i = 0; i < s->sums.records; i++) {
+        bind(s, &s->sums.record[i]);
+        if (check_signs(s, e) < 0)
+            return error_under(e, "%s", path);
+    }
+    return 0;
+}
+
+int statistics_write(const struct statistics *s, const char *path, struct team *team, struct error *e)
+{
+    return sums_write(&s->sums, path, STATISTICS_KIND, team, e);
+}
+
+int statistics_finish(struct statistics *s, struct error *e)
+{
+    if (sums_fold(&s->sums, e) < 0)
+        return -1;
+    bind(s, &s->sums.record[0]);
+    return 0;
 }
 
 const struct edge_statistics *statistics_find(const struct statistics *s, const char *edge)
@@ -251,14 +348,22 @@ static int collect_images(struct collector *c, const struct measure *m, int imag
     while (c->s->images < images) {
         struct measure one = *m;
         float *latents = NULL;
+        struct sum_record *r = sums_begin(&c->s->sums, c->s->images, e);
+        if (!r)
+            return -1;
+        bind(c->s, r);
         one.count = one.batch = 1;
         one.seed = CALIBRATION_SEED + (uint64_t)c->s->images;
         one.label = classes ? c->s->images % classes : 0;
         if (measure_latents(&one, &latents, NULL, NULL, e) < 0)
             return -1;
         mem_free(latents);
-        for (int i = 0; i < c->s->edges; i++)
+        for (int i = 0; i < c->s->edges; i++) {
             flush(c, i);
+            *(int64_t *)r->data[i * PARTS + ROWS] = c->s->edge[i].rows;
+        }
+        if (sums_end(&c->s->sums, e) < 0)
+            return -1;
         c->s->images++;
         if (done && done(context, c->s->images, e) < 0)
             return -1;
@@ -266,29 +371,22 @@ static int collect_images(struct collector *c, const struct measure *m, int imag
     return 0;
 }
 
-int statistics_collect(struct statistics *s, const struct measure *m, int images,
+int statistics_collect(struct statistics *s, const struct measure *m, int end,
                        int (*done)(void *context, int image, struct error *e), void *context, struct error *e)
 {
-    int steps = m->steps ? m->steps : m->model->sampler.steps;
     size_t n = (size_t)s->edges + 1;
     struct collector c = {.s = s, .m = m};
     unsigned char *want = mem_array((size_t)m->graph->count + 1, 1, e);
     struct trajectory_watch watch = {.context = &c, .network = look};
     struct measure run = *m;
     int status = -1;
-    if (s->images && s->steps != steps) {
-        mem_free(want);
-        return error_set(e, HASTEN_EFILE, "the statistics are of %d steps, %d are asked for", s->steps,
-                         steps);
-    }
-    s->steps = steps;
     c.node = mem_array(n, sizeof *c.node, e);
     c.rows = mem_array(n, sizeof *c.rows, e);
     c.filled = mem_array(n, sizeof *c.filled, e);
     run.want = want;
     run.watch = &watch;
     if (want && c.node && c.rows && c.filled && prepare(&c, want, e) == 0)
-        status = collect_images(&c, &run, images, done, context, e);
+        status = collect_images(&c, &run, end, done, context, e);
     for (int i = 0; c.rows && i < s->edges; i++)
         mem_free(c.rows[i]);
     mem_free(c.node);

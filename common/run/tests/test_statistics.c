@@ -68,12 +68,12 @@ static void teardown(void)
     unlink(path);
 }
 
-static void opened(struct statistics *s)
+static void opened(struct statistics *s, int images)
 {
     struct error e = {0};
     unsigned char edges[8];
     ck_assert_int_eq(statistics_edges(m.graph[0], edges, &e), 0);
-    ck_assert_int_eq(statistics_open(s, m.graph[0], edges, model_id(&m), &e), 0);
+    ck_assert_int_eq(statistics_open(s, &measure, edges, images, &e), 0);
     ck_assert_int_eq(s->edges, 1); /* the other convolution reads the input */
     ck_assert_str_eq(s->edge[0].edge, "s");
 }
@@ -121,8 +121,9 @@ START_TEST(sums_are_those_of_the_rows)
     struct plain p = {0};
     unsigned char want[8] = {0};
     struct trajectory_watch watch = {.context = &p, .network = count};
-    opened(&s);
+    opened(&s, 3);
     ck_assert_msg(statistics_collect(&s, &measure, 3, NULL, NULL, &e) == 0, "%s", e.text);
+    ck_assert_int_eq(statistics_finish(&s, &e), 0);
     struct measure plain = measure;
     want[graph_find(m.graph[0], "s")] = 1;
     plain.want = want;
@@ -155,29 +156,44 @@ START_TEST(sums_are_those_of_the_rows)
 }
 END_TEST
 
+static void same(const struct edge_statistics *x, const struct edge_statistics *y)
+{
+    ck_assert_int_eq(x->rows, y->rows);
+    ck_assert_mem_eq(x->sum, y->sum, 5 * sizeof(double));
+    ck_assert_mem_eq(x->moment, y->moment, 25 * sizeof(float));
+    ck_assert_mem_eq(x->largest, y->largest, 5 * sizeof(float));
+    ck_assert_mem_eq(x->lags, y->lags, NEIGHBOUR_LAGS * sizeof(double));
+}
+
+/* Stopped after any number of images: within a unit, between units, in the folded beginning. */
 START_TEST(going_on_from_a_file_is_one_go)
 {
+    enum { IMAGES = 2 * STATISTICS_UNIT + 2 };
+    const struct sum_range all = {0, IMAGES};
     struct error e = {0};
     struct statistics one, two;
-    opened(&one);
-    opened(&two);
-    ck_assert_int_eq(statistics_collect(&one, &measure, 3, NULL, NULL, &e), 0);
-    ck_assert_int_eq(statistics_collect(&two, &measure, 1, NULL, NULL, &e), 0);
-    ck_assert_int_eq(statistics_write(&two, path, NULL, &e), 0);
-    statistics_free(&two);
-    ck_assert_msg(statistics_read(&two, path, 0, NULL, &e) == 0, "%s", e.text);
-    ck_assert_str_eq(two.model, model_id(&m));
-    ck_assert_int_eq(two.images, 1);
-    ck_assert_int_eq(statistics_collect(&two, &measure, 3, NULL, NULL, &e), 0);
-    ck_assert_int_eq(two.edge[0].rows, one.edge[0].rows);
-    ck_assert_mem_eq(two.edge[0].sum, one.edge[0].sum, 5 * sizeof(double));
-    ck_assert_mem_eq(two.edge[0].moment, one.edge[0].moment, 25 * sizeof(float));
-    ck_assert_mem_eq(two.edge[0].largest, one.edge[0].largest, 5 * sizeof(float));
-    ck_assert_mem_eq(two.edge[0].lags, one.edge[0].lags, NEIGHBOUR_LAGS * sizeof(double));
-    struct measure other = measure;
-    other.steps = 2;
-    ck_assert_int_eq(statistics_collect(&two, &other, 4, NULL, NULL, &e), -1);
+    opened(&one, IMAGES);
+    ck_assert_int_eq(statistics_collect(&one, &measure, IMAGES, NULL, NULL, &e), 0);
+    ck_assert_int_eq(statistics_finish(&one, &e), 0);
+    for (int stop = 1; stop < IMAGES; stop += 2) {
+        opened(&two, IMAGES);
+        ck_assert_int_eq(statistics_collect(&two, &measure, stop, NULL, NULL, &e), 0);
+        ck_assert_int_eq(statistics_write(&two, path, NULL, &e), 0);
+        statistics_free(&two);
+        opened(&two, IMAGES);
+        ck_assert_msg(statistics_resume(&two, path, all, 1, 0, NULL, &e) == 0, "%s", e.text);
+        ck_assert_int_eq(two.images, stop);
+        ck_assert_int_eq(statistics_collect(&two, &measure, IMAGES, NULL, NULL, &e), 0);
+        ck_assert_int_eq(statistics_finish(&two, &e), 0);
+        same(&one.edge[0], &two.edge[0]);
+        statistics_free(&two);
+    }
+    measure.steps = 2; /* of other steps */
+    opened(&two, IMAGES);
+    ck_assert_int_eq(statistics_resume(&two, path, all, 1, 0, NULL, &e), -1);
     ck_assert_int_eq(e.code, HASTEN_EFILE);
+    ck_assert_ptr_nonnull(strstr(e.text, "'steps' is 3, in this run 2"));
+    measure.steps = 0;
     statistics_free(&one);
     statistics_free(&two);
 }
@@ -185,24 +201,26 @@ END_TEST
 
 START_TEST(bad_files_are_refused)
 {
-    static const float nan[2] = {NAN, 1};
+    const struct sum_range all = {0, 2};
     for (int wrong = 0; wrong < 4; wrong++) {
         struct error e = {0};
         struct statistics s;
-        opened(&s);
+        opened(&s, 2);
+        ck_assert_int_eq(statistics_collect(&s, &measure, 2, NULL, NULL, &e), 0);
         if (wrong == 0)
-            s.edge[0].moment[7] = nan[0];
+            s.edge[0].moment[7] = NAN;
         if (wrong == 1)
             s.edge[0].moment[6] = -1;
         if (wrong == 2)
             s.edge[0].largest[2] = -1;
         if (wrong == 3)
-            s.edge[0].rows = -1;
+            *(int64_t *)s.sums.record[0].data[0] = -1;
         ck_assert_int_eq(statistics_write(&s, path, NULL, &e), 0);
         statistics_free(&s);
-        ck_assert_int_eq(statistics_read(&s, path, 0, NULL, &e), -1);
+        opened(&s, 2);
+        ck_assert_int_eq(statistics_resume(&s, path, all, 1, 0, NULL, &e), -1);
         ck_assert_int_eq(e.code, HASTEN_EFILE);
-        ck_assert_ptr_null(s.edge);
+        statistics_free(&s);
     }
 }
 END_TEST
