@@ -1,7 +1,8 @@
 /* See team.h. A forward pass has hundreds of short kernels, and a sleeping thread costs tens of microseconds
- * to wake, so who waits spins for a short while. Then it yields, so that it takes nothing from a thread that
- * works on the same core, which on a busy machine may be the very one that it waits for; at last it sleeps on
- * a futex. Waking costs a system call only where somebody sleeps. */
+ * to wake, so who waits spins for a short while before it sleeps on a futex; much shorter where there are
+ * more threads than cores, as the spinning thread then holds the core of one that works. Not sched_yield:
+ * beside a busy program each call gives away a whole time slice (scripts/bench/contention: 16 times as slow).
+ * Waking costs a system call only where somebody sleeps. */
 #include "common/base/team.h"
 #include "common/base/mem.h"
 
@@ -17,12 +18,12 @@
 #include <unistd.h>
 
 enum {
-    SPINS = 400,  /* some 20 microseconds */
-    YIELDS = 100, /* then as many times whoever else wants the core comes first */
+    SPINS = 4000,        /* some 200 microseconds */
+    SPINS_CROWDED = 100, /* more threads than cores */
 };
 
 struct team {
-    int size;
+    int size, spins;
     int started; /* threads created, without the caller */
     pthread_t *threads;
     struct worker *workers;
@@ -59,15 +60,10 @@ static void futex(atomic_uint *word, int operation, unsigned value)
  * word, who changes the word does so before it looks for sleepers. */
 static void wait_change(struct team *t, atomic_uint *word, unsigned old)
 {
-    for (int i = 0; i < SPINS; i++) {
+    for (int i = 0; i < t->spins; i++) {
         if (atomic_load_explicit(word, memory_order_acquire) != old)
             return;
         relax();
-    }
-    for (int i = 0; i < YIELDS; i++) {
-        if (atomic_load_explicit(word, memory_order_acquire) != old)
-            return;
-        sched_yield();
     }
     atomic_fetch_add(&t->asleep, 1);
     while (atomic_load(word) == old)
@@ -159,6 +155,7 @@ struct team *team_open(int threads, struct error *e)
     if (!t)
         return NULL;
     t->size = threads > 0 ? threads : team_cores();
+    t->spins = t->size > team_cores() ? SPINS_CROWDED : SPINS;
     t->threads = mem_array((size_t)t->size, sizeof *t->threads, e);
     t->workers = mem_array((size_t)t->size, sizeof *t->workers, e);
     if (!t->threads || !t->workers)
