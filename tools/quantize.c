@@ -31,7 +31,7 @@ static const struct tool_option options[] = {
     {"rotate", 0, "on|off", OPTION_CHOICE, &o.rotate, .choices = "off on",
      .help = "Hadamard blocks before rounding activations of linear layers (default on)"},
     {"rounding", 0, "HOW", OPTION_CHOICE, &o.rounding, .choices = "auto nearest",
-     .help = "auto: GPTQ for calibrated weights (default); nearest"},
+     .help = "auto: GPTQ for calibrated weights and convolutions (default); nearest"},
     {"levels", 0, "HOW", OPTION_CHOICE, &o.levels, .choices = "table linear",
      .help = "16 levels of 4-bit weights: for Gaussian groups (default), or at equal distances"},
     {"max-bytes", 0, "SIZE", OPTION_SIZE, &o.max_bytes,

@@ -129,16 +129,13 @@ static int open_taps(struct gptq *g, const double *moment, struct error *e)
     return 0;
 }
 
-int gptq_open(struct gptq *g, double *h, int64_t channels, const double *tap_moment, int taps,
-              struct team *team, struct error *e)
+static int open_channels(struct gptq *g, double *h, struct team *team, struct error *e)
 {
-    int64_t n = channels;
+    int64_t n = g->channels;
     int parts = team ? team_size(team) : 1, status = -1;
-    *g = (struct gptq){.channels = n, .taps = taps};
-    g->order = mem_array((size_t)n, sizeof *g->order, e);
     double *sorted = mem_array((size_t)n * (size_t)n, sizeof *sorted, e),
            *room = mem_array((size_t)n * (size_t)parts, sizeof *room, e);
-    if (!g->order || !sorted || !room || open_taps(g, tap_moment, e) < 0 || choose_order(g, h, e) < 0)
+    if (!sorted || !room || choose_order(g, h, e) < 0)
         goto out;
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < n; j++)
@@ -154,9 +151,20 @@ int gptq_open(struct gptq *g, double *h, int64_t channels, const double *tap_mom
 out:
     mem_free(sorted);
     mem_free(room);
-    if (status < 0)
-        gptq_close(g);
     return status;
+}
+
+int gptq_open(struct gptq *g, double *h, int64_t channels, const double *tap_moment, int taps,
+              struct team *team, struct error *e)
+{
+    *g = (struct gptq){.channels = channels, .taps = taps};
+    g->order = mem_array((size_t)channels, sizeof *g->order, e);
+    for (int64_t i = 0; g->order && i < channels; i++)
+        g->order[i] = i;
+    if (g->order && open_taps(g, tap_moment, e) == 0 && (!h || open_channels(g, h, team, e) == 0))
+        return 0;
+    gptq_close(g);
+    return -1;
 }
 
 void gptq_close(struct gptq *g)
@@ -190,7 +198,7 @@ static void round_channel(const struct sweep *s, int64_t row, int64_t at, float 
 {
     const struct gptq *g = s->g;
     int64_t n = g->channels, taps = g->taps, channel = g->order[at];
-    float own = g->upper[at * n + at];
+    float own = g->upper ? g->upper[at * n + at] : 1;
     for (int64_t t = 0; t < taps; t++)
         error[t * BLOCK] = 0;
     for (int64_t t = 0; t < taps; t++) {
@@ -219,10 +227,10 @@ static void sweep_rows(const struct sweep *s, int64_t first, int64_t count, floa
             for (int64_t r = 0; r < count; r++) {
                 float *e = error + r * taps * BLOCK + c - from;
                 round_channel(s, first + r, c, w + r * taps * n, e);
-                for (int64_t t = 0; t < taps; t++)
+                for (int64_t t = 0; g->upper && t < taps; t++)
                     subtract(w + (r * taps + t) * n, g->upper + c * n, e[t * BLOCK], c + 1, to);
             }
-        for (int64_t c = from; c < to && to < n; c++)
+        for (int64_t c = from; g->upper && c < to && to < n; c++)
             for (int64_t r = 0; r < count * taps; r++)
                 subtract(w + r * n, g->upper + c * n, error[r * BLOCK + c - from], to, n);
     }

@@ -23,13 +23,13 @@ enum { GPTQ_TAPS = 9 };
 struct gptq {
     int64_t channels;
     int taps;       /* column = channel * taps + tap */
-    float *upper;   /* [channels][channels], in the order of `order` */
+    float *upper;   /* [channels][channels], in the order of `order`; NULL: the identity */
     int64_t *order; /* order[i]: the channel that is taken as the i-th */
     float tap_upper[GPTQ_TAPS * GPTQ_TAPS];
 };
 
-/* h: symmetric positive definite [channels][channels]; destroyed. tap_moment: [taps][taps], or NULL with one
- * tap. HASTEN_EFILE when one is not positive definite. */
+/* h: symmetric positive definite [channels][channels]; destroyed; NULL: the identity. tap_moment:
+ * [taps][taps], or NULL with one tap. HASTEN_EFILE when one is not positive definite. */
 int gptq_open(struct gptq *g, double *h, int64_t channels, const double *tap_moment, int taps,
               struct team *team, struct error *e) HASTEN_CHECKED;
 void gptq_close(struct gptq *g);

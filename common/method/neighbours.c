@@ -77,3 +77,11 @@ void neighbour_moment(const double *products, int h, int w, double damp, double 
             out[i * n + j] = like + (i == j ? damp : 0);
         }
 }
+
+void neighbour_prior(int h, int w, double damp, double *out)
+{
+    int n = h * w;
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < n; j++)
+            out[i * n + j] = 0.3 + 0.7 * pow(0.5, hypot(i / w - j / w, i % w - j % w)) + (i == j ? damp : 0);
+}

@@ -98,6 +98,8 @@ static int use_statistics(struct work *w, const struct node *n, struct error *e)
     const struct tensor *t = node_weight(n, "weight");
     const struct edge_statistics *x =
         w->q->statistics ? statistics_find(w->q->statistics, g->node[n->in[0]].name) : NULL;
+    if (w->conv && w->taps <= GPTQ_TAPS)
+        neighbour_prior((int)t->shape[2], (int)t->shape[3], TAP_DAMP, w->tap_moment);
     if (!x || x->rows < 1 || w->taps > GPTQ_TAPS || (w->taps > 1 && x->lags[0] <= 0))
         return 0;
     int64_t k = w->channels;
@@ -117,21 +119,36 @@ static int use_statistics(struct work *w, const struct node *n, struct error *e)
     return 0;
 }
 
+/* Something that GPTQ can use: moments, or the prior of a convolution's neighbours. */
+static int likeness_known(const struct work *w) { return w->moment || (w->taps > 1 && w->taps <= GPTQ_TAPS); }
+
 static const double *tap_moment(const struct work *w) { return w->taps > 1 ? w->tap_moment : NULL; }
+
+/* h = the moment of channels with its damping; NULL without data, when channels are taken to be alike. */
+static int damped_moment(const struct work *w, double **h, struct error *e)
+{
+    size_t k = (size_t)w->channels;
+    double mean = 0;
+    *h = NULL;
+    if (!w->moment)
+        return 0;
+    if (!(*h = mem_array(k * k, sizeof **h, e)))
+        return -1;
+    memcpy(*h, w->moment, k * k * sizeof **h);
+    for (size_t i = 0; i < k; i++)
+        mean += (*h)[i * (k + 1)] / (double)k;
+    for (size_t i = 0; i < k; i++)
+        (*h)[i * (k + 1)] += mean > 0 ? DAMP * mean : 1;
+    return 0;
+}
 
 /* made = wide, rounded column after column by `round`. */
 static int round_by_gptq(struct work *w, gptq_round *round, void *context, struct error *e)
 {
-    size_t k = (size_t)w->channels;
-    double *h = mem_array(k * k, sizeof *h, e), mean = 0;
+    double *h;
     struct gptq g = {0};
-    if (!h)
+    if (damped_moment(w, &h, e) < 0)
         return -1;
-    memcpy(h, w->moment, k * k * sizeof *h);
-    for (size_t i = 0; i < k; i++)
-        mean += h[i * (k + 1)] / (double)k;
-    for (size_t i = 0; i < k; i++)
-        h[i * (k + 1)] += mean > 0 ? DAMP * mean : 1;
     memcpy(w->made, w->wide, (size_t)(w->rows * w->columns) * sizeof *w->made);
     int status = gptq_open(&g, h, w->channels, tap_moment(w), w->taps, w->q->team, e) < 0
                      ? -1
@@ -188,7 +205,7 @@ static int to_bytes(struct work *w, const struct node *n, struct error *e)
     struct quantize_w8 q = {codes, scale, w->columns};
     if (quantize_w8(w->wide, w->rows, w->columns, NULL, 0, w->q->team, codes, scale, &w->out->weights, e) <
             0 ||
-        (w->moment && w->q->gptq && round_by_gptq(w, quantize_w8_round, &q, e) < 0))
+        (likeness_known(w) && w->q->gptq && round_by_gptq(w, quantize_w8_round, &q, e) < 0))
         return -1;
     if (w->moment)
         quantize_w8_restore(codes, scale, w->rows, w->columns, w->made);

@@ -10,7 +10,8 @@
  *
  * Rotation goes with int8 activations and with K divisible by 16. With statistics of the layer's input int8
  * and 4-bit codes are chosen by GPTQ (damping 1 % of the mean diagonal), those of convolutions by the moments
- * of channels times the likeness of neighbouring pixels (neighbours.h); scales of 4 bits weigh columns by
+ * of channels times the likeness of neighbouring pixels (neighbours.h; without
+ * statistics by a prior of that alone); scales of 4 bits weigh columns by
  * their mean square. Names of the tensors: X.weight, X.weight_scale; 4 bits: X.weight_s_rel,
  * X.weight_s_channel, X.weight_codebook (specs/quantize-and-prune.md 4). */
 #ifndef HASTEN_RUN_QUANTIZER_H
