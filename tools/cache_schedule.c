@@ -4,7 +4,7 @@
 #include "common/run/foreign.h"
 #include "common/run/profile.h"
 #include "common/run/search_blocks.h"
-#include "tools/tool.h"
+#include "tools/parts.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -40,6 +40,7 @@ static struct {
     double guidance, speedup, max_ms, max_error;
     size_t max_cache_bytes;
     int solver, predictor, correct, gain, front;
+    struct parts parts;
 } o = {.calibrate = 4, .validate = 8, .polish = 12, .correct = 1, .gain = 1};
 
 static const struct tool_option options[] = {
@@ -78,6 +79,7 @@ static const struct tool_option options[] = {
      .help = "the first N computed calls read floats where layers round to int8 (default 0)"},
     {"calibrate", 0, "N", OPTION_INT, &o.calibrate, .min = 1, .max = 1024,
      .help = "calibration images (default 4)"},
+    PARTS_OPTIONS(o.parts),
     {"validate", 0, "N", OPTION_INT, &o.validate, .min = 1, .max = 10000,
      .help = "images to choose with, and again as many for the claims (default 8)"},
     {"verify", 0, "FILE", OPTION_TEXT, &o.verify, .help = "measure an existing schedule again"},
@@ -86,7 +88,7 @@ static const struct tool_option options[] = {
     {0}};
 
 static const struct tool tool = {"cache-schedule",
-                                 "MODEL",
+                                 "MODEL ...",
                                  "Choose which network calls to serve from a cache.",
                                  options,
                                  TOOL_OUTPUT | TOOL_RUNS,
@@ -216,7 +218,9 @@ static int start_search(struct work *w, struct error *e)
                          .validate = (int)o.validate,
                          .max_cache_bytes = o.max_cache_bytes,
                          .progress = show_progress,
-                         .context = w};
+                         .context = w,
+                         .calibration = o.parts.calibration,
+                         .memory = w->t->memory};
     for (int a = 0; a < w->candidates; a++)
         if (o.action && !strcmp(o.action, w->list[a].name))
             x->only = a;
@@ -295,7 +299,7 @@ static cJSON *claims_of(struct work *w, const struct trial *t, const struct cach
         (!s->trigger.signal || (json_add_int(j, "computed_passes", w->passes.computed, e) == 0 &&
                                 json_add_int(j, "served_passes", w->passes.served, e) == 0 &&
                                 json_add_int(j, "tried_passes", w->passes.tried, e) == 0)) &&
-        json_add_int(j, "calibration_images", o.calibrate, e) == 0 &&
+        json_add_int(j, "calibration_images", w->x.c.images ? w->x.c.images : o.calibrate, e) == 0 &&
         json_add_int(j, "validation_images", o.validate, e) == 0 &&
         json_add_bool(j, "corrected", t->predictor != PREDICT_REUSE, e) == 0)
         return j;
@@ -474,10 +478,45 @@ static int show_front(struct work *w, struct trial **t, struct error *e)
     return *t ? 0 : -1;
 }
 
+static int budgets_given(void)
+{
+    return (o.speedup > 0) + (o.max_ms > 0) + (o.max_error > 0) + (o.interval > 0) + o.front;
+}
+
+/* The images of one part, and no schedule. */
+static int measure_part(struct work *w, const struct shard *shard, struct error *e)
+{
+    struct sum_range range;
+    w->candidates = candidate_actions(w->g, w->list, e);
+    if (w->candidates < 0)
+        return -1;
+    w->x = (struct search){.measure = w->measure,
+                           .list = w->list,
+                           .count = w->candidates,
+                           .progress = show_progress,
+                           .context = w,
+                           .memory = w->t->memory};
+    if (search_measure_part(&w->x, shard, w->t->output, &range, e) < 0)
+        return -1;
+    return parts_report(w->t, &w->x.c.sums, range, e);
+}
+
+static int check_parts(struct work *w, struct shard *shard, struct error *e)
+{
+    if (parts_check(w->t, &o.parts, shard, e) < 0)
+        return -1;
+    if ((o.parts.measure_only || o.parts.merge) && (budgets_given() || o.verify || o.import))
+        return error_set(e, HASTEN_EUSAGE,
+                         "%s makes no schedule, so it takes no budget, --verify or --import",
+                         o.parts.merge ? "--merge" : "--measure-only");
+    if (o.parts.calibration && (o.verify || o.import))
+        return error_set(e, HASTEN_EUSAGE, "--calibration is for a new schedule, not --verify or --import");
+    return 0;
+}
+
 static int check_options(struct work *w, struct error *e)
 {
-    int budgets = (o.speedup > 0) + (o.max_ms > 0) + (o.max_error > 0) + (o.interval > 0) + o.front;
-    int given = (o.verify != NULL) + (o.import != NULL);
+    int budgets = budgets_given(), given = (o.verify != NULL) + (o.import != NULL);
     const char *solver = methods[o.solver].solver[0];
     if (!o.verify && tool_stdout_is_data(w->t) && (w->t->output || !o.front) &&
         tool_claim_stdout(w->t, 1, e) < 0)
@@ -504,8 +543,15 @@ static int check_options(struct work *w, struct error *e)
 static int run(struct work *w, struct error *e)
 {
     struct trial *t = NULL;
-    if (check_options(w, e) < 0 || open_model(w, e) < 0)
+    struct shard shard;
+    if (check_parts(w, &shard, e) < 0)
         return -1;
+    if (o.parts.merge)
+        return parts_merge_files(w->t, CALIBRATION_KIND, e);
+    if ((!o.parts.measure_only && check_options(w, e) < 0) || open_model(w, e) < 0)
+        return -1;
+    if (o.parts.measure_only)
+        return measure_part(w, &shard, e);
     if (o.verify)
         return verify(w, e);
     if (o.import)

@@ -1,13 +1,15 @@
 /* See calibrate.h. */
 #include "common/run/calibrate.h"
-#include "common/method/l1.h"
+#include "common/base/json.h"
 
 #include <math.h>
 #include <string.h>
 
+enum { BATCH = 8 };
+
 struct collector {
     struct calibration *c;
-    float *features[CALIBRATION_NODES]; /* [calls][rows][channels] */
+    float *features[CALIBRATION_NODES]; /* [images][calls][rows][channels] */
     int images;
 };
 
@@ -21,12 +23,15 @@ static int collect(void *context, const struct engine *x, int call, int first, i
     if (first > 0)
         return 0;
     for (int i = 0; i < k->c->nodes; i++) {
-        int64_t n = k->images * node_size(k->c->g, k->c->node[i]);
-        float *to = k->features[i] + call * n;
-        memcpy(to, engine_value(x, k->c->node[i]), (size_t)n * sizeof *to);
+        int64_t n = node_size(k->c->g, k->c->node[i]);
+        const float *from = engine_value(x, k->c->node[i]);
         const float *base = k->c->base[i] >= 0 ? engine_value(x, k->c->base[i]) : NULL;
-        for (int64_t j = 0; base && j < n; j++)
-            to[j] -= base[j];
+        for (int image = 0; image < k->images; image++) {
+            float *to = k->features[i] + ((int64_t)image * k->c->calls + call) * n;
+            memcpy(to, from + image * n, (size_t)n * sizeof *to);
+            for (int64_t j = 0; base && j < n; j++)
+                to[j] -= base[image * n + j];
+        }
     }
     return 0;
 }
@@ -40,7 +45,7 @@ static int find_node(const struct calibration *c, int node, int base)
 }
 
 /* The served nodes of all candidates, as many as fit, evenly. */
-static void choose_nodes(struct calibration *c, size_t budget, int calls, int images)
+static void choose_nodes(struct calibration *c, size_t budget, int calls)
 {
     enum { MOST = 1024 };
     int node[MOST], base[MOST], n = 0;
@@ -56,7 +61,7 @@ static void choose_nodes(struct calibration *c, size_t budget, int calls, int im
                 continue;
             node[n] = i;
             base[n++] = c->list[a].base;
-            bytes += (size_t)calls * (size_t)images * (size_t)node_size(c->g, i) * sizeof(float);
+            bytes += (size_t)calls * (size_t)node_size(c->g, i) * sizeof(float);
         }
     size_t fit = bytes > budget && bytes ? (size_t)n * (budget / 1024) / (bytes / 1024 + 1) : (size_t)n;
     int most = fit < CALIBRATION_NODES ? (int)fit : CALIBRATION_NODES;
@@ -68,88 +73,224 @@ static void choose_nodes(struct calibration *c, size_t budget, int calls, int im
     }
 }
 
-/* CacheQuant's |X_t - X_s|_1 of one object. */
-static int add_l1(struct calibration *c, int i, const float *features, int64_t n, struct team *team,
-                  struct error *e)
+/* ---- sums ---- */
+
+enum { CROSS, SUM, ROWS, L1, PARTS };
+
+static cJSON *head_of(const struct measure *m, const struct sampler_config *sampler, struct error *e)
 {
-    struct l1_pairs pairs = {0};
-    const float **calls = mem_array((size_t)c->calls, sizeof *calls, e);
-    int status = calls ? l1_open(c->calls, c->calls, &pairs, e) : -1;
-    for (int t = 0; status == 0 && t < c->calls; t++) {
-        calls[t] = features + t * n;
-        status = l1_add_call(&pairs, t, calls, n, team, e);
-    }
-    if (status == 0 && !(c->l1[i] = mem_array((size_t)c->calls * (size_t)c->calls, sizeof(double), e)))
-        status = -1;
-    if (status == 0)
-        l1_errors(&pairs, c->l1[i]);
-    l1_free(&pairs);
-    mem_free(calls);
-    return status;
+    const char *id = model_id(m->model);
+    cJSON *head = json_new_object(e);
+    json_add_string(head, "model", id ? id : "", e);
+    json_add_string(head, "sampler", sampler_short_name(sampler->kind), e);
+    json_add_int(head, "steps", m->steps, e);
+    json_add_double(head, "guidance", m->guidance, e);
+    json_add_int(head, "height", m->model->image.height, e);
+    if (json_add_int(head, "width", m->model->image.width, e) == 0 && !e->code)
+        return head;
+    cJSON_Delete(head);
+    return NULL;
 }
 
-static int add_features(struct calibration *c, const struct measure *m, int i, const float *features,
-                        struct error *e)
+/* Does the node alone stand for some action? */
+static int is_probe(const struct calibration *c, int i)
 {
-    const struct node *n = &c->g->node[c->node[i]];
-    int alone = 0;
-    if (gram_add(&c->gram[i], features, m->count * shape_rows(n->shape), m->backend->team, e) < 0)
-        return error_under(e, "'%s'", n->name);
     for (int a = 0; a < c->count; a++)
-        alone |= c->list[a].probe == c->node[i];
-    return alone ? add_l1(c, i, features, m->count * shape_size(n->shape), m->backend->team, e) : 0;
+        if (c->list[a].probe == c->node[i])
+            return 1;
+    return 0;
 }
 
-int calibration_run(struct calibration *c, const struct measure *m, const struct candidate *list, int count,
-                    size_t budget, struct error *e)
+/* PARTS arrays for each node, then the latents. */
+static struct sum_array *arrays_of(const struct calibration *c, const struct shape *latent,
+                                   struct arena *names, struct error *e)
 {
-    struct collector k = {.c = c, .images = m->count};
-    unsigned char *want = mem_array((size_t)m->graph->count + 1, 1, e);
-    struct trajectory_watch watch = {.context = &k, .network = collect};
-    struct measure run = *m;
-    int status = -1;
-    *c = (struct calibration){.g = m->graph, .list = list, .count = count, .images = m->count};
-    if (!want || measure_calls(m, &c->calls, e) < 0)
-        goto out;
-    choose_nodes(c, budget, c->calls, m->count);
-    for (int i = 0; i < c->nodes; i++) {
-        int channels = m->graph->node[c->node[i]].shape.channels;
-        want[c->node[i]] = 1;
-        if (c->base[i] >= 0)
-            want[c->base[i]] = 1;
-        k.features[i] = mem_array(
-            (size_t)c->calls * (size_t)m->count * (size_t)node_size(m->graph, c->node[i]), sizeof(float), e);
-        if (!k.features[i] || gram_open(c->calls, channels, GRAM_GROUPS, &c->gram[i], e) < 0)
-            goto out;
+    static const char *const suffix[PARTS] = {"cross", "sum", "rows", "l1"};
+    struct sum_array *list = mem_array((size_t)c->nodes * PARTS + 1, sizeof *list, e);
+    for (int i = 0; list && i < c->nodes; i++) {
+        struct sum_array *a = list + (size_t)i * PARTS;
+        const struct node *n = &c->g->node[c->node[i]];
+        int64_t calls = c->calls, groups = n->shape.channels < GRAM_GROUPS ? n->shape.channels : GRAM_GROUPS;
+        a[CROSS] = (struct sum_array){.dtype = DTYPE_F64, .rank = 3, .shape = {groups, calls, calls}};
+        a[SUM] = (struct sum_array){.dtype = DTYPE_F64, .rank = 2, .shape = {groups, calls}};
+        a[ROWS] = (struct sum_array){.dtype = DTYPE_I64, .rank = 1, .shape = {calls}};
+        a[L1] = (struct sum_array){.dtype = DTYPE_F64, .rank = 2, .shape = {calls, calls}};
+        if (!is_probe(c, i))
+            a[L1] = (struct sum_array){.dtype = DTYPE_F64, .rank = 1, .shape = {1}};
+        for (int p = 0; p < PARTS; p++)
+            if (!(a[p].name = c->base[i] < 0 ? arena_printf(names, e, "%s.%s", n->name, suffix[p])
+                                             : arena_printf(names, e, "%s-%s.%s", n->name,
+                                                            c->g->node[c->base[i]].name, suffix[p])))
+                goto fail;
     }
-    run.want = want;
-    run.watch = &watch;
-    run.batch = m->count;
-    if (measure_latents(&run, &c->reference, NULL, &c->size, e) < 0)
-        goto out;
-    for (int i = 0; i < c->nodes; i++)
-        if (add_features(c, m, i, k.features[i], e) < 0)
-            goto out;
-    status = 0;
-out:
-    mem_free(want);
-    for (int i = 0; i < c->nodes; i++)
-        mem_free(k.features[i]);
+    if (list)
+        list[c->nodes * PARTS] =
+            (struct sum_array){.name = "latents",
+                               .rule = SUM_JOIN,
+                               .dtype = DTYPE_F32,
+                               .rank = 3,
+                               .shape = {latent->channels, latent->height, latent->width}};
+    return list;
+fail:
+    mem_free(list);
+    return NULL;
+}
+
+/* Matrices and distances are those of this record. */
+static void bind(struct calibration *c, const struct sum_record *r)
+{
+    for (int i = 0; i < c->nodes; i++) {
+        void **data = r->data + (size_t)i * PARTS;
+        int channels = c->g->node[c->node[i]].shape.channels;
+        c->gram[i] = (struct gram){.calls = c->calls,
+                                   .channels = channels,
+                                   .groups = channels < GRAM_GROUPS ? channels : GRAM_GROUPS,
+                                   .cross = data[CROSS],
+                                   .sum = data[SUM],
+                                   .rows = data[ROWS],
+                                   .room = c->gram_room};
+        c->l1[i] = (struct l1_pairs){0};
+        if (is_probe(c, i))
+            c->l1[i] = (struct l1_pairs){c->calls, c->calls, data[L1], c->l1_room};
+    }
+    c->reference = r->data[c->nodes * PARTS];
+}
+
+int calibration_open(struct calibration *c, const struct measure *m, const struct candidate *list, int count,
+                     size_t budget, struct error *e)
+{
+    struct arena names = {0};
+    struct sum_array *arrays = NULL;
+    int sample = graph_find(m->graph, "sample"), status = -1;
+    *c = (struct calibration){.g = m->graph, .list = list, .count = count, .images = m->count};
+    if (sample < 0)
+        return error_set(e, HASTEN_EFILE, "the denoiser has no input 'sample'");
+    if (measure_calls(m, &c->calls, e) < 0)
+        return -1;
+    choose_nodes(c, budget, c->calls);
+    c->size = node_size(m->graph, sample);
+    c->gram_room = mem_array(GRAM_GROUPS * ((size_t)c->calls + 1), sizeof *c->gram_room, e);
+    c->l1_room = mem_array((size_t)c->calls, sizeof *c->l1_room, e);
+    if (c->calls > GRAM_CALLS_MAX)
+        error_set(e, HASTEN_EFILE, "a trajectory of %d calls, at most %d are possible", c->calls,
+                  GRAM_CALLS_MAX);
+    else if (c->gram_room && c->l1_room)
+        arrays = arrays_of(c, &m->graph->node[sample].shape, &names, e);
+    if (arrays)
+        status = sums_open(&c->sums, head_of(m, m->sampler, e), m->count, 1, arrays, c->nodes * PARTS + 1, e);
+    mem_free(arrays);
+    arena_free(&names);
     if (status < 0)
         calibration_free(c);
     return status;
 }
 
+static int add_node(struct calibration *c, struct team *team, int i, const float *features, struct error *e)
+{
+    const struct node *n = &c->g->node[c->node[i]];
+    const float **calls = mem_array((size_t)c->calls, sizeof *calls, e);
+    int status = calls ? gram_add(&c->gram[i], features, shape_rows(n->shape), team, e) : -1;
+    for (int t = 0; status == 0 && c->l1[i].calls && t < c->calls; t++) {
+        calls[t] = features + t * shape_size(n->shape);
+        status = l1_add_call(&c->l1[i], t, calls, shape_size(n->shape), team, e);
+    }
+    mem_free(calls);
+    return status < 0 ? error_under(e, "'%s'", n->name) : 0;
+}
+
+/* One image's features and latent. */
+static int add_image(struct calibration *c, const struct measure *m, const struct collector *k, int image,
+                     int at, const float *latent, struct error *e)
+{
+    struct sum_record *r = sums_begin(&c->sums, image, e);
+    if (!r)
+        return -1;
+    bind(c, r);
+    for (int i = 0; i < c->nodes; i++) {
+        int64_t n = node_size(c->g, c->node[i]) * c->calls;
+        if (add_node(c, m->backend->team, i, k->features[i] + at * n, e) < 0)
+            return -1;
+    }
+    memcpy(r->data[c->nodes * PARTS], latent, (size_t)c->size * sizeof *latent);
+    return sums_end(&c->sums, e);
+}
+
+/* As many images at once as fit in the bytes that the features of one may take. */
+static int batch_of(const struct calibration *c, int left)
+{
+    size_t one = 1, most = (size_t)1 << 30;
+    for (int i = 0; i < c->nodes; i++)
+        one += (size_t)c->calls * (size_t)node_size(c->g, c->node[i]) * sizeof(float);
+    size_t fit = most / one < 1 ? 1 : most / one;
+    int batch = fit < BATCH ? (int)fit : BATCH;
+    return batch < left ? batch : left;
+}
+
+int calibration_run(struct calibration *c, const struct measure *m, int end,
+                    int (*done)(void *context, int image, struct error *e), void *context, struct error *e)
+{
+    struct collector k = {.c = c};
+    unsigned char *want = mem_array((size_t)m->graph->count + 1, 1, e);
+    struct trajectory_watch watch = {.context = &k, .network = collect};
+    struct measure run = *m;
+    int next = (int)sums_next(&c->sums, c->begin), batch = batch_of(c, end - next), status = want ? 0 : -1;
+    for (int i = 0; i < c->nodes && status == 0 && next < end; i++) {
+        want[c->node[i]] = 1;
+        if (c->base[i] >= 0)
+            want[c->base[i]] = 1;
+        k.features[i] = mem_array((size_t)c->calls * (size_t)batch * (size_t)node_size(c->g, c->node[i]),
+                                  sizeof(float), e);
+        status = k.features[i] ? 0 : -1;
+    }
+    run.want = want;
+    run.watch = &watch;
+    while (status == 0 && next < end) {
+        float *latents = NULL;
+        run.count = run.batch = k.images = end - next < batch ? end - next : batch;
+        run.seed = CALIBRATION_SEED + (uint64_t)next;
+        run.label = m->label + next;
+        status = measure_latents(&run, &latents, NULL, NULL, e);
+        for (int i = 0; status == 0 && i < k.images; i++)
+            status = add_image(c, m, &k, next + i, i, latents + i * c->size, e);
+        next += k.images;
+        mem_free(latents);
+        if (status == 0 && done)
+            status = done(context, next, e);
+    }
+    mem_free(want);
+    for (int i = 0; i < c->nodes; i++)
+        mem_free(k.features[i]);
+    return status;
+}
+
+static int check_rows(const struct calibration *c, struct error *e)
+{
+    for (int i = 0; i < c->nodes; i++)
+        for (int t = 0; t < c->calls; t++)
+            if (c->gram[i].rows[t] != c->images * shape_rows(c->g->node[c->node[i]].shape))
+                return error_set(e, HASTEN_EFILE,
+                                 "'%s' has %lld rows at call %d, which %d images do not have",
+                                 c->g->node[c->node[i]].name, (long long)c->gram[i].rows[t], t, c->images);
+    return 0;
+}
+
+int calibration_finish(struct calibration *c, struct error *e)
+{
+    if (sums_fold(&c->sums, e) < 0)
+        return -1;
+    c->images = (int)c->sums.total;
+    bind(c, &c->sums.record[0]);
+    return check_rows(c, e);
+}
+
 void calibration_free(struct calibration *c)
 {
-    for (int i = 0; i < c->nodes; i++) {
-        gram_free(&c->gram[i]);
-        mem_free(c->l1[i]);
-    }
+    sums_free(&c->sums);
+    mem_free(c->gram_room);
+    mem_free(c->l1_room);
     for (int i = 0; i < CANDIDATES; i++)
         for (int kind = 0; kind < GAINS; kind++)
             mem_free(c->gain[i][kind]);
-    mem_free(c->reference);
     *c = (struct calibration){0};
 }
 
@@ -202,9 +343,9 @@ int calibration_errors(const struct calibration *c, int action, enum predictor p
 int calibration_l1(const struct calibration *c, int action, double *error)
 {
     int i = c->list[action].probe < 0 ? -1 : find_node(c, c->list[action].probe, c->list[action].base);
-    if (i < 0 || !c->l1[i])
+    if (i < 0 || !c->l1[i].calls)
         return 0;
-    memcpy(error, c->l1[i], (size_t)c->calls * (size_t)c->calls * sizeof *error);
+    l1_errors(&c->l1[i], error);
     return 1;
 }
 

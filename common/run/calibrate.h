@@ -2,7 +2,9 @@
  * hand, and what an error of a feature does to the final latent.
  *
  *     struct calibration c;
- *     calibration_run(&c, &measure, list, count, budget, e);      // one pass over the calibration seeds
+ *     calibration_open(&c, &measure, list, count, budget, e);
+ *     calibration_run(&c, &measure, measure.count, NULL, NULL, e); // one pass over the calibration seeds
+ *     calibration_finish(&c, e);
  *     calibration_gain(&c, &measure, action, GAIN_RESIDUAL, 8, e);
  *     calibration_errors(&c, action, PREDICT_TWO, 1, error, e);   // prices of segments
  *     calibration_predict(&c, PREDICT_TWO, &schedule, e);         // tables of a schedule
@@ -15,7 +17,9 @@
 #ifndef HASTEN_RUN_CALIBRATE_H
 #define HASTEN_RUN_CALIBRATE_H
 
+#include "common/file/sums.h"
 #include "common/method/predict.h"
+#include "common/method/l1.h"
 #include "common/run/actions.h"
 #include "common/run/measure.h"
 
@@ -24,26 +28,40 @@ enum {
     CALIBRATION_TWO_MOST = 400, /* calls: prices of two refreshes take 4/3 calls^3 bytes an action */
 };
 
+#define CALIBRATION_KIND "gram"
+
 enum gain_kind { GAIN_STALE, GAIN_RESIDUAL, GAINS };
 
 struct calibration {
     const struct graph *g;
     int calls, nodes;
     int node[CALIBRATION_NODES], base[CALIBRATION_NODES]; /* base -1: the value itself */
-    struct gram gram[CALIBRATION_NODES];
-    double *l1[CALIBRATION_NODES]; /* [calls * calls] CacheQuant's distances of the feature, or NULL */
+    struct sums sums;                                     /* what was added up, by images */
+    struct gram gram[CALIBRATION_NODES];                  /* over the arrays of a record of the sums */
+    struct l1_pairs l1[CALIBRATION_NODES];                /* CacheQuant's distances, or calls = 0 */
+    double *gram_room, *l1_room;
     const struct candidate *list;
     int count;
     double *gain[CANDIDATES][GAINS]; /* [calls] for each action that has one, or NULL */
-    float *reference;                /* final latents of the calibration seeds */
+    const float *reference;          /* final latents of the calibration seeds */
     int64_t size;
     int images;
+    int begin; /* the first image of this part */
 };
 
-/* m: model, graph, weights, sampler, steps, guidance, count and seed of the calibration images. budget: bytes
- * for features of one pass; edges that do not fit are left without a matrix, evenly. */
-int calibration_run(struct calibration *c, const struct measure *m, const struct candidate *list, int count,
-                    size_t budget, struct error *e) HASTEN_CHECKED;
+/* m: model, graph, weights, sampler, steps, guidance and count of the calibration images, whose seeds are
+ * CALIBRATION_SEED, CALIBRATION_SEED + 1, ... budget: bytes for the features of one image; edges that do not
+ * fit are left without a matrix, evenly. */
+int calibration_open(struct calibration *c, const struct measure *m, const struct candidate *list, int count,
+                     size_t budget, struct error *e) HASTEN_CHECKED;
+/* Go on until image `end`. done, if not NULL, is called after each batch with the next image; -1 ends the
+ * run. */
+int calibration_run(struct calibration *c, const struct measure *m, int end,
+                    int (*done)(void *context, int image, struct error *e), void *context,
+                    struct error *e) HASTEN_CHECKED;
+/* All images are in: matrices, distances and the reference can be used. HASTEN_EFILE where some are missing.
+ */
+int calibration_finish(struct calibration *c, struct error *e) HASTEN_CHECKED;
 
 /* Measure the gain of this action at `points` calls (log-linear between them) on the first `images` of the
  * calibration images. */

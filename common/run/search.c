@@ -1,6 +1,8 @@
 /* See search.h. */
+#include "common/file/output.h"
 #include "common/run/search_inside.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +48,7 @@ int search_measure(struct search *x, const struct cache_schedule *s, uint64_t se
 {
     struct measure run = x->measure;
     float *got = NULL, *fresh = NULL;
-    const float *reference = seed == CALIBRATION_SEED  ? x->calibrated_reference
+    const float *reference = seed == CALIBRATION_SEED  ? x->wide ? x->calibrated_reference : x->c.reference
                              : seed == VALIDATION_SEED ? x->reference
                                                        : NULL;
     int64_t size = 0;
@@ -68,16 +70,73 @@ int search_measure(struct search *x, const struct cache_schedule *s, uint64_t se
     return status;
 }
 
+struct keeping {
+    struct search *x;
+    const char *path;
+    int end;
+};
+
+static int after_batch(void *context, int image, struct error *e)
+{
+    struct keeping *k = context;
+    report(k->x, "calibrate", image, k->end);
+    return k->path && image < k->end
+               ? sums_write(&k->x->c.sums, k->path, CALIBRATION_KIND, k->x->measure.backend->team, e)
+               : 0;
+}
+
+/* All calibration images, or those that a file does not have. */
+static int calibrate(struct search *x, struct error *e)
+{
+    struct calibration *c = &x->c;
+    const struct sum_range all = {0, INT_MAX};
+    struct team *team = x->measure.backend->team;
+    if (x->calibration &&
+        sums_resume(&c->sums, x->calibration, CALIBRATION_KIND, all, 0, x->memory, team, e) < 0)
+        return -1;
+    int before = (int)sums_next(&c->sums, 0), end = x->measure.count > before ? x->measure.count : before;
+    struct keeping k = {x, x->calibration, end};
+    c->sums.total = x->measure.count = end;
+    report(x, "calibrate", before, end);
+    if (calibration_run(c, &x->measure, end, after_batch, &k, e) < 0 ||
+        (x->calibration && end > before &&
+         sums_write(&c->sums, x->calibration, CALIBRATION_KIND, team, e) < 0))
+        return -1;
+    return calibration_finish(c, e);
+}
+
+static int open_calibration(struct search *x, struct error *e)
+{
+    return calibration_open(&x->c, &x->measure, x->list, x->count, (size_t)1 << 30, e);
+}
+
+int search_measure_part(struct search *x, const struct shard *shard, const char *path,
+                        struct sum_range *range, struct error *e)
+{
+    struct calibration *c = &x->c;
+    if (open_calibration(x, e) < 0)
+        return -1;
+    *range = sums_range(&c->sums, shard);
+    struct keeping k = {x, output_is_stdout(path) ? NULL : path, (int)range->end};
+    c->begin = (int)range->begin;
+    if (sums_resume(&c->sums, path, CALIBRATION_KIND, *range, 1, x->memory, x->measure.backend->team, e) <
+            0 ||
+        calibration_run(c, &x->measure, k.end, after_batch, &k, e) < 0)
+        return -1;
+    return sums_write(&c->sums, path, CALIBRATION_KIND, x->measure.backend->team, e);
+}
+
 int search_open(struct search *x, struct error *e)
 {
     x->streams = x->measure.guidance != 1 ? 2 : 1;
-    report(x, "calibrate", 0, 1);
-    if (calibration_run(&x->c, &x->measure, x->list, x->count, (size_t)1 << 30, e) < 0)
+    if (open_calibration(x, e) < 0 || calibrate(x, e) < 0)
         return -1;
     x->calls = x->c.calls;
-    if (full_latents(x, VALIDATION_SEED, x->validate, &x->reference, e) < 0)
-        return -1;
-    return full_latents(x, CALIBRATION_SEED, x->measure.count, &x->calibrated_reference, e);
+    return full_latents(x, VALIDATION_SEED, x->validate, &x->reference, e) < 0 ||
+                   (x->wide &&
+                    full_latents(x, CALIBRATION_SEED, x->measure.count, &x->calibrated_reference, e) < 0)
+               ? -1
+               : 0;
 }
 
 void search_close(struct search *x)

@@ -47,6 +47,8 @@ struct search {
     size_t max_cache_bytes; /* of one image; 0: any */
     void (*progress)(void *context, const char *what, int done, int all);
     void *context;
+    const char *calibration; /* a file of sums to go on from and to keep, or NULL */
+    size_t memory;           /* most bytes of it to read; 0: no limit */
     /* The search's own. */
     struct calibration c;
     int calls, streams;
@@ -55,6 +57,11 @@ struct search {
     struct trial trial[SEARCH_TRIALS];
     int trials;
 };
+
+/* The images of one part to its file: what is there already is not measured again. range: what was measured.
+ */
+int search_measure_part(struct search *x, const struct shard *shard, const char *path,
+                        struct sum_range *range, struct error *e) HASTEN_CHECKED;
 
 /* Calibrate, and run the reference of the validation images. */
 int search_open(struct search *x, struct error *e) HASTEN_CHECKED;

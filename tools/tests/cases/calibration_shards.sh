@@ -56,3 +56,21 @@ quantize m.zst --calibrate 18 --steps 3 --type w4a8 -q -o b.zst >/dev/null 2>&1
 cmp a.zst b.zst
 refused 4 'begins with image 8, this one with 0' quantize m.zst --calibration 2-1.zst --calibrate 18 --steps 3 -q -o x.zst
 refused 2 'needs --calibrate' quantize m.zst --measure-only -o x.zst
+
+find . -name "*.zst" ! -name m.zst -delete
+both cache-schedule 7 5
+# The part of a run that was killed goes on: the same bytes.
+cache-schedule m.zst --measure-only -q --steps 3 --calibrate 5 --shard 1/2 -o killed.zst >/dev/null
+cmp killed.zst other.zst
+prices() { cache-schedule m.zst --steps 3 --speedup 1.2 --profile p.zst --polish 2 --validate 2 -q --json "$@"; }
+profile m.zst --repeat 3 -q -o p.zst >/dev/null 2>&1
+claim() { sed 's/"measured[^,]*,//g'; }
+prices --calibrate 7 -o a.zst | claim >a.json
+prices --calibration merged.zst -o b.zst | claim >b.json
+cmp a.json b.json
+cp 2-0.zst kept.zst # goes on from three images, and keeps seven
+prices --calibrate 7 --calibration kept.zst -o c.zst | claim | cmp - a.json
+cmp kept.zst merged.zst
+refused 2 'no schedule' cache-schedule m.zst --measure-only --speedup 2 -o x.zst
+refused 2 'not --verify' cache-schedule m.zst --verify a.zst --calibration merged.zst
+refused 4 'is of another measurement' cache-schedule m.zst --steps 4 --speedup 1.2 --calibration merged.zst -o x.zst
