@@ -43,6 +43,15 @@ diff -r want got
 sort want.manifest.jsonl | diff - got.manifest.jsonl
 scontrol show job "$array" | grep -q 'Restarts=1' || { scontrol show job "$array"; exit 1; }
 
+# Calibration as an array, and its merge.
+export TOOL=$BIN/cache-schedule IMAGES=5 OUT=$PWD/calibration OPTIONS="--steps 20"
+array=$(sbatch --parsable --array=0-2 --output="$PWD/job-%A_%a.log" "$SRC/scripts/slurm/calibrate.sbatch")
+sbatch --dependency="afterok:$array" --output="$PWD/job-%A.log" "$SRC/scripts/slurm/calibrate-merge.sbatch"
+cache-schedule m.zst --measure-only --calibrate 5 --steps 20 -q -o calibration.zst
+wait_for 60 ended
+cmp calibration.zst calibration/whole.zst
+unset OPTIONS
+
 # A measurement as an array, and its merge.
 generate m.zst --count $COUNT --steps 30 -o near
 export REFERENCE=$PWD/want GOT=$PWD/near OUT=$PWD/measures EVALUATE=$BIN/evaluate
