@@ -1,10 +1,9 @@
 /* cache-schedule: which network calls to compute and which to serve from a cache. */
-#include "common/base/clock.h"
-#include "common/base/json.h"
+#include "tools/cache_schedule.h"
+
 #include "common/run/foreign.h"
 #include "common/run/profile.h"
 #include "common/run/search_blocks.h"
-#include "tools/parts.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -32,16 +31,11 @@ static const struct method {
     {"fora", {"uniform"}, 1u << PREDICT_REUSE, 0, 0},
     {"taylorseer", {"uniform"}, 1u << PREDICT_TAYLOR, 0, 0},
     {"cem", {"dp"}, 1u << PREDICT_REUSE, 0, 9},
+    {"coordinate", {"dp"}, 1u << PREDICT_TWO | 1u << PREDICT_CORRECTED, 1, 0},
+    {"spsa", {"dp"}, 1u << PREDICT_TWO | 1u << PREDICT_CORRECTED, 1, 0},
 };
 
-static struct {
-    int64_t steps, interval, calibrate, validate, polish, wide;
-    const char *sampler, *profile, *verify, *import, *action;
-    double guidance, speedup, max_ms, max_error;
-    size_t max_cache_bytes;
-    int solver, predictor, correct, gain, front;
-    struct parts parts;
-} o = {.calibrate = 4, .validate = 8, .polish = 12, .correct = 1, .gain = 1};
+static struct schedule_options o = {.calibrate = 4, .validate = 8, .polish = 12, .correct = 1, .gain = 1};
 
 static const struct tool_option options[] = {
     {"steps", 0, "N", OPTION_INT, &o.steps, .min = 1, .max = 1024,
@@ -60,9 +54,10 @@ static const struct tool_option options[] = {
     {"profile", 0, "FILE", OPTION_TEXT, &o.profile,
      .help = "milliseconds of the actions (default: measured here)"},
     {"solver", 0, "NAME", OPTION_CHOICE, &o.solver,
-     .choices = "auto dp minimax lemica uniform cachequant bac deepcache power fora taylorseer cem",
+     .choices = "auto dp minimax lemica uniform cachequant bac deepcache power fora taylorseer cem "
+                "coordinate spsa",
      .help = "auto (dp, cachequant and uniform, the best measured), or one of dp, minimax, lemica, uniform, "
-             "cachequant, bac, deepcache, power, fora, taylorseer and cem"},
+             "cachequant, bac, deepcache, power, fora, taylorseer, cem, coordinate and spsa"},
     {"predictor", 0, "NAME", OPTION_CHOICE, &o.predictor,
      .choices = "auto reuse magnitude corrected taylor two",
      .help = "how served values are made: auto (the solver's), reuse, magnitude, corrected, taylor or two"},
@@ -74,7 +69,7 @@ static const struct tool_option options[] = {
     {"gain", 0, "on|off", OPTION_CHOICE, &o.gain, .choices = "off on",
      .help = "weigh errors by what they do to the result (default on)"},
     {"polish", 0, "N", OPTION_INT, &o.polish, .min = 0, .max = 100000,
-     .help = "runs of moved schedules after that, 0: none (default 12)"},
+     .help = "runs of moved schedules after that, 0: none (default 12; coordinate and spsa: 60)"},
     {"wide", 0, "N", OPTION_INT, &o.wide, .min = 0, .max = 1024,
      .help = "the first N computed calls read floats where layers round to int8 (default 0)"},
     {"calibrate", 0, "N", OPTION_INT, &o.calibrate, .min = 1, .max = 1024,
@@ -93,24 +88,6 @@ static const struct tool tool = {"cache-schedule",
                                  options,
                                  TOOL_OUTPUT | TOOL_RUNS,
                                  "cache-schedule model.zst --steps 50 --speedup 2 -o fast.schedule.zst"};
-
-struct work {
-    struct tool_run *t;
-    struct model m;
-    struct graph *g;
-    struct sampler_config config;
-    struct weights *weights;
-    struct measure measure;
-    struct candidate list[CANDIDATES];
-    int candidates;
-    double ms[CANDIDATES + 1]; /* of one call: full, then each action */
-    double full_ms, wide_ms;
-    struct search x;
-    struct front_point *front;
-    int points;
-    struct cache_schedule s;         /* of --verify and --import */
-    struct trajectory_passes passes; /* of one image, scheduled */
-};
 
 /* ---- prices ---- */
 
@@ -233,6 +210,17 @@ static int start_search(struct work *w, struct error *e)
     return 0;
 }
 
+/* What runs of the model find on top of the program. */
+static int improve(struct work *w, struct trial *best, struct error *e)
+{
+    const char *name = methods[o.solver].name;
+    int spsa = !strcmp(name, "spsa");
+    if (!spsa && strcmp(name, "coordinate"))
+        return search_polish(&w->x, best, (int)o.polish, e);
+    best->solver = name;
+    return search_runs(&w->x, best, tool_given(w->t, "polish") ? (int)o.polish : 60, spsa, e);
+}
+
 /* The schedule for the budget that was given. */
 static struct trial *choose(struct work *w, struct error *e)
 {
@@ -246,129 +234,7 @@ static struct trial *choose(struct work *w, struct error *e)
         tool_note(w->t, "%s, %s: %d of %d computed, %.2f ms, predicted %.4f, relative L2 %.4f on %d images",
                   x->trial[i].solver, predict_name(x->trial[i].predictor), x->trial[i].computed, x->calls,
                   x->trial[i].ms, x->trial[i].predicted, x->trial[i].quality.rel_l2, x->trial[i].images);
-    if (best && o.polish && methods[o.solver].gain && search_polish(x, best, (int)o.polish, e) < 0)
-        return NULL;
-    return best;
-}
-
-/* Wall milliseconds of the whole trajectory, full and scheduled in turn; medians. */
-static int time_both(struct work *w, const struct cache_schedule *s, double *full, double *fast,
-                     struct error *e)
-{
-    double a[3], b[3];
-    for (int i = 0; i < 3; i++)
-        for (int which = 0; which < 2; which++) {
-            struct measure run = w->measure;
-            float *got;
-            run.count = run.batch = 1;
-            run.schedule = which ? s : NULL;
-            run.passes = which ? &w->passes : NULL;
-            double start = clock_ms();
-            if (measure_latents(&run, &got, NULL, NULL, e) < 0)
-                return -1;
-            (which ? b : a)[i] = clock_ms() - start;
-            mem_free(got);
-        }
-    *full = median_of(a, 3);
-    *fast = median_of(b, 3);
-    return 0;
-}
-
-/* The name of a schedule's action, or of all of them. */
-static const char *action_name(const struct cache_schedule *s)
-{
-    return s->actions == 2 ? s->action[1].name : s->actions < 2 ? "full" : "several actions";
-}
-
-static cJSON *claims_of(struct work *w, const struct trial *t, const struct cache_schedule *s, double full,
-                        double fast, const struct quality *q, struct error *e)
-{
-    cJSON *j = json_new_object(e);
-    if (j && json_add_string(j, "solver", t->solver, e) == 0 &&
-        (o.verify || o.import || json_add_string(j, "predictor", predict_name(t->predictor), e) == 0) &&
-        json_add_string(j, "action", action_name(s), e) == 0 && json_add_bool(j, "exact", t->exact, e) == 0 &&
-        json_add_int(j, "computed", t->computed, e) == 0 && json_add_int(j, "calls", s->calls, e) == 0 &&
-        json_add_double(j, "predicted_ms", t->ms, e) == 0 &&
-        json_add_double(j, "full_ms", w->full_ms, e) == 0 &&
-        json_add_double(j, "predicted_error", t->predicted, e) == 0 &&
-        json_add_double(j, "measured_ms", fast, e) == 0 &&
-        json_add_double(j, "measured_full_ms", full, e) == 0 &&
-        json_add_double(j, "measured_speedup", full / fast, e) == 0 &&
-        json_add_double(j, "rel_l2", q->rel_l2, e) == 0 && json_add_double(j, "psnr_db", q->psnr, e) == 0 &&
-        json_add_double(j, "validation_rel_l2", t->quality.rel_l2, e) == 0 &&
-        (!s->trigger.signal || (json_add_int(j, "computed_passes", w->passes.computed, e) == 0 &&
-                                json_add_int(j, "served_passes", w->passes.served, e) == 0 &&
-                                json_add_int(j, "tried_passes", w->passes.tried, e) == 0)) &&
-        json_add_int(j, "calibration_images", w->x.c.images ? w->x.c.images : o.calibrate, e) == 0 &&
-        json_add_int(j, "validation_images", o.validate, e) == 0 &&
-        json_add_bool(j, "corrected", t->predictor != PREDICT_REUSE, e) == 0)
-        return j;
-    cJSON_Delete(j);
-    return NULL;
-}
-
-/* A schedule as a word: # computed, a letter for each action. */
-static void put_strip(const struct work *w, const int *action, char *text)
-{
-    for (int i = 0; i < w->x.calls; i++)
-        text[i] = action[i] ? (char)('a' + (action[i] - 1) % 26) : '#';
-    text[w->x.calls] = 0;
-}
-
-static int add_front(struct work *w, cJSON *claims, struct buf *text, struct error *e)
-{
-    cJSON *list = json_add_array(claims, "front", e);
-    char *strip = mem_array((size_t)w->x.calls + 1, 1, e);
-    int status = list && strip ? 0 : -1;
-    buf_printf(text, e, "%10s %8s %12s  %-9s  %s\n", "ms", "x", "error", "predictor", "calls");
-    for (int i = 0; i < w->points && status == 0; i++) {
-        const struct front_point *p = &w->front[i];
-        cJSON *j = json_push_object(list, e);
-        put_strip(w, p->action, strip);
-        buf_printf(text, e, "%10.6g %7.2fx %12.5g  %-9s  %s\n", p->ms, w->full_ms / p->ms, p->error,
-                   predict_name(p->predictor), strip);
-        if (!j || json_add_double(j, "ms", p->ms, e) < 0 || json_add_double(j, "error", p->error, e) < 0 ||
-            json_add_string(j, "predictor", predict_name(p->predictor), e) < 0 ||
-            json_add_bool(j, "exact", p->exact, e) < 0 || json_add_string(j, "calls", strip, e) < 0)
-            status = -1;
-    }
-    for (int a = 0; a < w->candidates && status == 0 && a < 26; a++)
-        buf_printf(text, e, "%c = %s\n", 'a' + a, w->list[a].name);
-    mem_free(strip);
-    return status == 0 && !text->failed ? 0 : -1;
-}
-
-static int finish(struct work *w, struct trial *t, struct cache_schedule *s, int write, struct error *e)
-{
-    double full, fast;
-    int given = o.verify || o.import;
-    struct quality q;
-    struct buf text = {0};
-    if (time_both(w, s, &full, &fast, e) < 0 ||
-        search_measure(&w->x, s, CLAIM_SEED, (int)o.validate, &q, e) < 0)
-        return -1;
-    cJSON *claims = claims_of(w, t, s, full, fast, &q, e);
-    int status = claims ? 0 : -1;
-    if (status == 0 && w->points)
-        status = add_front(w, claims, &text, e);
-    if (status == 0)
-        buf_printf(&text, e,
-                   "%s, %s%s%s: %d of %d calls computed; %.1f ms of %.1f predicted; measured %.1f ms of %.1f "
-                   "(%.2fx), relative L2 %.4f, PSNR %.2f dB\n",
-                   t->solver, given ? "" : predict_name(t->predictor), given ? "" : ", ", action_name(s),
-                   t->computed, s->calls, t->ms, w->full_ms, fast, full, full / fast, q.rel_l2, q.psnr);
-    if (status == 0) {
-        cJSON_Delete(s->claims);
-        s->claims = json_copy(claims, e);
-        status = s->claims ? 0 : -1;
-    }
-    if (status == 0 && write)
-        status = cache_schedule_write(s, w->t->output, NULL, e);
-    if (status == 0 && !text.failed)
-        status = tool_report(w->t, text.data, claims, write && tool_stdout_is_data(w->t), e);
-    buf_free(&text);
-    cJSON_Delete(claims);
-    return status;
+    return best && methods[o.solver].gain && improve(w, best, e) < 0 ? NULL : best;
 }
 
 /* Prices: the served sets of the schedule, by their own names. */
@@ -403,7 +269,7 @@ static int measure_given(struct work *w, struct trial *t, struct error *e)
     w->x.measure = w->measure;
     if (search_measure(&w->x, s, CLAIM_SEED, (int)o.validate, &t->quality, e) < 0)
         return -1;
-    return finish(w, t, s, o.verify == NULL, e);
+    return schedule_report(w, t, s, o.verify == NULL, e);
 }
 
 /* An existing schedule: the same checks as generate's, then measured as new ones are. */
@@ -569,7 +435,7 @@ static int run(struct work *w, struct error *e)
         return -1;
     snprintf(t->s.model, sizeof t->s.model, "%s", model_id(&w->m));
     snprintf(t->s.sampler, sizeof t->s.sampler, "%s", sampler_short_name(w->config.kind));
-    return finish(w, t, &t->s, !o.front || w->t->output != NULL, e);
+    return schedule_report(w, t, &t->s, !o.front || w->t->output != NULL, e);
 }
 
 static void release(struct work *w)
@@ -589,6 +455,7 @@ int main(int argc, char **argv)
     struct tool_run t;
     static struct work w;
     w.t = &t;
+    w.o = &o;
     if (tool_start(&t, &tool, argc, argv, &e) == 0) {
         run(&w, &e);
         release(&w);

@@ -95,6 +95,11 @@ struct trial *search_error(struct search *x, double most, struct error *e) HASTE
  * better there and on the validation images as well. */
 int search_polish(struct search *x, struct trial *t, int runs, struct error *e) HASTEN_CHECKED;
 
+/* Search which calls are computed by at most `runs` runs of the calibration images, from a trial of one
+ * action on: coordinate moves, or simultaneous perturbation (schedule_search.h). What is found stays when the
+ * validation images agree. */
+int search_runs(struct search *x, struct trial *t, int runs, int spsa, struct error *e) HASTEN_CHECKED;
+
 /* Error of a trial on `images` images from this seed on. */
 int search_measure(struct search *x, const struct cache_schedule *s, uint64_t seed, int images,
                    struct quality *q, struct error *e) HASTEN_CHECKED;

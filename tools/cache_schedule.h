@@ -1,0 +1,41 @@
+/* Inside cache-schedule: what its files share. */
+#ifndef HASTEN_TOOLS_CACHE_SCHEDULE_H
+#define HASTEN_TOOLS_CACHE_SCHEDULE_H
+
+#include "common/run/cache_schedule.h"
+#include "common/run/search.h"
+#include "tools/parts.h"
+#include "tools/tool.h"
+
+struct schedule_options {
+    int64_t steps, interval, calibrate, validate, polish, wide;
+    const char *sampler, *profile, *verify, *import, *action;
+    double guidance, speedup, max_ms, max_error;
+    size_t max_cache_bytes;
+    int solver, predictor, correct, gain, front;
+    struct parts parts;
+};
+
+struct work {
+    const struct schedule_options *o;
+    struct tool_run *t;
+    struct model m;
+    struct graph *g;
+    struct sampler_config config;
+    struct weights *weights;
+    struct measure measure;
+    struct candidate list[CANDIDATES];
+    int candidates;
+    double ms[CANDIDATES + 1]; /* of one call: full, then each action */
+    double full_ms, wide_ms;
+    struct search x;
+    struct front_point *front;
+    int points;
+    struct cache_schedule s;         /* of --verify and --import */
+    struct trajectory_passes passes; /* of one image, scheduled */
+};
+
+/* Time and measure a schedule, store and print its claims; write: the file as well. */
+int schedule_report(struct work *w, struct trial *t, struct cache_schedule *s, int write, struct error *e);
+
+#endif

@@ -1,0 +1,125 @@
+/* What cache-schedule says of a schedule: measured, as text, as JSON, in the file. */
+#include "tools/cache_schedule.h"
+
+#include "common/base/clock.h"
+#include "common/base/json.h"
+/* Wall milliseconds of the whole trajectory, full and scheduled in turn; medians. */
+static int time_both(struct work *w, const struct cache_schedule *s, double *full, double *fast,
+                     struct error *e)
+{
+    double a[3], b[3];
+    for (int i = 0; i < 3; i++)
+        for (int which = 0; which < 2; which++) {
+            struct measure run = w->measure;
+            float *got;
+            run.count = run.batch = 1;
+            run.schedule = which ? s : NULL;
+            run.passes = which ? &w->passes : NULL;
+            double start = clock_ms();
+            if (measure_latents(&run, &got, NULL, NULL, e) < 0)
+                return -1;
+            (which ? b : a)[i] = clock_ms() - start;
+            mem_free(got);
+        }
+    *full = median_of(a, 3);
+    *fast = median_of(b, 3);
+    return 0;
+}
+
+/* The name of a schedule's action, or of all of them. */
+static const char *action_name(const struct cache_schedule *s)
+{
+    return s->actions == 2 ? s->action[1].name : s->actions < 2 ? "full" : "several actions";
+}
+
+static cJSON *claims_of(struct work *w, const struct trial *t, const struct cache_schedule *s, double full,
+                        double fast, const struct quality *q, struct error *e)
+{
+    cJSON *j = json_new_object(e);
+    if (j && json_add_string(j, "solver", t->solver, e) == 0 &&
+        (w->o->verify || w->o->import ||
+         json_add_string(j, "predictor", predict_name(t->predictor), e) == 0) &&
+        json_add_string(j, "action", action_name(s), e) == 0 && json_add_bool(j, "exact", t->exact, e) == 0 &&
+        json_add_int(j, "computed", t->computed, e) == 0 && json_add_int(j, "calls", s->calls, e) == 0 &&
+        json_add_double(j, "predicted_ms", t->ms, e) == 0 &&
+        json_add_double(j, "full_ms", w->full_ms, e) == 0 &&
+        json_add_double(j, "predicted_error", t->predicted, e) == 0 &&
+        json_add_double(j, "measured_ms", fast, e) == 0 &&
+        json_add_double(j, "measured_full_ms", full, e) == 0 &&
+        json_add_double(j, "measured_speedup", full / fast, e) == 0 &&
+        json_add_double(j, "rel_l2", q->rel_l2, e) == 0 && json_add_double(j, "psnr_db", q->psnr, e) == 0 &&
+        json_add_double(j, "validation_rel_l2", t->quality.rel_l2, e) == 0 &&
+        (!s->trigger.signal || (json_add_int(j, "computed_passes", w->passes.computed, e) == 0 &&
+                                json_add_int(j, "served_passes", w->passes.served, e) == 0 &&
+                                json_add_int(j, "tried_passes", w->passes.tried, e) == 0)) &&
+        json_add_int(j, "calibration_images", w->x.c.images ? w->x.c.images : w->o->calibrate, e) == 0 &&
+        json_add_int(j, "validation_images", w->o->validate, e) == 0 &&
+        json_add_bool(j, "corrected", t->predictor != PREDICT_REUSE, e) == 0)
+        return j;
+    cJSON_Delete(j);
+    return NULL;
+}
+
+/* A schedule as a word: # computed, a letter for each action. */
+static void put_strip(const struct work *w, const int *action, char *text)
+{
+    for (int i = 0; i < w->x.calls; i++)
+        text[i] = action[i] ? (char)('a' + (action[i] - 1) % 26) : '#';
+    text[w->x.calls] = 0;
+}
+
+static int add_front(struct work *w, cJSON *claims, struct buf *text, struct error *e)
+{
+    cJSON *list = json_add_array(claims, "front", e);
+    char *strip = mem_array((size_t)w->x.calls + 1, 1, e);
+    int status = list && strip ? 0 : -1;
+    buf_printf(text, e, "%10s %8s %12s  %-9s  %s\n", "ms", "x", "error", "predictor", "calls");
+    for (int i = 0; i < w->points && status == 0; i++) {
+        const struct front_point *p = &w->front[i];
+        cJSON *j = json_push_object(list, e);
+        put_strip(w, p->action, strip);
+        buf_printf(text, e, "%10.6g %7.2fx %12.5g  %-9s  %s\n", p->ms, w->full_ms / p->ms, p->error,
+                   predict_name(p->predictor), strip);
+        if (!j || json_add_double(j, "ms", p->ms, e) < 0 || json_add_double(j, "error", p->error, e) < 0 ||
+            json_add_string(j, "predictor", predict_name(p->predictor), e) < 0 ||
+            json_add_bool(j, "exact", p->exact, e) < 0 || json_add_string(j, "calls", strip, e) < 0)
+            status = -1;
+    }
+    for (int a = 0; a < w->candidates && status == 0 && a < 26; a++)
+        buf_printf(text, e, "%c = %s\n", 'a' + a, w->list[a].name);
+    mem_free(strip);
+    return status == 0 && !text->failed ? 0 : -1;
+}
+
+int schedule_report(struct work *w, struct trial *t, struct cache_schedule *s, int write, struct error *e)
+{
+    double full, fast;
+    int given = w->o->verify || w->o->import;
+    struct quality q;
+    struct buf text = {0};
+    if (time_both(w, s, &full, &fast, e) < 0 ||
+        search_measure(&w->x, s, CLAIM_SEED, (int)w->o->validate, &q, e) < 0)
+        return -1;
+    cJSON *claims = claims_of(w, t, s, full, fast, &q, e);
+    int status = claims ? 0 : -1;
+    if (status == 0 && w->points)
+        status = add_front(w, claims, &text, e);
+    if (status == 0)
+        buf_printf(&text, e,
+                   "%s, %s%s%s: %d of %d calls computed; %.1f ms of %.1f predicted; measured %.1f ms of %.1f "
+                   "(%.2fx), relative L2 %.4f, PSNR %.2f dB\n",
+                   t->solver, given ? "" : predict_name(t->predictor), given ? "" : ", ", action_name(s),
+                   t->computed, s->calls, t->ms, w->full_ms, fast, full, full / fast, q.rel_l2, q.psnr);
+    if (status == 0) {
+        cJSON_Delete(s->claims);
+        s->claims = json_copy(claims, e);
+        status = s->claims ? 0 : -1;
+    }
+    if (status == 0 && write)
+        status = cache_schedule_write(s, w->t->output, NULL, e);
+    if (status == 0 && !text.failed)
+        status = tool_report(w->t, text.data, claims, write && tool_stdout_is_data(w->t), e);
+    buf_free(&text);
+    cJSON_Delete(claims);
+    return status;
+}
