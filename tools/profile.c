@@ -1,6 +1,8 @@
 /* profile: measured milliseconds, kernel by kernel and action by action. */
 #include "tools/profile.h"
+#include "common/base/json.h"
 #include "common/file/output.h"
+#include "common/run/profile_merge.h"
 #include "common/run/profile_trace.h"
 
 #include <stdio.h>
@@ -36,10 +38,12 @@ static const struct tool_option options[] = {
      .help = "price a call without loading the model, from a prior and a few milliseconds of this machine"},
     {"learn", 0, "PROFILE", OPTION_LIST, &o.learn, .group = "Instead of that",
      .help = "make a prior of these profiles (repeatable; without MODEL)"},
+    {"merge", 0, NULL, OPTION_FLAG, &o.merge, .group = "Instead of that",
+     .help = "the operands are profiles: write the medians over them to -o"},
     {0}};
 
 static const struct tool tool = {"profile",
-                                 "MODEL",
+                                 "MODEL ...",
                                  "Measure where the time of a network call goes.",
                                  options,
                                  TOOL_OUTPUT | TOOL_RUNS,
@@ -162,11 +166,41 @@ static int report(struct profile *p, int data, struct error *e)
     return status;
 }
 
+/* Profiles of one model that several machines of a kind made, as one. */
+static int merge(struct profile *p, struct error *e)
+{
+    struct tool_run *t = p->t;
+    struct buf text = {0};
+    double full, sum;
+    if (!t->operands)
+        return error_set(e, HASTEN_EUSAGE, "--merge: no files are given");
+    if (output_is_stdout(t->output) && tool_claim_stdout(t, 1, e) < 0)
+        return -1;
+    cJSON *j = profile_merge(t->operand, t->operands, e);
+    int status = j && json_double(j, "full_ms", 0, 1e12, &full, e) == 0 &&
+                         json_double(j, "kernel_sum_ms", 0, 1e12, &sum, e) == 0
+                     ? container_write(t->output, "profile", j, NULL, 0, NULL, NULL, NULL, NULL, e)
+                     : -1;
+    if (status == 0) {
+        buf_printf(&text, e, "%d profiles: %.4g ms a call, %.4g in kernels\n", t->operands, full, sum);
+        status = tool_report(t, text.data, j, output_is_stdout(t->output), e);
+    }
+    buf_free(&text);
+    cJSON_Delete(j);
+    return status;
+}
+
 static int run(struct profile *p, struct error *e)
 {
-    const char *path = o.learn.count ? "" : tool_input(p->t, e);
-    int data = p->t->output && tool_stdout_is_data(p->t); /* without -o the table goes there */
     int other = !!o.plan + !!o.sweep + !!o.compare + !!o.predict;
+    int data = p->t->output && tool_stdout_is_data(p->t); /* without -o the table goes there */
+    if (o.merge && (other || o.learn.count || o.trace || o.svg))
+        return error_set(e, HASTEN_EUSAGE, "--merge stands alone");
+    if (!o.merge && p->t->operands > 1)
+        return error_set(e, HASTEN_EUSAGE, "'%.200s': one operand too many", p->t->operand[1]);
+    if (o.merge)
+        return merge(p, e);
+    const char *path = o.learn.count ? "" : tool_input(p->t, e);
     if (!path)
         return -1;
     if (o.learn.count && (other || p->t->operands || o.trace || o.svg))

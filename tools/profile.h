@@ -21,6 +21,7 @@ struct profile_options {
     double guidance;
     const char *schedule, *size, *compare, *trace, *svg, *predict;
     struct tool_list learn;
+    int merge;
 };
 
 struct profile {
