@@ -33,7 +33,7 @@ struct backend_ops {
     void (*close)(struct backend *b); /* NULL: nothing to do */
     int direct;
     int sizes_only; /* nothing is held or run: tensors need no data (backend_sizes.h) */
-    int half;  /* plans may hold bfloat16: MM_BF16 weights, values between kernels */
+    int half;  /* plans may hold bfloat16 (MM_BF16 weights, values between kernels) and row_norm's `times` */
     int parts; /* of a kernel that need scratch of their own; 0: as many as the team has */
     void *(*allocate)(struct backend *b, size_t bytes, struct error *e);
     void (*release)(struct backend *b, void *block); /* NULL is fine */
@@ -67,9 +67,9 @@ struct backend {
 
 /* When each part of the team began and ended each kernel call of the last run, in clock_ms's milliseconds. */
 struct cpu_log {
-    int parts, calls;    /* room: [calls][parts] */
+    int parts, calls; /* room: [calls][parts] */
     double *begin, *end;
-    double submit;       /* when the run was asked for */
+    double submit; /* when the run was asked for */
 };
 
 struct backend backend_cpu(const struct cpu_kernels *kernels, struct team *team);

@@ -22,7 +22,7 @@ struct rotated {
     struct place at;
 };
 
-enum lazy { LAZY_NO, LAZY_CONCAT, LAZY_UPSAMPLE };
+enum lazy { LAZY_NO, LAZY_CONCAT, LAZY_UPSAMPLE, LAZY_GATE }; /* the last: its only reader makes it */
 
 struct builder {
     const struct plan_request *r;
@@ -86,6 +86,9 @@ int need_half(struct builder *b, int node, struct place *at);
 int emit_product(struct builder *b, int node);
 int emit_layer_norm(struct builder *b, int node);
 int emit_group_norm(struct builder *b, int node);
+int is_gate(const struct builder *b,
+            int node); /* an activation that only the product of rows behind it reads */
+int emit_gated(struct builder *b, int node);
 int wants_codes(const struct builder *b, int node, const char *op, int form, int *wants_float);
 
 #endif

@@ -5,7 +5,8 @@
 
 static int prepares(const struct kernel_call *c)
 {
-    return c->kind == KERNEL_IMAGE_QUANTIZE || (c->kind == KERNEL_ROW_NORM && !c->row_norm.norm);
+    return c->kind == KERNEL_IMAGE_QUANTIZE ||
+           (c->kind == KERNEL_ROW_NORM && !c->row_norm.norm && !c->row_norm.times_ld);
 }
 
 int node_cost(const struct timing *o, double *ms, double *total, struct error *e)

@@ -302,6 +302,8 @@ static int can_be_lazy(const struct builder *b, int node)
         return LAZY_NO;
     if (node_is(n, "upsample"))
         return LAZY_UPSAMPLE;
+    if (is_gate(b, node))
+        return LAZY_GATE;
     return node_is(n, "concat") && n->inputs == 2 && (int)node_attr(n, "axis") == AXIS_CHANNELS ? LAZY_CONCAT
                                                                                                 : LAZY_NO;
 }
@@ -330,6 +332,8 @@ static int visit(struct builder *b, int node)
         return emit_group_norm(b, node);
     if (node_is(n, "attention") && !is_vector(b, node))
         return emit_attention(b, node);
+    if (node_is(n, "mul") && (b->lazy[n->in[0]] == LAZY_GATE || b->lazy[n->in[1]] == LAZY_GATE))
+        return emit_gated(b, node);
     if (node_is(n, "add") || node_is(n, "sub") || node_is(n, "mul") || activation_of(n) != ACT_NONE)
         return emit_elementwise(b, node);
     if (node_is(n, "slice") || node_is(n, "tokens") || node_is(n, "grid"))

@@ -24,7 +24,7 @@ int is_ready(const struct builder *b, int node)
 {
     if (b->lazy[node]) {
         const struct node *n = &b->g->node[node];
-        return is_ready(b, n->in[0]) && (b->lazy[node] == LAZY_UPSAMPLE || is_ready(b, n->in[1]));
+        return is_ready(b, n->in[0]) && (b->lazy[node] != LAZY_CONCAT || is_ready(b, n->in[1]));
     }
     return b->p->place[node].buffer >= 0;
 }

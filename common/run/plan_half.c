@@ -1,5 +1,6 @@
 /* bfloat16 values: who reads them, and how they come to be. Products whose weights are bfloat16 read rounded
- * rows, and attention does so behind such products. What writes a value writes it so where a reader wants it;
+ * rows, and attention does so behind such products and behind those of int8 activations, whose own rounding
+ * is several times coarser. What writes a value writes it so where a reader wants it;
  * else it is converted in a pass of its own. Which readers there are follows from the graph alone, so that a
  * kept value and a computed one are rounded alike.
  */
@@ -28,7 +29,8 @@ static int is_narrow(const struct builder *b, int node)
     while (is_view(&b->g->node[node]))
         node = b->g->node[node].in[0];
     const struct node *n = &b->g->node[node];
-    return (node_is(n, "linear") || node_is(n, "conv2d")) && weights_of(b, n)->form == MM_BF16;
+    return (node_is(n, "linear") || node_is(n, "conv2d")) &&
+           (weights_of(b, n)->form == MM_BF16 || reads_codes(b, n));
 }
 
 int attention_is_half(const struct builder *b, const struct node *n)

@@ -59,61 +59,107 @@ static int rotation_of_readers(const struct builder *b, int node)
     return 0;
 }
 
+/* The forms in which readers want the value that a pass over rows makes. */
+struct forms {
+    int real, half, codes, rotate;
+};
+
+static struct forms forms_of(const struct builder *b, int node)
+{
+    int wants_float;
+    struct forms f = {.rotate = rotation_of_readers(b, node)};
+    f.codes = wants_codes(b, node, "linear", f.rotate, &wants_float);
+    f.half = !f.codes && wants_half(b, node, &wants_float);
+    f.real = wants_float || (!f.codes && !f.half);
+    return f;
+}
+
+/* The pass over the rows at x that makes the value of `last`; its result is pointed to. */
+static struct kernel_call *add_pass(struct builder *b, int node, int last, const struct place *x)
+{
+    struct forms f = forms_of(b, last);
+    struct shape s = b->g->node[node].shape;
+    if ((f.real && place_value(b, last) < 0) || (f.half && new_half(b, last) < 0) ||
+        (f.codes && new_row_codes(b, last, f.rotate) < 0))
+        return NULL;
+    struct kernel_call *c = add_call(b, KERNEL_ROW_NORM, node);
+    if (!c)
+        return NULL;
+    struct row_norm *r = &c->row_norm;
+    struct place out = b->p->place[last];
+    const struct codes *codes = &b->row_codes[last];
+    int64_t out_ld = is_vector(b, node) ? out.image_ld : out.ld;
+    *r = (struct row_norm){.x_ld = x->ld,
+                           .images = b->r->images,
+                           .rows_per_image = (int)shape_rows(s),
+                           .channels = s.channels,
+                           .rotate = f.codes ? f.rotate : 0,
+                           .out_ld = out_ld,
+                           .tap_ld = out_ld,
+                           .out_bf16_ld = b->half[last].ld,
+                           .codes_ld = f.codes ? codes->ld[0] : 0};
+    c->bytes = (4.0 + (f.codes ? 1 : f.half ? 2 : 4)) * b->r->images * (double)shape_size(s);
+    if (cover(b, c, node) < 0 || point(b, c, &r->x, x->buffer, x->offset) < 0 ||
+        (f.real && point(b, c, f.codes || f.half ? &r->tap : &r->out, out.buffer, out.offset) < 0) ||
+        (f.half && point(b, c, &r->out_bf16, b->half[last].buffer, 0) < 0) ||
+        (f.codes && (point(b, c, &r->codes, codes->buffer[0], 0) < 0 ||
+                     point(b, c, &r->row_scale, codes->scale[0], 0) < 0)))
+        return NULL;
+    return c;
+}
+
 int emit_layer_norm(struct builder *b, int node)
 {
     const struct node *n = &b->g->node[node];
     const struct packed *w = &b->r->weights->node[node];
-    int modulate = modulation_of(b, node), last = modulate >= 0 ? modulate : node, wants_float;
-    int rotate = rotation_of_readers(b, last), codes = wants_codes(b, last, "linear", rotate, &wants_float);
-    int half = !codes && wants_half(b, last, &wants_float);
+    int modulate = modulation_of(b, node), last = modulate >= 0 ? modulate : node;
     struct place x, scale = {0}, shift = {0};
     if (row_place(b, n->in[0], &x) < 0 ||
         (modulate >= 0 && modulation_places(b, modulate, &scale, &shift) < 0))
         return -1;
-    if ((wants_float || (!codes && !half)) && place_value(b, last) < 0)
-        return -1;
-    if (half && new_half(b, last) < 0)
-        return -1;
-    if (codes && new_row_codes(b, last, rotate) < 0)
-        return -1;
-    struct kernel_call *c = add_call(b, KERNEL_ROW_NORM, node);
+    struct kernel_call *c = add_pass(b, node, last, &x);
     if (!c)
         return -1;
     struct row_norm *r = &c->row_norm;
-    struct place out = b->p->place[last];
-    int64_t out_ld = is_vector(b, node) ? out.image_ld : out.ld;
-    *r = (struct row_norm){.x_ld = x.ld,
-                           .images = b->r->images,
-                           .rows_per_image = (int)shape_rows(n->shape),
-                           .channels = n->shape.channels,
-                           .norm = 1,
-                           .rotate = codes ? rotate : 0,
-                           .eps = (float)node_attr(n, "eps"),
-                           .weight = w->plain[0],
-                           .bias = w->plain[1],
-                           .mod_ld = scale.image_ld,
-                           .out_ld = out_ld,
-                           .tap_ld = out_ld,
-                           .out_bf16_ld = b->half[last].ld,
-                           .codes_ld = codes ? b->row_codes[last].ld[0] : 0};
-    c->bytes = (4.0 + (codes ? 1 : half ? 2 : 4)) * b->r->images * (double)shape_size(n->shape);
-    if (cover(b, c, node) < 0 || point(b, c, &r->x, x.buffer, x.offset) < 0)
-        return -1;
-    if (modulate >= 0 &&
-        (cover(b, c, modulate) < 0 || point(b, c, &r->scale, scale.buffer, scale.offset) < 0 ||
-         point(b, c, &r->shift, shift.buffer, shift.offset) < 0))
-        return -1;
-    if ((wants_float || (!codes && !half)) &&
-        point(b, c, codes || half ? &r->tap : &r->out, out.buffer, out.offset) < 0)
-        return -1;
-    if (half && point(b, c, &r->out_bf16, b->half[last].buffer, 0) < 0)
-        return -1;
-    if (!codes)
+    r->norm = 1;
+    r->eps = (float)node_attr(n, "eps");
+    r->weight = w->plain[0];
+    r->bias = w->plain[1];
+    r->mod_ld = scale.image_ld;
+    if (modulate < 0)
         return 0;
-    return point(b, c, &r->codes, b->row_codes[last].buffer[0], 0) < 0 ||
-                   point(b, c, &r->row_scale, b->row_codes[last].scale[0], 0) < 0
+    return cover(b, c, modulate) < 0 || point(b, c, &r->scale, scale.buffer, scale.offset) < 0 ||
+                   point(b, c, &r->shift, shift.buffer, shift.offset) < 0
                ? -1
                : 0;
+}
+
+int is_gate(const struct builder *b, int node)
+{
+    int next = b->reader[node], real = b->r->keep[node] || b->r->output[node] || b->in_difference[node];
+    if (!b->r->weights->backend->ops->half || real || b->readers[node] != 1 || is_vector(b, node) ||
+        activation_of(&b->g->node[node]) == ACT_NONE || b->r->is_given[next])
+        return 0;
+    const struct node *n = &b->g->node[next];
+    int other = n->in[0] == node ? n->in[1] : n->in[0];
+    return node_is(n, "mul") && !is_vector(b, other) && b->lazy[other] != LAZY_GATE;
+}
+
+/* Rows times an activation of other rows. */
+int emit_gated(struct builder *b, int node)
+{
+    const struct node *n = &b->g->node[node];
+    int side = b->lazy[n->in[1]] == LAZY_GATE, gate = n->in[side];
+    struct place x, times;
+    if (row_place(b, n->in[!side], &x) < 0 || row_place(b, b->g->node[gate].in[0], &times) < 0)
+        return -1;
+    struct kernel_call *c = add_pass(b, node, node, &x);
+    if (!c)
+        return -1;
+    c->row_norm.times_ld = times.ld;
+    c->row_norm.times_act = activation_of(&b->g->node[gate]);
+    c->bytes += 4.0 * b->r->images * (double)shape_size(n->shape);
+    return cover(b, c, gate) < 0 ? -1 : point(b, c, &c->row_norm.times, times.buffer, times.offset);
 }
 
 /* The one or two values whose channels the norm runs over. */

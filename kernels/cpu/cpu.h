@@ -125,7 +125,8 @@ struct mm_shape {
 
 /* ---- rows and images ---- */
 
-/* y = norm(x) (* weight + bias), then (* (1 + scale[image]) + shift[image]). Exactly one of out, out_bf16 and
+/* y = norm(x) (* weight + bias), then (* (1 + scale[image]) + shift[image]), then * times_act(times): a gate
+ * of the same rows (GEGLU: Shazeer 2020). Exactly one of out, out_bf16 and
  * codes is set: codes gets uint8 q + 128 with row_scale[row] = max|y| / 127 (a zero row gets scale 0 and
  * codes 128), padded with 128 to codes_ld. tap, if set, also gets the float value. norm = 0 skips
  * normalisation (plain quantization of rows when codes is set). Sums in float lanes, mean first, then centred
@@ -143,6 +144,9 @@ struct row_norm {
     const float *weight, *bias; /* [channels] or NULL */
     const float *scale, *shift; /* [images][mod_ld] or NULL */
     int64_t mod_ld;
+    const float *times; /* [rows][times_ld] or NULL */
+    int64_t times_ld;
+    enum activation times_act;
     float *out, *tap;
     uint16_t *out_bf16; /* not rotated */
     int64_t out_ld, tap_ld, out_bf16_ld;

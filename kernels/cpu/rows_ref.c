@@ -78,7 +78,8 @@ static float row_value(const struct row_norm *r, int64_t row, int c, double mean
     v *= r->weight ? r->weight[c] : 1;
     v += r->bias ? r->bias[c] : 0;
     v *= r->scale ? 1.0 + r->scale[mod] : 1;
-    return (float)(v + (r->shift ? r->shift[mod] : 0));
+    v += r->shift ? r->shift[mod] : 0;
+    return (float)(r->times ? v * activate(r->times[row * r->times_ld + c], r->times_act) : v);
 }
 
 /* hadamard.inc's rotation of one block: for output i the sum over j of the product of R4's entries at the

@@ -159,6 +159,19 @@ static int channel_slice(struct zoo *z, const char *name, int in, int begin, int
 
 enum { WIDTH = 48, HEADS = 3 };
 
+/* GELU, and of block b1 the product of rows with it (GEGLU). */
+static int activated(struct zoo *z, const char *p, int h)
+{
+    int gated = p[1] == '1', wide = 2 * WIDTH;
+    h = product(z, "linear", name_of(p, "fc1"), h, WIDTH, gated ? 2 * wide : wide, 1, 0);
+    if (!gated)
+        return node(z, "gelu", name_of(p, "gelu"), h, -1, -1);
+    int value = channel_slice(z, name_of(p, "value"), h, 0, wide),
+        gate = channel_slice(z, name_of(p, "gate"), h, wide, wide);
+    return node(z, "mul", name_of(p, "product"), value, node(z, "gelu", name_of(p, "gelu"), gate, -1, -1),
+                -1);
+}
+
 static int dit_block(struct zoo *z, const char *p, int x, int e)
 {
     int s = node(z, "silu", name_of(p, "silu"), e, -1, -1),
@@ -181,8 +194,7 @@ static int dit_block(struct zoo *z, const char *p, int x, int e)
     x = node(z, "add", name_of(p, "add1"), x, o, -1);
     h = node(z, "layer_norm", name_of(p, "norm2"), x, -1, -1);
     h = node(z, "modulate", name_of(p, "mod2"), h, part[3], part[4]);
-    h = product(z, "linear", name_of(p, "fc1"), h, WIDTH, 2 * WIDTH, 1, 0);
-    h = node(z, "gelu", name_of(p, "gelu"), h, -1, -1);
+    h = activated(z, p, h);
     h = product(z, "linear", name_of(p, "fc2"), h, 2 * WIDTH, WIDTH, 1, 0);
     h = node(z, "mul", name_of(p, "gate2"), part[5] >= 0 ? h : h, part[5], -1);
     return node(z, "add", name_of(p, "add2"), h, x, -1);
@@ -319,6 +331,16 @@ struct world {
 };
 
 static void (*open_backend)(struct world *w, struct error *e); /* another one than the CPU's */
+
+/* The CPU with float values between all kernels. */
+static void open_float(struct world *w, struct error *e)
+{
+    static struct backend_ops ops;
+    (void)e;
+    ops = *w->b.ops;
+    ops.half = 0;
+    w->b.ops = &ops;
+}
 
 static int all_wide; /* actions read floats */
 

@@ -69,7 +69,7 @@ static void two_calls(void (*make)(struct zoo *, int), int mode, int cuda, int o
             served[graph_find(z.g, kept[i])] = 1;
     release(&z);
     const unsigned char *actions[] = {served, NULL};
-    open_backend = cuda ? open_cuda : NULL;
+    open_backend = cuda ? open_cuda : open_float;
     start(&w, make, mode, CPU_REF, 2, IMAGES, hoist, actions);
     for (int call = 0; call < 2; call++) {
         fill(&w, call, IMAGES);

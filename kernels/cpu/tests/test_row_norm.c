@@ -10,7 +10,8 @@ enum {
     SCALE = 4,
     SHIFT = 8,
     NORM = 16,
-    OPTIONS = 32,
+    TIMES = 32,
+    OPTIONS = 64,
     IMAGES = 2,
     ROWS = 3,
     ALL = IMAGES * ROWS
@@ -22,7 +23,7 @@ enum { WIDTHS = sizeof widths / sizeof *widths };
 
 struct data {
     struct row_norm r;
-    float *x, *weight, *bias, *mod, *out, *tap, *row_scale;
+    float *x, *weight, *bias, *mod, *times, *out, *tap, *row_scale;
     uint8_t *codes;
 };
 
@@ -33,6 +34,7 @@ static void make(struct data *d, int channels, int option)
                        .weight = floats(channels, 2, 1, 0),
                        .bias = floats(channels, 3, 1, 0),
                        .mod = floats(IMAGES * 2 * channels, 4, 1, 0),
+                       .times = floats(ALL * (channels + 1), 8, 1, 0),
                        .out = floats(ALL * ld, 5, 1, 0),
                        .tap = floats(ALL * ld, 6, 1, 0),
                        .row_scale = floats(ALL, 7, 1, 0),
@@ -50,6 +52,9 @@ static void make(struct data *d, int channels, int option)
                              .scale = option & SCALE ? d->mod : NULL,
                              .shift = option & SHIFT ? d->mod + channels : NULL,
                              .mod_ld = 2 * channels,
+                             .times = option & TIMES ? d->times : NULL,
+                             .times_ld = channels + 1,
+                             .times_act = channels % 2 ? ACT_GELU_ERF : ACT_NONE,
                              .out_ld = ld,
                              .tap_ld = ld,
                              .codes_ld = codes_ld};
@@ -57,8 +62,8 @@ static void make(struct data *d, int channels, int option)
 
 static void release(struct data *d)
 {
-    free(d->x), free(d->weight), free(d->bias), free(d->mod), free(d->out), free(d->tap), free(d->row_scale),
-        free(d->codes);
+    free(d->x), free(d->weight), free(d->bias), free(d->mod), free(d->times), free(d->out), free(d->tap),
+        free(d->row_scale), free(d->codes);
 }
 
 static struct row_norm to_codes(const struct data *d)
@@ -157,6 +162,7 @@ START_TEST(split_batch_and_place_do_not_change_a_bit)
         other.r.x += ROWS * other.r.x_ld;
         other.r.scale += other.r.mod_ld;
         other.r.shift += other.r.mod_ld;
+        other.r.times += ROWS * other.r.times_ld;
         other.r.out = other.out;
         k->row_norm(&other.r, 0, 1);
         for (int row = 0; row < ROWS; row++)
