@@ -126,6 +126,39 @@ START_TEST(default_size)
 }
 END_TEST
 
+static cpu_set_t seen[MOST];
+
+static void ask(void *job, int part, int parts)
+{
+    (void)job, (void)parts;
+    sched_getaffinity(0, sizeof seen[part], &seen[part]);
+}
+
+/* Several processes of few threads on one machine must not share the first CPUs: only a team that takes them
+ * all is pinned, each thread to one of its own. */
+START_TEST(only_a_team_of_all_cpus_is_pinned)
+{
+    struct error e = {0};
+    cpu_set_t before;
+    sched_getaffinity(0, sizeof before, &before);
+    int all = CPU_COUNT(&before);
+    for (int threads = 1; threads <= MOST; threads++) {
+        struct team *t = team_open(threads, &e);
+        ck_assert_ptr_nonnull(t);
+        team_run(t, ask, NULL);
+        for (int i = 0; i < threads; i++) {
+            if (threads == all && threads > 1)
+                ck_assert_int_eq(CPU_COUNT(&seen[i]), 1);
+            else
+                ck_assert(CPU_EQUAL(&seen[i], &before));
+            for (int k = 0; k < i && threads == all; k++)
+                ck_assert(!CPU_EQUAL(&seen[i], &seen[k]));
+        }
+        team_close(t);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("team");
@@ -136,6 +169,7 @@ int main(void)
     tcase_add_test(t, spans_cover_without_overlap);
     tcase_add_test(t, a_thread_that_does_not_start);
     tcase_add_test(t, default_size);
+    tcase_add_test(t, only_a_team_of_all_cpus_is_pinned);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
