@@ -9,7 +9,7 @@
 
 static struct {
     int type, rotate, rounding, levels;
-    struct tool_list keep, type_of;
+    struct tool_list keep, type_of, lora;
     double min_psnr, max_ms;
     size_t max_bytes;
     const char *profile;
@@ -25,6 +25,8 @@ static const struct tool_option options[] = {
     {"type-of", 0, "P=TYPE", OPTION_LIST, &o.type_of,
      .help = "layers that match P get that type, or stay plain"},
     {"keep", 0, "PATTERN", OPTION_LIST, &o.keep, .help = "layers to leave alone, beside the printed list"},
+    {"lora", 0, "FILE:SCALE", OPTION_LIST, &o.lora,
+     .help = "merge a LoRA into the weights first (kohya, diffusers and peft names; scale 1 when left out)"},
     {"calibrate", 0, "N", OPTION_INT, &o.calibrate, .min = 0, .max = 100000,
      .help = "weigh errors by what N images show (default 0: no data)"},
     PARTS_OPTIONS(o.parts),
@@ -309,7 +311,8 @@ static int write_model(struct work *w, struct error *e)
             status = json_add_int(counts, format_name(f), count[f], e);
     if (status < 0 ||
         json_add_int(j, "calibration_images", w->calibrated ? w->statistics.images : 0, e) < 0 ||
-        json_add_bool(j, "rotate", o.rotate, e) < 0) {
+        json_add_bool(j, "rotate", o.rotate, e) < 0 ||
+        (w->loras && json_add(j, "lora", json_copy(w->loras, e), e) < 0)) {
         cJSON_Delete(j);
         return -1;
     }
@@ -322,7 +325,8 @@ static int write_model(struct work *w, struct error *e)
 static int open_model(struct work *w, struct error *e)
 {
     const char *path = tool_input(w->t, e);
-    if (!path || model_open(&w->m, path, w->t->memory, w->t->team, e) < 0)
+    if (!path || model_open(&w->m, path, w->t->memory, w->t->team, e) < 0 ||
+        quantize_loras(w, &o.lora, e) < 0)
         return -1;
     w->g = model_main(&w->m, e);
     if (!w->g || !(w->layer = mem_array((size_t)w->g->count + 1, sizeof *w->layer, e)))
@@ -388,6 +392,7 @@ int main(int argc, char **argv)
         mem_free(w.layer);
         statistics_free(&w.statistics);
         cJSON_Delete(w.budget);
+        cJSON_Delete(w.loras);
         buf_free(&w.notes);
         model_close(&w.m);
     }

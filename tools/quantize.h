@@ -2,6 +2,7 @@
 #ifndef HASTEN_TOOLS_QUANTIZE_H
 #define HASTEN_TOOLS_QUANTIZE_H
 
+#include "common/base/json.h"
 #include "common/run/quantizer.h"
 #include "tools/parts.h"
 
@@ -16,6 +17,7 @@ struct layer {
 struct work {
     struct tool_run *t;
     struct model m;
+    cJSON *loras; /* what was merged: [{"id", "scale"}], or NULL */
     struct graph *g;
     struct statistics statistics;
     int calibrated;
@@ -48,6 +50,9 @@ int quantize_calibrate(struct work *w, const struct parts *p, const struct measu
                        struct error *e) HASTEN_CHECKED;
 int quantize_measure_part(struct work *w, const struct shard *shard, const struct measure *m,
                           struct error *e) HASTEN_CHECKED;
+
+/* Merge FILE:SCALE (without a scale: 1) one after the other; sets w->loras. */
+int quantize_loras(struct work *w, const struct tool_list *list, struct error *e) HASTEN_CHECKED;
 
 extern const char *const quantize_skip_list[];
 

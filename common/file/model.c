@@ -366,4 +366,7 @@ int model_write(struct model *m, const char *path, struct team *team, char id[HA
     return status;
 }
 
-const char *model_id(const struct model *m) { return m->file ? container_id(m->file) : NULL; }
+const char *model_id(const struct model *m)
+{
+    return m->changed[0] ? m->changed : m->file ? container_id(m->file) : NULL;
+}

@@ -53,6 +53,7 @@ struct model {
     int *order; /* tensors by name */
     int sorted;
     struct arena names;
+    char changed[HASH_HEX]; /* "": as it was opened */
 };
 
 /* Read a model; its tensors are loaded (team NULL: with one thread). */
@@ -89,7 +90,8 @@ int model_provenance(struct model *m, const char *tool, const char *version, cJS
 int model_write(struct model *m, const char *path, struct team *team, char id[HASH_HEX],
                 struct error *e) HASTEN_CHECKED;
 
-/* The content id of an opened model. */
+/* The content id of an opened model; of one that was changed since (lora.h), what it was and the change
+ * together. */
 const char *model_id(const struct model *m);
 
 #endif
