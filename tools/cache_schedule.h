@@ -9,7 +9,7 @@
 
 struct schedule_options {
     int64_t steps, interval, calibrate, validate, polish, wide;
-    const char *sampler, *profile, *verify, *import, *action;
+    const char *sampler, *profile, *verify, *import, *action, *svg;
     double guidance, speedup, max_ms, max_error;
     size_t max_cache_bytes;
     int solver, predictor, correct, gain, front;

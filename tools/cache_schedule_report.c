@@ -3,6 +3,11 @@
 
 #include "common/base/clock.h"
 #include "common/base/json.h"
+#include "common/file/output.h"
+#include "common/run/schedule_picture.h"
+
+#include <stdio.h>
+#include <string.h>
 /* Wall milliseconds of the whole trajectory, full and scheduled in turn; medians. */
 static int time_both(struct work *w, const struct cache_schedule *s, double *full, double *fast,
                      struct error *e)
@@ -91,6 +96,40 @@ static int add_front(struct work *w, cJSON *claims, struct buf *text, struct err
     return status == 0 && !text->failed ? 0 : -1;
 }
 
+/* --svg: the front, or the trials as they were measured on validation images. */
+static int write_picture(const struct work *w, const struct trial *t, const struct cache_schedule *s,
+                         struct error *e)
+{
+    int n = w->points ? w->points : w->x.trials ? w->x.trials : 1;
+    struct picture_point *p = mem_array((size_t)n, sizeof *p, e);
+    struct buf svg = {0};
+    char title[256];
+    for (int i = 0; p && i < n; i++) {
+        const struct front_point *f = w->points ? &w->front[i] : NULL;
+        const struct trial *one = w->x.trials && !f ? &w->x.trial[i] : t;
+        double ms = f ? f->ms : one->ms, error = f ? f->error : one->quality.rel_l2;
+        p[i] = (struct picture_point){.ms = ms, .error = error};
+        p[i].chosen = f ? !memcmp(f->action, t->action, (size_t)s->calls * sizeof *t->action) : one == t;
+        if (w->o->verify || w->o->import)
+            snprintf(p[i].label, sizeof p[i].label, "%.2fx, measured", w->full_ms / ms);
+        else if (f)
+            snprintf(p[i].label, sizeof p[i].label, "%.2fx %s", w->full_ms / ms, predict_name(f->predictor));
+        else
+            snprintf(p[i].label, sizeof p[i].label, "%.2fx %s, %s, %.24s", w->full_ms / ms, one->solver,
+                     predict_name(one->predictor), action_name(&one->s));
+    }
+    snprintf(title, sizeof title, "%.80s: %d calls of %s, %s", w->m.file->name, s->calls, s->sampler,
+             w->points ? "predicted errors of the front"
+             : n > 1   ? "schedules on validation images"
+                       : "the schedule on unseen images");
+    int status = p ? schedule_picture(&svg, s, title, w->full_ms, p, n, w->points > 0, e) : -1;
+    if (status == 0)
+        status = output_whole(w->o->svg, 0, svg.data, svg.size, e);
+    buf_free(&svg);
+    mem_free(p);
+    return status;
+}
+
 int schedule_report(struct work *w, struct trial *t, struct cache_schedule *s, int write, struct error *e)
 {
     double full, fast;
@@ -117,6 +156,8 @@ int schedule_report(struct work *w, struct trial *t, struct cache_schedule *s, i
     }
     if (status == 0 && write)
         status = cache_schedule_write(s, w->t->output, NULL, e);
+    if (status == 0 && w->o->svg)
+        status = write_picture(w, t, s, e);
     if (status == 0 && !text.failed)
         status = tool_report(w->t, text.data, claims, write && tool_stdout_is_data(w->t), e);
     buf_free(&text);

@@ -73,6 +73,20 @@ int buf_printf(struct buf *b, struct error *e, const char *format, ...)
     return 0;
 }
 
+int buf_escaped(struct buf *b, const char *s, size_t n, struct error *e)
+{
+    int status = 0;
+    for (size_t i = 0; i < n && status == 0; i++) {
+        const char *word = s[i] == '&'   ? "&amp;"
+                           : s[i] == '<' ? "&lt;"
+                           : s[i] == '>' ? "&gt;"
+                           : s[i] == '"' ? "&quot;"
+                                         : NULL;
+        status = word ? buf_text(b, word, e) : buf_add(b, &s[i], 1, e);
+    }
+    return status;
+}
+
 void buf_free(struct buf *b)
 {
     mem_free(b->data);

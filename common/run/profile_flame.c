@@ -29,17 +29,6 @@ size_t name_prefix(const char *name, int level)
     }
 }
 
-static void add_escaped(struct buf *out, const char *s, size_t n, struct error *e)
-{
-    for (size_t i = 0; i < n; i++) {
-        const char *word = s[i] == '&' ? "&amp;" : s[i] == '<' ? "&lt;" : s[i] == '>' ? "&gt;" : NULL;
-        if (word)
-            buf_text(out, word, e);
-        else
-            buf_add(out, &s[i], 1, e);
-    }
-}
-
 struct box {
     double x, width; /* pixels */
     int row;
@@ -54,7 +43,7 @@ static void add_box(struct buf *out, const struct box *b, struct error *e)
 {
     size_t room = (size_t)(b->width / 6.6), n = b->to - b->from;
     buf_printf(out, e, "<g><title>");
-    add_escaped(out, b->name, b->full, e);
+    buf_escaped(out, b->name, b->full, e);
     buf_printf(
         out, e,
         ": %.3f ms, %.1f %%</title><rect x=\"%.2f\" y=\"%d\" width=\"%.2f\" height=\"%d\" fill=\"%s\"/>",
@@ -63,7 +52,7 @@ static void add_box(struct buf *out, const struct box *b, struct error *e)
     if (room >= 3) {
         buf_printf(out, e, "<text%s x=\"%.2f\" y=\"%d\">", b->dark ? "" : " class=\"k\"", b->x + 3,
                    HEAD + b->row * ROW + 14);
-        add_escaped(out, b->name + b->from, n <= room ? n : room - 1, e);
+        buf_escaped(out, b->name + b->from, n <= room ? n : room - 1, e);
         buf_text(out, n <= room ? "</text>" : "\xe2\x80\xa6</text>", e);
     }
     buf_text(out, "</g>\n", e);
@@ -138,7 +127,7 @@ int profile_flame(struct buf *out, const struct graph *g, const struct plan *p, 
                "</style>\n<rect width=\"%d\" height=\"%d\" fill=\"#fbfaf8\"/>\n<text class=\"h\" "
                "x=\"%d\" y=\"30\">",
                WIDTH, height, WIDTH, height, WIDTH, height, MARGIN);
-    add_escaped(out, title, strlen(title), e);
+    buf_escaped(out, title, strlen(title), e);
     buf_printf(out, e,
                "</text><text class=\"k\" x=\"%d\" y=\"50\">one network call: %.3f ms in %d kernels</text>\n",
                MARGIN, total, p->calls);

@@ -54,6 +54,15 @@ cache-schedule dit.small.zst -q --profile dit.profile --steps 8 --front --solver
 inspect f --json | grep -q '"front":\[{'
 generate dit.small.zst -q --schedule f --latents lf
 
+# Pictures: a point for each choice, a cell for each call; names from a file are text there.
+cache-schedule dit.small.zst -q --profile dit.profile --steps 8 --front --solver dp --validate 1 --calibrate 1 \
+    --svg front.svg --json >front.json
+[ "$(grep -c '<circle' front.svg)" = "$(grep -o '"predictor":' front.json | tail -n +2 | wc -l)" ]
+cp dit.small.zst '<b>&.zst'
+cache-schedule '<b>&.zst' -q --verify f --validate 1 --svg verify.svg >/dev/null
+[ "$(grep -c '<title>call ' verify.svg)" = 8 ] && [ "$(tail -n 1 verify.svg)" = '</svg>' ]
+grep -q '&lt;b&gt;&amp;.zst' verify.svg && ! grep -q '<b>' verify.svg
+
 # Caches that may hold one output of one image and stream at most leave the output alone.
 report=$(make_one unet --speedup 1.2 --max-cache-bytes 1K -o small.schedule) || [ $? = 3 ]
 refused() {
