@@ -163,55 +163,10 @@ struct correct_sums gram_sums(const struct gram *g, int group, int t, int s)
     };
 }
 
-static double squared_error(const struct correct_sums *s, enum gram_predictor predictor)
-{
-    double a, b, mse;
-    switch (predictor) {
-    case GRAM_REUSE:
-        return fmax(s->yy - 2 * s->xy + s->xx, 0);
-    case GRAM_CORRECTED:
-        correct_line(s, &a, &b, &mse);
-        return mse * s->n;
-    case GRAM_ZERO:
-        break;
-    }
-    return s->yy;
-}
-
-int gram_errors(const struct gram *g, enum gram_predictor predictor, double *error, struct error *e)
-{
-    for (int t = 0; t < g->calls; t++)
-        if (g->rows[t] != g->rows[0] || g->rows[t] == 0)
-            return error_set(e, HASTEN_EFAIL, "call %d has given %lld rows of features, call 0 %lld", t,
-                             (long long)g->rows[t], (long long)g->rows[0]);
-    double elements = (double)g->rows[0] * g->channels;
-    for (int t = 0; t < g->calls; t++)
-        for (int s = 0; s < g->calls; s++) {
-            double *out = &error[(size_t)t * (size_t)g->calls + (size_t)s];
-            *out = s > t ? INFINITY : 0;
-            for (int group = 0; group < g->groups && s < t; group++) {
-                struct correct_sums sums = gram_sums(g, group, t, s);
-                *out += squared_error(&sums, predictor) / elements;
-            }
-        }
-    return 0;
-}
-
 double gram_power(const struct gram *g, int t)
 {
     double sum = 0;
     for (int group = 0; group < g->groups; group++)
         sum += gram_sums(g, group, t, t).yy;
     return g->rows[t] ? sum / ((double)g->rows[t] * g->channels) : 0;
-}
-
-void gram_coefficients(const struct gram *g, int t, int s, float *a, float *b)
-{
-    for (int group = 0; group < g->groups; group++) {
-        struct correct_sums sums = gram_sums(g, group, t, s);
-        double scale, offset;
-        correct_line(&sums, &scale, &offset, NULL);
-        a[group] = (float)scale;
-        b[group] = (float)offset;
-    }
 }

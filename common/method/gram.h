@@ -8,9 +8,7 @@
  *         for (int t = 0; t < calls; t++)
  *             if (gram_add_call(&g, t, features, rows, team, e) < 0) ... // features[0..t]: rows x channels
  *     }
- *     double *error = ...;                                               // calls x calls
- *     if (gram_errors(&g, GRAM_CORRECTED, error, e) < 0) ...             // error[t * calls + s], s < t
- *     gram_coefficients(&g, t, s, a, b);                                 // one of each per group
+ *     if (predict_table(&g, PREDICT_CORRECTED, error, e) < 0) ...        // predict.h
  *     gram_free(&g);
  *
  * Memory: 8 x groups x calls x (calls + 1) bytes plus as much as one matrix row a group (32 groups, 50
@@ -56,25 +54,10 @@ int gram_add(struct gram *g, const float *features, int64_t rows, struct team *t
 /* into gets the sums of both (equal shapes). Merge in index order for equal bits. */
 void gram_merge(struct gram *into, const struct gram *from);
 
-enum gram_predictor {
-    GRAM_REUSE, /* h_s for h_t */
-    GRAM_CORRECTED, /* a h_s + b per group, see correct.h */
-    GRAM_ZERO, /* 0 for h_t */
-};
-
-/* error[t * calls + s]: mean square error per element when call t is served from refresh s < t; 0 where s
- * = t, INFINITY where s > t. HASTEN_EFAIL when nothing was added or calls have seen different numbers of
- * rows. */
-int gram_errors(const struct gram *g, enum gram_predictor predictor, double *error,
-                struct error *e) HASTEN_CHECKED;
-
 /* Mean square of the feature at call t, to make errors relative. */
 double gram_power(const struct gram *g, int t);
 
 /* The sums of group `group` with x = h_s, y = h_t, for s <= t. */
 struct correct_sums gram_sums(const struct gram *g, int group, int t, int s);
-
-/* a and b: groups values each. */
-void gram_coefficients(const struct gram *g, int t, int s, float *a, float *b);
 
 #endif

@@ -3,6 +3,7 @@
 #include "common/base/mem.h"
 #include "common/method/gram.h"
 #include "common/method/l1.h"
+#include "common/method/predict.h"
 #include "common/method/prng.h"
 #include "common/method/tests/golden.h"
 
@@ -86,25 +87,22 @@ START_TEST(test_errors_and_coefficients)
     ck_assert_int_eq(gram_open(d.calls, d.channels, d.groups, &g, NULL), 0);
     add_all(&g, &d, 0, d.samples, NULL);
     double error[49], *power = golden_numbers(d.g, "power", NULL);
-    ck_assert_int_eq(gram_errors(&g, GRAM_REUSE, error, NULL), 0);
+    ck_assert_int_eq(predict_table(&g, PREDICT_REUSE, error, NULL), 0);
     check_table(error, d.g, "reuse", d.calls);
     ck_assert(isinf(error[1]));
     ck_assert_double_eq(error[d.calls + 1], 0);
-    ck_assert_int_eq(gram_errors(&g, GRAM_CORRECTED, error, NULL), 0);
+    ck_assert_int_eq(predict_table(&g, PREDICT_CORRECTED, error, NULL), 0);
     check_table(error, d.g, "corrected", d.calls);
-    ck_assert_int_eq(gram_errors(&g, GRAM_ZERO, error, NULL), 0);
     double *a = golden_numbers(d.g, "a", NULL), *b = golden_numbers(d.g, "b", NULL);
     for (int t = 0; t < d.calls; t++) {
         ck_assert_double_eq_tol(gram_power(&g, t), power[t], 1e-12 * power[t]);
         for (int s = 0; s < t; s++) {
-            ck_assert_double_eq_tol(error[t * d.calls + s], power[t], 1e-12 * power[t]);
-            float scale[4], offset[4];
-            gram_coefficients(&g, t, s, scale, offset);
+            struct predict_fit fit[4];
+            predict_fit(&g, PREDICT_CORRECTED, t, s, -1, fit);
             for (int k = 0; k < d.groups; k++) {
                 int at = (t * d.calls + s) * d.groups + k;
-                ck_assert_double_eq_tol((double)scale[k], a[at],
-                                        1e-6 * fabs(a[at])); /* stored as floats */
-                ck_assert_double_eq_tol((double)offset[k], b[at], 1e-6 * (1 + fabs(b[at])));
+                ck_assert_double_eq_tol(fit[k].a[0], a[at], 1e-6 * fabs(a[at])); /* stored as floats */
+                ck_assert_double_eq_tol(fit[k].b, b[at], 1e-6 * (1 + fabs(b[at])));
             }
         }
     }
@@ -150,17 +148,17 @@ START_TEST(test_gram_refusals)
     float x[2][3] = {{1, 2, 3}, {1, INFINITY, 3}};
     const float *features[2] = {x[0], x[1]};
     ck_assert_int_eq(gram_open(2, 3, 2, &g, NULL), 0);
-    ck_assert_int_eq(gram_errors(&g, GRAM_REUSE, error, &e), -1); /* nothing was added */
+    ck_assert_int_eq(predict_table(&g, PREDICT_REUSE, error, &e), -1); /* nothing was added */
     e.code = 0;
     ck_assert_int_eq(gram_add_call(&g, 0, features, 1, NULL, NULL), 0);
     ck_assert_int_eq(gram_add_call(&g, 1, features, 1, NULL, &e), -1);
     ck_assert_str_eq(e.text, "the feature at call 1 is not finite");
     ck_assert_int_eq(g.rows[1], 0);
     e.code = 0;
-    ck_assert_int_eq(gram_errors(&g, GRAM_REUSE, error, &e), -1); /* call 1 is missing */
+    ck_assert_int_eq(predict_table(&g, PREDICT_REUSE, error, &e), -1); /* call 1 is missing */
     x[1][1] = 2.5f;
     ck_assert_int_eq(gram_add_call(&g, 1, features, 1, NULL, NULL), 0);
-    ck_assert_int_eq(gram_errors(&g, GRAM_REUSE, error, NULL), 0);
+    ck_assert_int_eq(predict_table(&g, PREDICT_REUSE, error, NULL), 0);
     ck_assert_double_eq_tol(error[2], 0.25 / 3, 1e-15);
     gram_free(&g);
     size_t live = mem_live_blocks();
@@ -225,40 +223,27 @@ START_TEST(test_l1)
 }
 END_TEST
 
+/* As many groups as channels: lines per channel, and what they leave. */
 START_TEST(test_correction_per_channel)
 {
     struct data d = load();
-    const cJSON *g = golden_get(d.g, "channel_1_to_4");
-    struct correct c = {0}, half = {0};
-    float a[10], b[10], a2[10], b2[10];
-    double mse, *want_a = golden_numbers(g, "a", NULL), *want_b = golden_numbers(g, "b", NULL);
-    ck_assert_int_eq(correct_open(d.channels, &c, NULL) | correct_open(d.channels, &half, NULL), 0);
-    int call = d.rows * d.channels;
-    for (int i = 0; i < d.samples; i++) {
-        const float *x = d.x + i * sample_size(&d);
-        ck_assert_int_eq(correct_add(i < 3 ? &c : &half, x + call, x + 4 * call, d.rows, NULL), 0);
-    }
-    correct_merge(&c, &half);
-    correct_fit(&c, a, b, &mse);
+    const cJSON *want = golden_get(d.g, "channel_1_to_4");
+    double *a = golden_numbers(want, "a", NULL), *b = golden_numbers(want, "b", NULL);
+    double mse = golden_number(want, "mse");
+    struct predict_fit fit[10];
+    struct gram g = {0};
+    ck_assert_int_eq(d.channels, 10);
+    ck_assert_int_eq(gram_open(d.calls, d.channels, d.channels, &g, NULL), 0);
+    add_all(&g, &d, 0, d.samples, NULL);
+    /* the ridge: 1e-9 */
+    ck_assert_double_eq_tol(predict_error(&g, PREDICT_CORRECTED, 4, 1, -1, fit), mse, 1e-8 * mse);
     for (int k = 0; k < d.channels; k++) {
-        ck_assert_double_eq_tol((double)a[k], want_a[k], 1e-6 * fabs(want_a[k]));
-        ck_assert_double_eq_tol((double)b[k], want_b[k], 1e-6 * (1 + fabs(want_b[k])));
+        ck_assert_double_eq_tol(fit[k].a[0], a[k], 1e-6 * fabs(a[k]));
+        ck_assert_double_eq_tol(fit[k].b, b[k], 1e-6 * (1 + fabs(b[k])));
     }
-    ck_assert_double_eq_tol(mse, golden_number(g, "mse"), 1e-8 * mse); /* the ridge: 1e-9 */
-    /* As many groups as channels: the Gram matrices give the same lines. */
-    struct gram whole = {0};
-    ck_assert_int_eq(gram_open(d.calls, d.channels, d.channels, &whole, NULL), 0);
-    add_all(&whole, &d, 0, d.samples, NULL);
-    gram_coefficients(&whole, 4, 1, a2, b2);
-    for (int k = 0; k < d.channels; k++) {
-        ck_assert_float_eq_tol(a[k], a2[k], 1e-6f);
-        ck_assert_float_eq_tol(b[k], b2[k], 1e-6f);
-    }
-    gram_free(&whole);
-    correct_free(&c);
-    correct_free(&half);
-    free(want_a);
-    free(want_b);
+    gram_free(&g);
+    free(a);
+    free(b);
     unload(&d);
 }
 END_TEST
@@ -283,18 +268,15 @@ START_TEST(test_lines_without_variance)
     ck_assert_double_eq(a, 1);
     ck_assert_double_eq(b, 0);
     /* A difference in the last bit of x must not become a scale (of a million). */
-    struct correct c = {0};
-    float x[2] = {1, nextafterf(1, 2)}, y[2] = {1, 1.1f}, scale, offset;
-    ck_assert_int_eq(correct_open(1, &c, NULL), 0);
-    ck_assert_int_eq(correct_add(&c, x, y, 2, NULL), 0);
-    correct_fit(&c, &scale, &offset, NULL);
-    ck_assert_float_lt(fabsf(scale), 10);
-    struct error e = {0};
-    x[1] = NAN;
-    ck_assert_int_eq(correct_add(&c, y, x, 2, &e), -1);
-    ck_assert_ptr_nonnull(strstr(e.text, "row 1, channel 0"));
-    ck_assert_double_eq(c.sums[0].n, 2);
-    correct_free(&c);
+    struct gram g = {0};
+    struct predict_fit fit;
+    const float x[2] = {1, nextafterf(1, 2)}, y[2] = {1, 1.1f}, *features[2] = {x, y};
+    ck_assert_int_eq(gram_open(2, 1, 1, &g, NULL), 0);
+    for (int t = 0; t < 2; t++)
+        ck_assert_int_eq(gram_add_call(&g, t, features, 2, NULL, NULL), 0);
+    predict_fit(&g, PREDICT_CORRECTED, 1, 0, -1, &fit);
+    ck_assert_double_lt(fabs(fit.a[0]), 10);
+    gram_free(&g);
 }
 END_TEST
 
