@@ -222,3 +222,65 @@ int reconstruct(int n, int kept, const int *place, const double *cross, const do
     mem_free(l);
     return 0;
 }
+
+struct error_job {
+    const struct pair_view *m;
+    int rows;
+    const float *w;
+    const double *a, *shift;
+    double *v, *error; /* [rows][kept], [rows] */
+};
+
+/* With v = w a and c = w shift: v own v' + 2 c v mean' + c^2 - 2 (w cross v' + (w mean) c). */
+static void error_part(void *context, int part, int parts)
+{
+    const struct error_job *j = context;
+    const struct pair_view *m = j->m;
+    struct span span = team_span(j->rows, 1, part, parts);
+    size_t n = (size_t)m->n, k = (size_t)m->kept;
+    for (size_t r = (size_t)span.begin; r < (size_t)span.end; r++) {
+        const float *w = j->w + r * n;
+        double *v = j->v + r * k, c = 0, wm = 0, vm = 0, sum = 0;
+        for (size_t i = 0; j->a && i < n; i++) {
+            c += (double)w[i] * j->shift[i];
+            for (size_t s = 0; s < k; s++)
+                v[s] += (double)w[i] * j->a[i * k + s];
+        }
+        for (size_t s = 0; !j->a && s < k; s++)
+            v[s] = (double)w[m->place[s]];
+        for (size_t i = 0; i < n; i++) {
+            double dot = 0;
+            wm += (double)w[i] * m->mean[i];
+            for (size_t s = 0; s < k; s++)
+                dot += m->cross[i * k + s] * v[s];
+            sum -= 2 * (double)w[i] * dot;
+        }
+        for (size_t s = 0; s < k; s++) {
+            double dot = 0;
+            vm += v[s] * m->kept_mean[s];
+            for (size_t t = 0; t < k; t++)
+                dot += m->own[s * k + t] * v[t];
+            sum += v[s] * dot;
+        }
+        j->error[r] = sum + 2 * c * vm + c * c - 2 * wm * c;
+    }
+}
+
+int reconstruct_error(const struct pair_view *held, int rows, const float *w, const double *a,
+                      const double *shift, struct team *team, double *error, struct error *e)
+{
+    struct error_job j = {held, rows, w, a, shift, NULL, NULL};
+    j.v = mem_array((size_t)rows * (size_t)held->kept, sizeof *j.v, e);
+    j.error = mem_array((size_t)rows, sizeof *j.error, e);
+    int status = j.v && j.error ? 0 : -1;
+    if (status == 0 && team)
+        team_run(team, error_part, &j);
+    else if (status == 0)
+        error_part(&j, 0, 1);
+    *error = 0;
+    for (int r = 0; status == 0 && r < rows; r++)
+        *error += j.error[r];
+    mem_free(j.v);
+    mem_free(j.error);
+    return status;
+}

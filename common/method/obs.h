@@ -38,4 +38,16 @@ int reconstruct(int n, int kept, const int *place, const double *cross, const do
                 const double *kept_mean, double damp, int centre, struct team *team, double *a, double *shift,
                 struct error *e) HASTEN_CHECKED;
 
+/* Moments of x (n channels) and x' (kept of them, as reconstruct takes them) over some rows. */
+struct pair_view {
+    int n, kept;
+    const int *place;
+    const double *cross, *own, *mean, *kept_mean;
+};
+
+/* The mean square of w (x - a x' - shift) over rows that a was not fitted on, less that of w x. w: rows x n.
+ * a NULL: the kept channels as they are. */
+int reconstruct_error(const struct pair_view *held, int rows, const float *w, const double *a,
+                      const double *shift, struct team *team, double *error, struct error *e) HASTEN_CHECKED;
+
 #endif

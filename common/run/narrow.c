@@ -178,6 +178,18 @@ int narrow_refit(struct graph *g, struct overlay *o, int consumer, const struct 
 
 /* ---- figures ---- */
 
+int narrow_rows(const struct tensor *weight, int n, float **w, int *rows, struct error *e)
+{
+    size_t outs = (size_t)weight->shape[0], inputs = (size_t)n, taps = weight->count / (outs * inputs);
+    float *from = floats_of(weight, e);
+    *w = from ? mem_array(weight->count, sizeof **w, e) : NULL;
+    for (size_t i = 0; *w && i < weight->count; i++)
+        (*w)[(i / (inputs * taps) * taps + i % taps) * inputs + i / taps % inputs] = from[i];
+    *rows = (int)(outs * taps);
+    mem_free(from);
+    return *w ? 0 : -1;
+}
+
 struct gram_job {
     const float *w;
     size_t outs, n, taps;

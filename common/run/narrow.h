@@ -21,6 +21,9 @@ int narrow_refit(struct graph *g, struct overlay *o, int consumer, const struct 
                  const struct tensor *bias, int n, int count, const double *a, const double *shift,
                  struct error *e) HASTEN_CHECKED;
 
+/* The weight as rows of n inputs, one for each output and tap: rows x n floats from mem_array. */
+int narrow_rows(const struct tensor *weight, int n, float **w, int *rows, struct error *e) HASTEN_CHECKED;
+
 /* gram[i][j]: products of the weights of input channels i and j, summed over outputs and taps. */
 int narrow_gram(const struct tensor *weight, int n, double *gram, struct team *team,
                 struct error *e) HASTEN_CHECKED;

@@ -157,6 +157,8 @@ static int collect_all(struct edge_pair *p, int count, struct state_engine *x, s
     for (int call = 0; call < s->calls; call++)
         for (int first = 0; first < s->images; first += s->batch) {
             int images, rows = states_rows(s, call, first, &images);
+            if (!states_takes(s, call, first))
+                continue;
             if (states_run(x, call, first, 0, e) < 0 || (x1 != x && states_run(x1, call, first, 0, e) < 0))
                 return -1;
             for (int i = 0; i < count; i++)

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { REFIT_ROUNDS = 4 };
+enum { REFIT_ROUNDS = 8 };
 
 static double bytes_of(const struct graph *g)
 {
@@ -65,7 +65,7 @@ static int needs_states(const struct prune_settings *o)
 static int record_states(struct pruner *p, struct error *e)
 {
     struct measure m = measure_of(p, p->original, p->original_weights);
-    m.count = p->o->images;
+    m.count = p->o->images * (p->o->compensate ? REFIT_IMAGES : 1);
     m.steps = p->o->calls;
     m.seed = CALIBRATION_SEED;
     return states_record(&p->states, &m, e);
@@ -263,9 +263,7 @@ static int choose(struct pruner *p, const struct site_list *s, double target, in
     float *base = mem_array((size_t)dims + 1, sizeof *base, e);
     struct prune_result result;
     int status = site && option && base ? 0 : -1;
-    struct states some = p->states;
-    if (some.images > JOINT_IMAGES)
-        some.images = some.batch = JOINT_IMAGES;
+    struct states some = states_part(&p->states, 0, prune_images(p));
     if (status == 0 && dims && p->r->parts)
         status = cut_probe_base(&some, p->original, p->original_weights, p->g, p->weights, dims, base, e);
     for (int i = 0; status == 0 && i < s->count; i++) {

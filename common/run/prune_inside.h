@@ -12,6 +12,8 @@ enum {
     SITE_LEVELS = 8,
     SKETCH = 4096,
     JOINT_IMAGES = 4, /* of the calibration images, for the joint score */
+    REFIT_IMAGES = 4, /* times the calibration images, for the refit: what counts are images, not calls */
+    REFIT_STRIDE = 4, /* of the calls, each image in turn at some of them */
 };
 
 /* What may happen to a site: so many quanta of channels go, or (quanta 0) all of the branch. */
@@ -71,6 +73,7 @@ int prune_price(struct pruner *p, struct site_list *s, struct error *e) HASTEN_C
 
 /* prune_sites.c */
 int prune_sites(struct pruner *p, struct site_list *s, struct error *e) HASTEN_CHECKED;
+int prune_images(const struct pruner *p); /* that are scored */
 int prune_score_sites(struct pruner *p, struct site_list *s, struct error *e) HASTEN_CHECKED;
 void prune_sites_free(struct site_list *s);
 /* The channels that stay at a level, growing: count of them. */

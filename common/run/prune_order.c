@@ -99,8 +99,10 @@ static int order_pass(struct pruner *p, struct site_list *s, int first, int last
             pair[count++] =
                 (struct edge_pair){.node = c->edge, .node1 = c->edge, .n = c->channels, .n1 = c->channels};
         }
+    struct states some = p->states;
+    some.stride = p->o->compensate ? REFIT_STRIDE : 1;
     if (pair && pairs_open(pair, count, 1, e) == 0 &&
-        pairs_collect(pair, count, &p->states, p->g, p->weights, p->g, p->weights, p->b, e) == 0)
+        pairs_collect(pair, count, &some, p->g, p->weights, p->g, p->weights, p->b, e) == 0)
         status = 0;
     for (int i = first, k = 0; status == 0 && i < last; i++)
         if (s->site[i].cut >= 0)

@@ -256,16 +256,19 @@ static void note_time(const struct pruner *p, const struct states *s, int probes
         p->o->note(p->o->context, text);
 }
 
+int prune_images(const struct pruner *p)
+{
+    return p->o->score == PRUNE_JOINT && p->o->images > JOINT_IMAGES ? JOINT_IMAGES : p->o->images;
+}
+
 static int measured_scores(struct pruner *p, struct site_list *s, struct error *e)
 {
     int count = 0, most = s->count * SITE_LEVELS, status;
     struct cut_probe *probe = mem_array((size_t)most + 1, sizeof *probe, e);
     struct probe_report report = {probe_progress, p};
-    struct states some = p->states;
+    struct states some = states_part(&p->states, 0, prune_images(p));
     if (!probe)
         return -1;
-    if (p->o->score == PRUNE_JOINT && some.images > JOINT_IMAGES)
-        some.images = some.batch = JOINT_IMAGES;
     for (int i = 0; i < s->count; i++)
         for (int l = 0; l < s->site[i].levels; l++) {
             const struct site *x = &s->site[i];

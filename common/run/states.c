@@ -82,6 +82,22 @@ void states_free(struct states *s)
     *s = (struct states){0};
 }
 
+struct states states_part(const struct states *s, int first, int count)
+{
+    struct states part = *s;
+    part.sample += first * s->size;
+    part.label += first;
+    part.images = count;
+    if (part.batch > count)
+        part.batch = count;
+    return part;
+}
+
+int states_takes(const struct states *s, int call, int first)
+{
+    return s->stride <= 1 || (call + first / s->batch) % s->stride == 0;
+}
+
 struct state_engine *states_open(const struct states *s, const struct graph *g, const struct weights *w,
                                  const unsigned char *want, struct error *e)
 {

@@ -20,7 +20,8 @@
 
 struct states {
     int images, calls, batch; /* batch: images of one run; the last may have fewer */
-    int held;                 /* images in the arrays; a copy may use the first of them only */
+    int held;                 /* images in the arrays; a copy may use some of them only: states_part */
+    int stride;               /* each batch is asked at every stride-th call only, in turns; 0: at all */
     int64_t size;             /* of a latent, channels last */
     float *sample;            /* [calls][held][size] */
     float *time;              /* [calls] */
@@ -32,6 +33,10 @@ struct states {
 
 int states_record(struct states *s, const struct measure *m, struct error *e) HASTEN_CHECKED;
 void states_free(struct states *s);
+/* A view of images [first, first + count), not to be freed. */
+struct states states_part(const struct states *s, int first, int count);
+/* Is the batch from image `first` on asked at this call? */
+int states_takes(const struct states *s, int call, int first);
 
 struct state_engine {
     const struct states *s;

@@ -193,6 +193,29 @@ START_TEST(test_reconstruct)
         for (int k = 0; k < K; k++)
             ck_assert_double_eq_tol(with[k], 0, 1e-8);
     }
+    /* Its error, row by row, less what a fit of nothing leaves; and of the kept channels as they are. */
+    struct pair_view view = {N, K, place, cross, own, mean, mean1};
+    for (int fitted = 0; fitted < 2; fitted++) {
+        float w[3 * N];
+        double straight = 0, got;
+        for (int i = 0; i < 3 * N; i++)
+            w[i] = (float)normal(&r);
+        for (int o = 0; o < 3; o++)
+            for (int i = 0; i < ROWS; i++) {
+                double left = 0, whole = 0;
+                for (int j = 0; j < N; j++) {
+                    double made = fitted ? shift[j] : 0;
+                    for (int k = 0; k < K; k++)
+                        made += (fitted ? a[j * K + k] : place[k] == j) * y[i][k];
+                    left += (double)w[o * N + j] * (x[i][j] - made);
+                    whole += (double)w[o * N + j] * x[i][j];
+                }
+                straight += (left * left - whole * whole) / ROWS;
+            }
+        ck_assert_int_eq(reconstruct_error(&view, 3, w, fitted ? a : NULL, shift, NULL, &got, NULL), 0);
+        ck_assert_double_eq_tol(got, straight,
+                                1e-9 * fabs(straight)); /* double, sums of some hundred terms */
+    }
     ck_assert_int_eq(reconstruct(N, N, all, full, full, mean, mean, 0.5, 1, NULL, a, shift, NULL), 0);
     for (int j = 0; j < N; j++) {
         ck_assert_double_eq_tol(shift[j], 0, 1e-12);
