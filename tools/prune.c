@@ -37,7 +37,7 @@ static const struct tool_option options[] = {
     {"validate", 0, "N", OPTION_INT, &o.validate, .min = 0, .max = 10000,
      .help = "validation images (default 4)"},
     {"min-psnr", 0, "DB", OPTION_DOUBLE, &o.min_psnr, .min = 0, .max = 998,
-     .help = "fail (exit 3) below this PSNR of final latents"},
+     .help = "... or as fast as keeps this PSNR; beside another budget: fail (exit 3) below"},
     {0}};
 
 static const struct tool tool = {"prune",
@@ -173,6 +173,7 @@ static int run(struct tool_run *t, struct model *m, struct error *e)
                                .speedup = o.speedup,
                                .max_ms = o.max_ms,
                                .max_bytes = (double)o.max_bytes,
+                               .min_psnr = o.min_psnr,
                                .remove = o.remove.item,
                                .removes = o.remove.count,
                                .keep = o.keep.item,
@@ -182,8 +183,12 @@ static int run(struct tool_run *t, struct model *m, struct error *e)
                                .progress = progress,
                                .note = note,
                                .context = t};
-    if ((o.speedup > 0) + (o.max_ms > 0) + (o.max_bytes > 0) + (o.remove.count > 0) != 1)
-        return error_set(e, HASTEN_EUSAGE, "give one of --speedup, --max-ms, --max-bytes and --remove");
+    int budgets = (o.speedup > 0) + (o.max_ms > 0) + (o.max_bytes > 0) + (o.remove.count > 0);
+    if (budgets > 1 || (budgets == 0 && o.min_psnr <= 0))
+        return error_set(e, HASTEN_EUSAGE,
+                         "give one of --speedup, --max-ms, --max-bytes and --remove, or --min-psnr");
+    if (o.min_psnr > 0 && o.validate == 0)
+        return error_set(e, HASTEN_EUSAGE, "--min-psnr needs validation images");
     if (!path || model_open(m, path, t->memory, t->team, e) < 0)
         return -1;
     int status = prune_model(m, &t->backend, &s, &r, e);

@@ -99,7 +99,7 @@ static int open_pruner(struct pruner *p, struct error *e)
     return needs_states(p->o) ? record_states(p, e) : 0;
 }
 
-static void close_pruner(struct pruner *p)
+void prune_close(struct pruner *p)
 {
     for (int i = 0; p->kept && i < p->cuts.count; i++)
         mem_free(p->kept[i].channel);
@@ -388,7 +388,7 @@ static int validate(struct pruner *p, struct error *e)
     return status;
 }
 
-static int finish(struct pruner *p, struct error *e)
+static int measure_result(struct pruner *p, struct error *e)
 {
     struct prune_report *r = p->r;
     double ratio;
@@ -400,9 +400,12 @@ static int finish(struct pruner *p, struct error *e)
         return -1;
     r->after_ms = ratio * p->full_ms;
     r->compensated = p->o->compensate && !p->o->removes;
-    if (p->o->validate && validate(p, e) < 0)
-        return -1;
-    /* Into the model. */
+    return p->o->validate ? validate(p, e) : 0;
+}
+
+int prune_commit(struct pruner *p, struct error *e)
+{
+    const struct prune_report *r = p->r;
     struct graph *to = model_component(p->m, "denoiser"), **from = r->compensated ? &p->g : &p->plain;
     struct overlay *over = r->compensated ? &p->over : &p->plain_over;
     for (int i = 0; i < p->m->components; i++)
@@ -432,27 +435,21 @@ static int guard(const struct pruner *p, struct error *e)
     return 0;
 }
 
-int prune_model(struct model *m, struct backend *b, const struct prune_settings *o, struct prune_report *r,
-                struct error *e)
+int prune_once(struct pruner *p, struct error *e)
 {
-    struct pruner p = {.o = o, .m = m, .b = b, .r = r};
-    *r = (struct prune_report){.steps = m->sampler.steps < 20 ? m->sampler.steps : 20};
-    int status = open_pruner(&p, e);
+    const struct prune_settings *o = p->o;
+    *p->r = (struct prune_report){.steps = p->m->sampler.steps < 20 ? p->m->sampler.steps : 20};
+    int status = open_pruner(p, e);
     if (status == 0)
-        status = guard(&p, e);
+        status = guard(p, e);
     if (status == 0 && o->removes)
-        status = remove_by_name(&p, e);
+        status = remove_by_name(p, e);
     for (int i = 0; status == 0 && !o->removes && i < o->packages; i++) {
-        double target = to_save(&p, (i + 1.0) / o->packages);
+        double target = to_save(p, (i + 1.0) / o->packages);
         if (target > 0)
-            status = prune_package(&p, target, e);
+            status = prune_package(p, target, e);
     }
-    if (status == 0)
-        status = finish(&p, e);
-    close_pruner(&p);
-    if (status < 0)
-        prune_report_free(r);
-    return status;
+    return status == 0 ? measure_result(p, e) : -1;
 }
 
 void prune_report_free(struct prune_report *r)

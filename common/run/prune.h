@@ -27,6 +27,7 @@ struct prune_settings {
     uint64_t seed;             /* of PRUNE_RANDOM */
     double speedup;            /* of one call, or */
     double max_ms, max_bytes;  /* the most that may stay, or */
+    double min_psnr;           /* (none of these) as much as keeps this PSNR on the validation images, or */
     const char *const *remove; /* branches that are to go, by pattern */
     int removes;
     const char *const *keep; /* parts that stay as they are, by pattern */

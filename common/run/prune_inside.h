@@ -1,4 +1,5 @@
 /* Inside common/run: pruning. prune.c has the packages, prune_sites.c what could go and what that costs,
+ * prune_budget.c what a budget asks for,
  * prune_time.c milliseconds, prune_refit.c the repair. */
 #ifndef HASTEN_RUN_PRUNE_INSIDE_H
 #define HASTEN_RUN_PRUNE_INSIDE_H
@@ -61,6 +62,12 @@ struct pruner {
     double bytes;
     struct prune_report *r;
 };
+
+/* prune.c: everything but putting the result into the model; p->o, m, b and r are set, and what they point to
+ * must stay until prune_close. Then into the model. */
+int prune_once(struct pruner *p, struct error *e) HASTEN_CHECKED;
+int prune_commit(struct pruner *p, struct error *e) HASTEN_CHECKED;
+void prune_close(struct pruner *p);
 
 /* prune_time.c: milliseconds by node (of the kernel that a node is the first of), and of all in *total. */
 int prune_time_nodes(const struct graph *g, struct backend *b, int repeats, double *ms, double *total,

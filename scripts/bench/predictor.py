@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """How well profile --predict prices kernels of a model and a machine that the prior has not seen.
 
-    scripts/bench/predictor.py [--repeat N]
+    scripts/bench/predictor.py [--repeat N] [--folder DIR [--measure MODEL...]]
 
 The machines are this one's CPU levels and thread counts, the models the embedded ones (and, where ../shared is, those
 there). For every pair the prior is learnt from all profiles of the other models on the other machines; then the model's
 kernels are predicted from the reference network's few milliseconds and held against their measured times: Spearman's
 rank correlation, the median relative error of a kernel, and the error of the whole call. Needs python3; ../shared's
-networks also numpy and safetensors."""
+networks also numpy and safetensors. With --folder the profiles stay there, and what is there is not measured again;
+--measure only measures these models, so that a machine need not be quiet for minutes in one go."""
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -44,22 +46,39 @@ def spearman(a, b):
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--repeat", type=int, default=9)
-    repeat = args.parse_args().repeat
+    args.add_argument("--folder")
+    args.add_argument("--measure", nargs="*", choices=[[], *report.WORK])
+    options = args.parse_args()
+    repeat, chosen = options.repeat, options.measure
     machines = [(level, threads) for level in ("avx2", "avx512", "avx512-vnni", "avx512-bf16")
                 for threads in range(1, len(os.sched_getaffinity(0)) + 1)]
     names = [n for n in report.WORK if os.path.isdir(report.WORK[n][2]) or os.path.isdir(report.SHARED)]
-    with tempfile.TemporaryDirectory() as folder:
+    names = [n for n in names if not chosen or n in chosen]
+    with contextlib.nullcontext(options.folder) if options.folder else tempfile.TemporaryDirectory() as folder:
         models, measured = {}, {}
+        os.makedirs(folder, exist_ok=True)
         for n in names:
-            models[n] = report.model_file(n, folder)
+            models[n] = os.path.join(folder, n + ".zst")
             models[n + " w8a8"] = os.path.join(folder, n + ".small.zst")
-            report.tool("quantize", models[n], "-o", models[n + " w8a8"], "--validate", 0)
+            if not os.path.exists(models[n]):
+                report.model_file(n, folder)
+            if not os.path.exists(models[n + " w8a8"]):
+                report.tool("quantize", models[n], "-o", models[n + " w8a8"], "--validate", 0)
         for n, path in models.items():
             for m in machines:
+                kept = os.path.join(folder, f"{n}.{m[0]}.{m[1]}.profile")
+                if os.path.exists(kept) and os.path.exists(kept + ".json"):
+                    with open(kept + ".json", encoding="utf-8") as f:
+                        measured[n, m] = json.load(f)
+                    continue
                 got = profile(path, "--actions", "off", "--repeat", repeat, "--cpu-level", m[0], "-j", m[1], "--json",
-                              "-o", os.path.join(folder, f"{n}.{m[0]}.{m[1]}.profile"))
+                              "-o", kept)
                 if got:
                     measured[n, m] = got
+                    with open(kept + ".json", "w", encoding="utf-8") as f:
+                        json.dump(got, f)
+        if chosen:
+            return
         base = {n: n.split()[0] for n in models}
         rows = []
         for (n, m), want in measured.items():

@@ -23,6 +23,16 @@ prune dit.zst $quick --speedup 2 -o x.zst 2>err || status=$?
 status=0
 prune dit.zst $quick --speedup 50 --force -o x.zst 2>err || status=$?
 [ $status = 3 ] && grep -q 'cannot be reached: with all that may go it takes' err
+# As much as a PSNR allows; one that cannot be kept names what the smallest step gives.
+prune dit.zst $quick --packages 1 --min-psnr 12 -o quality.zst --report quality.json
+[ "$(sed 's/.*"psnr_db":\([0-9]*\).*/\1/' quality.json)" -ge 12 ]
+[ "$(stat -c %s quality.zst)" -lt "$(stat -c %s dit.zst)" ]
+status=0
+prune dit.zst $quick --packages 1 --min-psnr 200 -o x.zst 2>err || status=$?
+[ $status = 3 ] && grep -q 'is not kept: already 2.5 % of the time less gives' err
+status=0
+prune dit.zst $quick --min-psnr 20 --validate 0 -o x.zst 2>err || status=$?
+[ $status = 2 ]
 # The chain.
 quantize one.zst -q -o q.zst >/dev/null
 cache-schedule q.zst --steps 4 --speedup 1.3 -q -o s.zst >/dev/null
