@@ -5,7 +5,7 @@
 
 double percent_of_peak(const struct profile *p, const struct kernel_call *c, double ms)
 {
-    double peak = p->roof.gflops[c->precision == PRECISION_INT8 ? ROOF_INT8 : ROOF_F32];
+    double peak = p->roof.gflops[c->precision];
     return peak > 0 && ms > 0 ? 100 * c->flops / (ms * 1e6) / peak : 0;
 }
 
@@ -38,6 +38,9 @@ static int add_machine(cJSON *j, struct error *e)
                : 0;
 }
 
+static const char *const precisions[] = {
+    [PRECISION_F32] = "f32", [PRECISION_INT8] = "int8", [PRECISION_BF16] = "bf16"};
+
 cJSON *profile_json(const struct profile *w, struct error *e)
 {
     cJSON *j = json_new_object(e), *kernels = j ? json_add_array(j, "kernels", e) : NULL,
@@ -53,7 +56,7 @@ cJSON *profile_json(const struct profile *w, struct error *e)
             json_add_double(k, "share", w->kernel[i] / w->sum, e) < 0 ||
             json_add_double(k, "flops", c->flops, e) < 0 || json_add_double(k, "bytes", c->bytes, e) < 0 ||
             json_add_double(k, "peak_percent", percent_of_peak(w, c, w->kernel[i]), e) < 0 ||
-            json_add_string(k, "type", c->precision == PRECISION_INT8 ? "int8" : "f32", e) < 0)
+            json_add_string(k, "type", precisions[c->precision], e) < 0)
             goto fail;
         for (int n = 0; n < c->covered; n++)
             if (json_push_string(nodes, w->g->node[w->plan->cover[c->covers + n]].name, e) < 0)
@@ -75,6 +78,7 @@ cJSON *profile_json(const struct profile *w, struct error *e)
         json_add_string(j, "backend", w->t->backend.ops->name, e) < 0 ||
         json_add_double(j, "peak_f32_gflops", w->roof.gflops[ROOF_F32], e) < 0 ||
         json_add_double(j, "peak_int8_gops", w->roof.gflops[ROOF_INT8], e) < 0 ||
+        json_add_double(j, "peak_bf16_gflops", w->roof.gflops[ROOF_BF16], e) < 0 ||
         json_add_double(j, "copy_gbs", w->roof.copy_gbs, e) < 0 ||
         json_add_int(j, "height", w->height, e) < 0 || json_add_int(j, "width", w->width, e) < 0 ||
         add_launch(w, j, e) < 0 || add_samples(w, j, e) < 0 || add_machine(j, e) < 0)

@@ -11,9 +11,19 @@
 /* Keys whose numbers are measured; all others say what was measured. */
 static int is_measured(const char *key)
 {
-    static const char *const keys[] = {"ms",       "full_ms",        "kernel_sum_ms",   "total_ms",
-                                       "tklqt_ms", "mean_kernel_ms", "waiting",         "spread",
-                                       "share",    "peak_percent",   "peak_f32_gflops", "peak_int8_gops",
+    static const char *const keys[] = {"ms",
+                                       "full_ms",
+                                       "kernel_sum_ms",
+                                       "total_ms",
+                                       "tklqt_ms",
+                                       "mean_kernel_ms",
+                                       "waiting",
+                                       "spread",
+                                       "share",
+                                       "peak_percent",
+                                       "peak_f32_gflops",
+                                       "peak_int8_gops",
+                                       "peak_bf16_gflops",
                                        "copy_gbs"};
     for (size_t i = 0; key && i < sizeof keys / sizeof *keys; i++)
         if (!strcmp(key, keys[i]))

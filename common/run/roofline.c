@@ -32,12 +32,13 @@ static double best_product(struct product_job *j, struct team *team)
     return best;
 }
 
-static int measure_product(double *rate, const struct cpu_kernels *k, struct team *team, int int8,
+static int measure_product(double *rate, const struct cpu_kernels *k, struct team *team, int roof,
                            struct error *e)
 {
     struct mm_shape s = {COLUMNS, 1, 1, {DEPTH, 0}};
     void *weight = mem_array((size_t)COLUMNS * DEPTH, sizeof(float), e);
-    void *packed = mem_array(k->matmul_packed_size(&s, int8), 1, e);
+    int int8 = roof == ROOF_INT8, bf16 = roof == ROOF_BF16;
+    void *packed = mem_array(bf16 ? k->matmul_bf16_size(&s) : k->matmul_packed_size(&s, int8), 1, e);
     void *in = mem_array((size_t)ROWS * DEPTH, sizeof(float), e);
     float *out = mem_array((size_t)ROWS * COLUMNS, sizeof(float), e);
     float *scale = mem_array(ROWS + COLUMNS, sizeof(float), e);
@@ -45,6 +46,8 @@ static int measure_product(double *rate, const struct cpu_kernels *k, struct tea
     if (status == 0) {
         if (int8)
             k->matmul_pack_int8(packed, weight, &s, 0, COLUMNS);
+        else if (bf16)
+            k->matmul_pack_bf16(packed, weight, &s, 0, COLUMNS);
         else
             k->matmul_pack(packed, weight, &s, 0, COLUMNS);
         struct product_job j = {.kernels = k,
@@ -60,6 +63,7 @@ static int measure_product(double *rate, const struct cpu_kernels *k, struct tea
                                       .weights = packed,
                                       .column_scale = scale,
                                       .int8 = int8,
+                                      .bf16 = bf16,
                                       .scale_per_row = 1,
                                       .out = out,
                                       .out_ld = COLUMNS}};
@@ -100,7 +104,7 @@ int roofline_measure(struct roofline *r, const struct cpu_kernels *kernels, stru
                      struct error *e)
 {
     for (int i = 0; i < ROOFS; i++)
-        if (measure_product(&r->gflops[i], kernels, team, i == ROOF_INT8, e) < 0)
+        if (measure_product(&r->gflops[i], kernels, team, i, e) < 0)
             return -1;
     return measure_copy(&r->copy_gbs, team, e);
 }

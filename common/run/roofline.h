@@ -13,7 +13,7 @@
 #include "common/base/team.h"
 #include "kernels/cpu/cpu.h"
 
-enum { ROOF_F32, ROOF_INT8, ROOFS };
+enum { ROOF_F32, ROOF_INT8, ROOF_BF16, ROOFS }; /* as a kernel call's precision in plan.h */
 
 struct roofline {
     double gflops[ROOFS]; /* a matrix product whose operands fit into the caches, best of several runs */

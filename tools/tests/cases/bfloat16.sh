@@ -17,3 +17,8 @@ for model in dit unet; do
     done
 done
 [ -s again.safetensors ]
+# What computes in it is called so, and is held against its own peak.
+profile half.zst --actions off --repeat 3 -q --json >profile.json
+grep -q '"type":"bf16"' profile.json && grep -q '"peak_bf16_gflops":[1-9]' profile.json
+profile whole.zst --actions off --repeat 3 -q --json >profile.json
+! grep -q '"type":"bf16"' profile.json
