@@ -224,7 +224,8 @@ static int open_run(struct job *j, const struct trajectory_watch *watch, struct 
                          (long long)o.count, j->batch);
     if (j->batch > o.count)
         j->batch = (int)o.count;
-    j->weights = weights_open(j->r.graph, &j->t->backend, NULL, e);
+    struct weights_loader loader = {model_tensor_begin, model_tensor_end, &j->m};
+    j->weights = weights_open(j->r.graph, &j->t->backend, &loader, e);
     j->trajectory = j->weights ? recipe_trajectory(&j->r, j->weights, j->batch, watch, e) : NULL;
     if (!j->trajectory)
         return -1;
@@ -472,7 +473,9 @@ static int run_slo(struct job *j, struct error *e)
 static int run(struct job *j, struct error *e)
 {
     const char *path = check_mode(j, e) < 0 ? NULL : tool_input(j->t, e);
-    if (!path || model_open(&j->m, path, j->t->memory, j->t->team, e) < 0)
+    /* Jobs and branches may want the tensors again. */
+    int again = o.jobs || o.slo > 0;
+    if (!path || (again ? model_open : model_open_lazy)(&j->m, path, j->t->memory, j->t->team, e) < 0)
         return -1;
     if (o.once)
         return generate_once(j->t, &j->m, o.component, o.once, e);

@@ -141,7 +141,8 @@ static int run_once(struct tool_run *t, struct model *m, struct once *o, struct 
     if (graph_infer(o->g, o->height, o->width, model_find, m, e) < 0)
         return -1;
     struct engine_options options = {.images = o->images, .calls = 1, .per_image_time = 1};
-    struct weights *w = weights_open(o->g, &t->backend, NULL, e);
+    struct weights_loader loader = {model_tensor_begin, model_tensor_end, m};
+    struct weights *w = weights_open(o->g, &t->backend, &loader, e);
     struct engine *x = w ? engine_open(o->g, w, &options, e) : NULL;
     int status = x && engine_ready(x, e) == 0 && fill_inputs(o, x, e) == 0
                      ? engine_run(x, 0, 0, 0, o->images, NULL, e)

@@ -25,7 +25,8 @@ static int open_decoder(struct painter *p, struct tool_run *t, struct model *m, 
         return error_set(e, HASTEN_EFILE, "the decoder has no output 'sample'");
     p->picture = g->node[p->output].shape;
     struct engine_options o = {.images = 1, .calls = 1};
-    p->weights = weights_open(g, &t->backend, NULL, e);
+    struct weights_loader loader = {model_tensor_begin, model_tensor_end, m};
+    p->weights = weights_open(g, &t->backend, &loader, e);
     p->engine = p->weights ? engine_open(g, p->weights, &o, e) : NULL;
     return p->engine ? engine_ready(p->engine, e) : -1;
 }

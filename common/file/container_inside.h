@@ -32,9 +32,9 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-#define FRAME_MAGIC       0xFD2FB528u
-#define TRAILER_MAGIC     0x184D2A50u
-#define SEEK_MAGIC        0x184D2A5Eu
+#define FRAME_MAGIC 0xFD2FB528u
+#define TRAILER_MAGIC 0x184D2A50u
+#define SEEK_MAGIC 0x184D2A5Eu
 #define SEEK_FOOTER_MAGIC 0x8F92EAB1u
 
 enum {
@@ -146,6 +146,9 @@ int stream_data(struct container *c, int keep, struct error *e) HASTEN_CHECKED;
 
 /* Room for one more tensor's data within the limits. */
 int container_allocate(struct container *c, int index, struct error *e) HASTEN_CHECKED;
+/* Load these tensors, none of which has data, of a file that can be read in any order: all or none. */
+int container_load_listed(struct container *c, const int *tensors, int count, struct team *team,
+                          struct error *e) HASTEN_CHECKED;
 
 static inline uint32_t get32(const unsigned char *p)
 {

@@ -189,6 +189,12 @@ static int named(struct container *c, int result, struct error *e)
     return result < 0 ? error_under(e, "%s", c->name) : 0;
 }
 
+int container_load_listed(struct container *c, const int *tensors, int count, struct team *team,
+                          struct error *e)
+{
+    return named(c, load_listed(c, tensors, count, team, e), e);
+}
+
 int container_load(struct container *c, struct team *team, struct error *e)
 {
     size_t limit = c->inside->memory;

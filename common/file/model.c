@@ -1,6 +1,7 @@
 /* See model.h. */
 #include "common/file/model.h"
 #include "common/base/json.h"
+#include "common/file/model_lazy.h"
 #include "common/file/model_markers.h"
 #include "common/graph/graph_json.h"
 
@@ -283,22 +284,37 @@ static int read_structure(struct model *m, const char *path, size_t memory, stru
     return model_verify(m, e) < 0 ? error_under(e, "%s", m->file->name) : 0;
 }
 
-static int read_model(struct model *m, const char *path, size_t memory, struct team *team, struct error *e)
+static int read_model(struct model *m, const char *path, size_t memory, struct team *team, int lazy,
+                      struct error *e)
 {
-    if (read_structure(m, path, memory, e) < 0 || container_load(m->file, team, e) < 0)
+    if (read_structure(m, path, memory, e) < 0 || (lazy && (lazy = lazy_load_small(m, team, e)) < 0) ||
+        (!lazy && container_load(m->file, team, e) < 0))
         return -1;
     for (int i = 0; i < m->file->count; i++)
         m->tensor[i].data = m->file->tensor[i].data;
-    return markers_check(m, e) < 0 || bind_again(m, e) < 0 ? error_under(e, "%s", m->file->name) : 0;
+    return markers_check(m, e) < 0 || bind_again(m, e) < 0 ? error_under(e, "%s", m->file->name)
+           : lazy                                          ? lazy_start(m, team, e)
+                                                           : 0;
+}
+
+static int open_model(struct model *m, const char *path, size_t memory, struct team *team, int lazy,
+                      struct error *e)
+{
+    *m = (struct model){0};
+    if (read_model(m, path, memory, team, lazy, e) == 0)
+        return 0;
+    model_close(m);
+    return -1;
 }
 
 int model_open(struct model *m, const char *path, size_t memory, struct team *team, struct error *e)
 {
-    *m = (struct model){0};
-    if (read_model(m, path, memory, team, e) == 0)
-        return 0;
-    model_close(m);
-    return -1;
+    return open_model(m, path, memory, team, 0, e);
+}
+
+int model_open_lazy(struct model *m, const char *path, size_t memory, struct team *team, struct error *e)
+{
+    return open_model(m, path, memory, team, 1, e);
 }
 
 int model_open_structure(struct model *m, const char *path, struct error *e)
@@ -316,6 +332,7 @@ void model_close(struct model *m)
         graph_close(m->graph[i]);
     for (int i = 0; i < m->tensors; i++)
         free_tensor(m, i);
+    lazy_close(m->lazy);
     mem_free(m->tensor);
     mem_free(m->owned);
     mem_free(m->order);

@@ -54,11 +54,21 @@ struct model {
     int sorted;
     struct arena names;
     char changed[HASH_HEX]; /* "": as it was opened */
+    struct lazy *lazy; /* NULL: all tensors are loaded */
 };
 
 /* Read a model; its tensors are loaded (team NULL: with one thread). */
 int model_open(struct model *m, const char *path, size_t memory, struct team *team,
                struct error *e) HASTEN_CHECKED;
+/* The same, but what is large stays in the file until weights_open wants it, and goes when its last reader
+ * has it: memory holds a model's weights as packed, and some megabytes more. A damaged tensor is found then.
+ * What can only be read in order (a pipe), or has no id of its own, is loaded whole. team must stay. */
+int model_open_lazy(struct model *m, const char *path, size_t memory, struct team *team,
+                    struct error *e) HASTEN_CHECKED;
+/* struct weights_loader's functions for either; the context is the model. */
+int model_tensor_begin(void *model, const struct tensor *t, struct error *e) HASTEN_CHECKED;
+void model_tensor_end(void *model, const struct tensor *t);
+
 /* The same without the tensors' data: graphs, blocks, and what tensors there are. */
 int model_open_structure(struct model *m, const char *path, struct error *e) HASTEN_CHECKED;
 void model_close(struct model *m);

@@ -196,6 +196,112 @@ START_TEST(wrong_tensors_name_their_node)
 }
 END_TEST
 
+/* ---- tensors that stay in the file until they are wanted ---- */
+
+enum { SIDE = 256 };
+static float first[SIDE * SIDE], second[SIDE * SIDE];
+
+/* Layers a, b and c, of which a and c share a weight. */
+static void write_layers(const char *name)
+{
+    static const char text[] =
+        "{\"components\":{\"denoiser\":{"
+        "\"inputs\":[{\"name\":\"x\",\"kind\":\"vector\",\"channels\":256}],\"nodes\":["
+        "{\"name\":\"a\",\"op\":\"linear\",\"in\":[\"x\"],\"weights\":{\"weight\":\"denoiser.first\"}},"
+        "{\"name\":\"b\",\"op\":\"linear\",\"in\":[\"a\"],\"weights\":{\"weight\":\"denoiser.second\"}},"
+        "{\"name\":\"c\",\"op\":\"linear\",\"in\":[\"b\"],\"weights\":{\"weight\":\"denoiser.first\"}}],"
+        "\"outputs\":{\"y\":\"c\"}}}}";
+    struct error e = {0};
+    struct model m = {0};
+    cJSON *meta = parse(text);
+    for (int i = 0; i < SIDE * SIDE; i++)
+        first[i] = (float)(i * 7919LL % 10007), second[i] = (float)(i * 104729LL % 20011);
+    add(&m, "denoiser.first", 2, SIDE, SIDE, first);
+    add(&m, "denoiser.second", 2, SIDE, SIDE, second);
+    int status =
+        container_write(path_of(name), "model", meta, m.tensor, m.tensors, NULL, NULL, NULL, NULL, &e);
+    ck_assert_msg(status == 0, "%s", e.text);
+    cJSON_Delete(meta);
+    model_close(&m);
+}
+
+/* The weights of a and b. */
+static void open_layers(struct model *m, const char *name, const struct tensor **a, const struct tensor **b)
+{
+    struct error e = {0};
+    write_layers(name);
+    ck_assert_msg(model_open_lazy(m, path_of(name), 0, NULL, &e) == 0, "%s", e.text);
+    ck_assert(model_id(m) != NULL);
+    const struct node *n = m->graph[0]->node;
+    *a = node_weight(&n[1], "weight");
+    *b = node_weight(&n[2], "weight");
+    ck_assert(*a == node_weight(&n[3], "weight"));
+}
+
+static void begin_and_end(struct model *m, const struct tensor *t, const float *want)
+{
+    struct error e = {0};
+    ck_assert_msg(model_tensor_begin(m, t, &e) == 0, "%s", e.text);
+    ck_assert_mem_eq(t->data, want, sizeof first);
+    model_tensor_end(m, t);
+}
+
+START_TEST(large_tensors_come_and_go)
+{
+    const struct tensor *a, *b;
+    struct model m;
+    open_layers(&m, "layers.zst", &a, &b);
+    ck_assert(!a->data && !b->data);
+    for (int turn = 0; turn < 2; turn++) { /* behind its last reader a tensor can be had again */
+        begin_and_end(&m, a, first);
+        ck_assert(turn == 1 || a->data);
+        begin_and_end(&m, b, second);
+        ck_assert_ptr_null(b->data);
+        begin_and_end(&m, a, first);
+        ck_assert_ptr_null(a->data);
+    }
+    model_close(&m);
+}
+END_TEST
+
+START_TEST(damage_is_found_when_a_tensor_is_wanted)
+{
+    const struct tensor *a, *b;
+    struct error e = {0};
+    struct model m;
+    open_layers(&m, "layers.zst", &a, &b);
+    model_close(&m);
+    FILE *f = fopen(path_of("layers.zst"), "r+b");
+    fseek(f, 0, SEEK_END);
+    long middle = ftell(f) / 2; /* of the data: the header and the trailer are short */
+    fseek(f, middle, SEEK_SET);
+    int byte = fgetc(f);
+    fseek(f, middle, SEEK_SET);
+    fputc(byte ^ 64, f);
+    fclose(f);
+    ck_assert_msg(model_open_lazy(&m, path_of("layers.zst"), 0, NULL, &e) == 0, "%s", e.text);
+    a = node_weight(&m.graph[0]->node[1], "weight");
+    ck_assert_int_lt(model_tensor_begin(&m, a, &e), 0); /* the other tensor is read with it */
+    ck_assert_int_eq(e.code, HASTEN_EFILE);
+    ck_assert(strstr(e.text, "denoiser."));
+    ck_assert_ptr_null(a->data);
+    model_close(&m);
+}
+END_TEST
+
+/* A plain file has no id before it was read: all of it is loaded, and stays. */
+START_TEST(other_files_are_loaded_whole)
+{
+    const struct tensor *a, *b;
+    struct model m;
+    open_layers(&m, "layers.safetensors", &a, &b);
+    for (int i = 0; i < 3; i++)
+        begin_and_end(&m, a, first);
+    begin_and_end(&m, b, second);
+    model_close(&m);
+}
+END_TEST
+
 START_TEST(memory_limit_holds)
 {
     struct error e = {0};
@@ -220,12 +326,16 @@ int main(void)
     tcase_add_loop_test(c, nonsense_is_refused, 0, sizeof wrong / sizeof *wrong);
     tcase_add_test(c, wrong_tensors_name_their_node);
     tcase_add_test(c, memory_limit_holds);
+    tcase_add_test(c, large_tensors_come_and_go);
+    tcase_add_test(c, damage_is_found_when_a_tensor_is_wanted);
+    tcase_add_test(c, other_files_are_loaded_whole);
     suite_add_tcase(s, c);
     SRunner *runner = srunner_create(s);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
-    static const char *const files[] = {"whole.zst", "wrong.zst", "edited.safetensors"};
+    static const char *const files[] = {"whole.zst", "wrong.zst", "edited.safetensors", "layers.zst",
+                                        "layers.safetensors"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         unlink(path_of(files[i]));
     rmdir(folder);

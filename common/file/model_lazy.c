@@ -1,0 +1,115 @@
+/* See model_lazy.h. Tensors are read in the order in which the graph's nodes want them, some megabytes at a
+ * time, so that all threads have pieces to decompress and what was decompressed is packed while it is in the
+ * cache. */
+#include "common/file/container_inside.h"
+#include "common/file/model_lazy.h"
+
+enum {
+    SMALL = 64 << 10, /* bytes of a tensor that is loaded at once: biases, scales, markers */
+    AHEAD = 24 << 20, /* bytes that are read in one go */
+    AT_ONCE = 64,     /* tensors, likewise */
+};
+
+struct lazy {
+    struct team *team;
+    int *left;      /* by tensor: readers that have not let go of it */
+    int *order;     /* large tensors by their first reader */
+    int *component; /* of that reader, by place in the order */
+    int *place;     /* by tensor: in the order; -1: small, or nobody reads it */
+    int count;
+};
+
+int lazy_load_small(struct model *m, struct team *team, struct error *e)
+{
+    const struct container *c = m->file;
+    int count = 0, status;
+    if (c->inside->ordered || !container_id(c))
+        return 0;
+    int *list = mem_array((size_t)c->count + 1, sizeof *list, e);
+    for (int i = 0; list && i < c->count; i++)
+        if (c->tensor[i].size <= SMALL)
+            list[count++] = i;
+    status = list ? container_load_listed(m->file, list, count, team, e) : -1;
+    mem_free(list);
+    return status < 0 ? -1 : 1;
+}
+
+static void note(struct model *m, struct lazy *l, int component, const struct tensor *t)
+{
+    int i = (int)(t - m->tensor);
+    if (l->left[i]++ || t->data)
+        return;
+    l->place[i] = l->count;
+    l->component[l->count] = component;
+    l->order[l->count++] = i;
+}
+
+int lazy_start(struct model *m, struct team *team, struct error *e)
+{
+    size_t n = (size_t)m->tensors + 1;
+    struct lazy *l = m->lazy = mem_array(1, sizeof *l, e);
+    if (!l || !(l->left = mem_array(n, sizeof *l->left, e)) ||
+        !(l->order = mem_array(n, sizeof *l->order, e)) ||
+        !(l->component = mem_array(n, sizeof *l->component, e)) ||
+        !(l->place = mem_array(n, sizeof *l->place, e)))
+        return -1;
+    l->team = team;
+    for (int i = 0; i < m->tensors; i++)
+        l->place[i] = -1;
+    for (int c = 0; c < m->components; c++)
+        for (int i = 0; i < m->graph[c]->count; i++)
+            for (int w = 0; w < GRAPH_MAX_WEIGHTS; w++)
+                if (m->graph[c]->node[i].tensor[w])
+                    note(m, l, c, m->graph[c]->node[i].tensor[w]);
+    return 0;
+}
+
+void lazy_close(struct lazy *l)
+{
+    if (!l)
+        return;
+    mem_free(l->left);
+    mem_free(l->order);
+    mem_free(l->component);
+    mem_free(l->place);
+    mem_free(l);
+}
+
+/* This tensor, and those that its component wants next. */
+static int load_from(struct model *m, int first, struct error *e)
+{
+    struct lazy *l = m->lazy;
+    int model[AT_ONCE], file[AT_ONCE], count = 0, at = l->place[first];
+    size_t bytes = 0;
+    do {
+        int i = at < 0 ? first : l->order[at];
+        if (m->tensor[i].data || (i != first && l->left[i] <= 0))
+            continue;
+        bytes += m->tensor[i].size;
+        if (count && bytes > AHEAD)
+            break;
+        model[count] = i;
+        file[count++] = container_index(m->file, m->tensor[i].name);
+    } while (at >= 0 && count < AT_ONCE && ++at < l->count && l->component[at] == l->component[at - 1]);
+    if (container_load_listed(m->file, file, count, l->team, e) < 0)
+        return -1;
+    for (int k = 0; k < count; k++)
+        m->tensor[model[k]].data = m->file->tensor[file[k]].data;
+    return 0;
+}
+
+int model_tensor_begin(void *model, const struct tensor *t, struct error *e)
+{
+    struct model *m = model;
+    return !m->lazy || t->data ? 0 : load_from(m, (int)(t - m->tensor), e);
+}
+
+void model_tensor_end(void *model, const struct tensor *t)
+{
+    struct model *m = model;
+    int i = (int)(t - m->tensor);
+    if (!m->lazy || --m->lazy->left[i] > 0 || m->owned[i])
+        return;
+    container_tensor_free(m->file, container_index(m->file, t->name));
+    m->tensor[i].data = NULL;
+}
