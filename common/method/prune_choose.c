@@ -108,6 +108,40 @@ static int improve(struct chooser *c, double target)
     return best[0] >= 0;
 }
 
+/* From the other end: everything goes, then what lowers J most for what it gives back returns. */
+static void fill(struct chooser *c)
+{
+    for (int s = 0; s < c->count; s++)
+        if (c->site[s].options)
+            set(c, s, c->site[s].options - 1);
+}
+
+static int shrink(struct chooser *c, double target)
+{
+    int site = -1, option = -1;
+    double most = -INFINITY, spare = c->saves - target;
+    for (int s = 0; s < c->count; s++)
+        for (int o = -1; o < c->choice[s]; o++) {
+            double loses = chosen(c, s, c->choice[s])->saves - chosen(c, s, o)->saves;
+            double key = loses > 0 ? -change_of(c, s, o, -1, -1) / loses : 0;
+            if (loses <= spare && key > most) {
+                most = key;
+                site = s;
+                option = o;
+            }
+        }
+    if (site >= 0)
+        set(c, site, option);
+    return site >= 0;
+}
+
+static void improve_all(struct chooser *c, double target)
+{
+    /* Exchanges lower J, so they end; the limit is for what rounding might do. */
+    for (int i = 0; i < 8 * c->count && improve(c, target); i++)
+        ;
+}
+
 static int check(const struct prune_site *sites, int count, struct error *e)
 {
     for (int s = 0; s < count; s++)
@@ -140,21 +174,45 @@ static int open_chooser(struct chooser *c, const struct prune_site *sites, int c
     return c->sum ? 0 : -1;
 }
 
+/* Again from the other end, for the better of both; c holds the first and is left with it. */
+static int try_back(const struct chooser *c, const float *base, double target, struct prune_result *result,
+                    struct error *e)
+{
+    struct chooser back;
+    int *choice = mem_array((size_t)c->count + 1, sizeof *choice, e);
+    if (!choice || open_chooser(&back, c->site, c->count, base, c->dims, choice, e) < 0) {
+        mem_free(choice);
+        return -1;
+    }
+    fill(&back);
+    while (shrink(&back, target))
+        ;
+    improve_all(&back, target);
+    if (back.saves >= target && damage_of(&back) < result->damage) {
+        *result = (struct prune_result){damage_of(&back), back.saves};
+        memcpy(c->choice, choice, (size_t)c->count * sizeof *choice);
+    }
+    mem_free(back.sum);
+    mem_free(choice);
+    return 0;
+}
+
 int prune_choose(const struct prune_site *sites, int count, const float *base, int dims, double target,
                  int *choice, struct prune_result *result, struct error *e)
 {
     struct chooser c;
     if (check(sites, count, e) < 0 || open_chooser(&c, sites, count, base, dims, choice, e) < 0)
         return -1;
-    int reached = 1;
+    int reached = 1, status = 0;
     while (c.saves < target && (reached = grow(&c)))
         ;
-    /* Exchanges lower J, so they end; the limit is for what rounding might do. */
-    for (int i = 0; reached && i < 8 * count && improve(&c, target); i++)
-        ;
+    if (reached)
+        improve_all(&c, target);
     *result = (struct prune_result){damage_of(&c), c.saves};
+    if (reached)
+        status = try_back(&c, base, target, result, e);
     mem_free(c.sum);
-    return reached ? 0
+    return reached ? status
                    : error_set(e, HASTEN_EGATE, "%.4g cannot be saved: all that may go saves %.4g", target,
                                c.saves);
 }

@@ -10,8 +10,9 @@
  *     prune_choose(sites, count, base, dims, target, choice, &result, e);   // choice[site]: option or -1
  *
  * Greedy by damage per unit saved over all better options of all sites (the latency-driven loop of
- * EfficientFormer, Li et al. 2022, with a training-free score), then steps back and exchanges of two sites
- * while they lower J within the target. Deterministic. */
+ * EfficientFormer, Li et al. 2022, with a training-free score), and backwards from everything gone, then
+ * steps back and exchanges of two sites while they lower J within the target; the better of both.
+ * Deterministic. */
 #ifndef HASTEN_METHOD_PRUNE_CHOOSE_H
 #define HASTEN_METHOD_PRUNE_CHOOSE_H
 

@@ -282,10 +282,10 @@ START_TEST(test_choose)
         best_found += damage <= best * (1 + 1e-9);
         ratio += damage / best;
     }
-    /* Changes as large as these, in six dimensions, cancel more than those of networks do; with the exchanges
-     * the choice is still within 1.12 of the best on average. */
-    ck_assert_int_ge(best_found, rounds / 2);
-    ck_assert_double_le(ratio / rounds, 1.15);
+    /* Changes as large as these, in six dimensions, cancel more than those of networks do; from both ends and
+     * with the exchanges 160 of 200 choices are the best one, and J is 1.06 times the least on average. */
+    ck_assert_int_ge(best_found, rounds * 7 / 10);
+    ck_assert_double_le(ratio / rounds, 1.1);
 }
 END_TEST
 
