@@ -112,7 +112,8 @@ const struct schedule_solver *schedule_solver_find(const char *name); /* NULL: u
 int schedule_by_refreshes(const struct schedule_problem *p, int serve, double *error, double *ms,
                           struct error *e) HASTEN_CHECKED;
 
-/* The whole front of (ms, error), fastest first: *count schedules in an array from mem_array; free each,
+/* The whole front of (ms, error), fastest first (with `pair` and without `error`: of predictors of two
+ * refreshes, exact where times are even): *count schedules in an array from mem_array; free each,
  * then the array (or schedule_front_free). A goal SCHEDULE_MS or SCHEDULE_ERROR leaves out what is beyond
  * its limit. */
 int schedule_front(const struct schedule_problem *p, struct schedule **out, int *count,

@@ -16,6 +16,11 @@ int schedule_solve_lemica(const struct schedule_problem *p, struct schedule *out
 int schedule_solve_pair(const struct schedule_problem *p, struct schedule *out, struct error *e);
 int schedule_solve_front(const struct schedule_problem *p, struct schedule *out, struct error *e);
 
+/* schedule_front for predictors that use the last two refreshes, of a checked problem: for every number of
+ * computed calls the best, from one run of the program. */
+int schedule_pair_front(const struct schedule_problem *p, struct schedule **out, int *count,
+                        struct error *e) HASTEN_CHECKED;
+
 /* Every number of the problem; interval and serve too. */
 int schedule_check(const struct schedule_problem *p, struct error *e) HASTEN_CHECKED;
 

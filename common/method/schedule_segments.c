@@ -28,7 +28,9 @@ static void best_first_segment(const struct schedule_segments *g, const double *
     int next = -1;
     for (int j = i + low; j <= g->calls && j <= i + high; j++) {
         double one = cost[(size_t)i * stride + (size_t)j], sum = one + shorter[j];
-        if (sum < least && one <= worst) {
+        if (one >= least || one > worst) /* and longer ones cost no less */
+            break;
+        if (sum < least) {
             least = sum;
             next = j;
         }

@@ -263,6 +263,8 @@ int schedule_front(const struct schedule_problem *p, struct schedule **out, int 
     struct front f;
     if (schedule_check(p, e) < 0)
         return -1;
+    if (p->pair && !p->error && p->actions == 2)
+        return schedule_pair_front(p, out, count, e);
     int status = front_open(&f, p, e) < 0 ? -1 : run(&f, e);
     struct schedule *all = NULL;
     size_t n = status == 0 ? front_size(&f) : 0;

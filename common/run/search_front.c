@@ -38,26 +38,6 @@ static int add_point(struct search *x, struct points *all, const struct schedule
     return 0;
 }
 
-/* With two refreshes: the exact program for every number of computed calls, or for 100 of them. */
-static int front_of_pairs(struct search *x, const struct priced *w, struct points *all, struct error *e)
-{
-    struct schedule_problem p = w->problem;
-    int candidate[] = {0, w->action + 1}, by = (x->calls + 99) / 100, status = 0;
-    p.goal = SCHEDULE_REFRESHES;
-    for (p.refreshes = 1; p.refreshes <= x->calls && status == 0; p.refreshes += by) {
-        struct schedule found = {0};
-        struct error why = {0};
-        if (schedule_solver_find("pair")->run(&p, &found, &why) == 0) {
-            if (found.ms <= p.limit * (1 + 1e-9))
-                status = add_point(x, all, &found, candidate, found.error, w->p, found.exact, e);
-        } else if (why.code != HASTEN_EGATE) {
-            status = error_set(e, why.code, "%s", why.text);
-        }
-        schedule_free(&found);
-    }
-    return status;
-}
-
 static int front_of_one(struct search *x, int a, enum predictor p, struct points *all, struct error *e)
 {
     struct priced w;
@@ -65,10 +45,7 @@ static int front_of_one(struct search *x, int a, enum predictor p, struct points
     int count = 0, candidate[] = {0, a + 1}, status;
     if (search_want_gain(x, a, p, e) < 0 || search_priced_open(x, &w, a, p, e) < 0)
         return -1;
-    if (w.problem.pair)
-        status = front_of_pairs(x, &w, all, e);
-    else
-        status = schedule_front(&w.problem, &found, &count, e);
+    status = schedule_front(&w.problem, &found, &count, e);
     for (int i = 0; i < count && status == 0; i++)
         status = add_point(x, all, &found[i], candidate, found[i].error, p, found[i].exact, e);
     schedule_front_free(found, count);

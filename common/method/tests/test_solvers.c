@@ -230,6 +230,43 @@ START_TEST(test_pair_equals_enumeration)
 }
 END_TEST
 
+/* The best for every number of computed calls, by enumeration: each is on the front or beaten by a point of
+ * it, and the front has no others. */
+START_TEST(test_pair_front_equals_enumeration)
+{
+    struct prng r = {26};
+    struct tables x;
+    int points = 0;
+    for (int round = 0; round < 60; round++) {
+        int calls = 1 + round % T_MAX, count, hits = 0;
+        struct schedule *front;
+        struct error e = {0};
+        fill(&x, &r, calls, 2, round & 1, 1);
+        for (size_t i = 0; i < schedule_pair_count(calls); i++)
+            x.pair[i] = round & 1 ? (double)prng_below(&r, 4) : prng_unit(&r);
+        x.p.serve = 1, x.p.pair = x.pair, x.p.error = NULL;
+        ck_assert_int_eq(schedule_front(&x.p, &front, &count, &e), 0);
+        for (int i = 0; i + 1 < count; i++)
+            ck_assert(front[i].ms < front[i + 1].ms && front[i].error > front[i + 1].error);
+        x.p.goal = SCHEDULE_REFRESHES;
+        for (x.p.refreshes = 1; x.p.refreshes <= calls; x.p.refreshes++) {
+            struct priced best;
+            int beaten = 0, found = enumerate(&x, (struct rules){1, 1, calls}, &best);
+            for (int i = 0; found && i < count; i++) {
+                beaten |= front[i].ms <= best.ms + 1e-9 && front[i].error <= best.error + 1e-9;
+                hits += fabs(front[i].ms - best.ms) < 1e-9 && fabs(front[i].error - best.error) < 1e-9;
+            }
+            ck_assert_int_eq(beaten, found);
+        }
+        ck_assert_int_ge(hits, count);
+        ck_assert(front[0].exact);
+        points += count;
+        schedule_front_free(front, count);
+    }
+    ck_assert_int_gt(points, 200);
+}
+END_TEST
+
 /* Every solver heeds the longest run and the bytes that caches may hold. */
 START_TEST(test_constraints)
 {
@@ -275,6 +312,7 @@ int main(void)
     tcase_add_test(c, test_minimax_and_lemica_equal_enumeration);
     tcase_add_test(c, test_minimax_goals);
     tcase_add_test(c, test_pair_equals_enumeration);
+    tcase_add_test(c, test_pair_front_equals_enumeration);
     tcase_add_test(c, test_constraints);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
