@@ -13,7 +13,7 @@ static struct {
     const char *profile;
     int score, compensate;
     int64_t seeds, calls, packages, validate;
-} o = {.seeds = 16, .calls = 10, .packages = 2, .validate = 4, .compensate = 1};
+} o = {.seeds = 16, .calls = 10, .packages = 1, .validate = 8, .compensate = 1};
 
 static const struct tool_option options[] = {
     {"speedup", 0, "X", OPTION_DOUBLE, &o.speedup, .min = 1, .max = 100,
@@ -33,9 +33,9 @@ static const struct tool_option options[] = {
     {"calls", 0, "N", OPTION_INT, &o.calls, .min = 1, .max = 1000,
      .help = "sampling steps of calibration (default 10)"},
     {"packages", 0, "N", OPTION_INT, &o.packages, .min = 1, .max = 100,
-     .help = "go in so many packages, scored anew after each (default 2)"},
+     .help = "go in so many packages, scored anew after each (default 1)"},
     {"validate", 0, "N", OPTION_INT, &o.validate, .min = 0, .max = 10000,
-     .help = "validation images (default 4)"},
+     .help = "validation images (default 8)"},
     {"min-psnr", 0, "DB", OPTION_DOUBLE, &o.min_psnr, .min = 0, .max = 998,
      .help = "... or as fast as keeps this PSNR; beside another budget: fail (exit 3) below"},
     {0}};

@@ -84,7 +84,7 @@ def main():
     args.add_argument("--count", type=int, default=40)
     args.add_argument("--seeds", type=int, default=16)
     args.add_argument("--calls", type=int, default=10)
-    args.add_argument("--packages", type=int, default=2)
+    args.add_argument("--packages", type=int, default=1)
     options = args.parse_args()
     for name in options.model or WORK:
         if not os.path.isdir(WORK[name][2]) and not os.path.isdir(SHARED):

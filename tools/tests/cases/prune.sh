@@ -2,8 +2,8 @@
 "$BIN/import" "$TESTDATA/tiny/dit" -o dit.zst -q >/dev/null
 profile dit.zst -o p.zst -q >/dev/null
 quick="--profile p.zst --seeds 2 --calls 3 --validate 2 -q"
-prune dit.zst $quick --speedup 1.2 -j 1 -o one.zst --report one.json
-prune dit.zst $quick --speedup 1.2 -j 3 -o three.zst
+prune dit.zst $quick --packages 2 --speedup 1.2 -j 1 -o one.zst --report one.json
+prune dit.zst $quick --packages 2 --speedup 1.2 -j 3 -o three.zst
 cmp one.zst three.zst
 [ "$(stat -c %s one.zst)" -lt "$(stat -c %s dit.zst)" ]
 grep -q '"compensated":' one.json
