@@ -105,6 +105,19 @@ INLINE vf v_load_bf16(const uint16_t *p, int n)
     __m256i h = WHOLE(n) ? _mm256_loadu_si256((const __m256i *)p) : _mm256_maskz_loadu_epi16(v_mask(n), p);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
+/* 2 * LANES bfloat16 at p, and as they lie there. */
+INLINE __m512i v_store_bf16_pair(uint16_t *p, vf a, vf b)
+{
+#if defined __AVX512BF16__
+    __m512i both = (__m512i)_mm512_cvtne2ps_pbh(b, a);
+    _mm512_storeu_si512(p, both);
+    return both;
+#else
+    v_store_bf16(p, a, LANES);
+    v_store_bf16(p + LANES, b, LANES);
+    return _mm512_loadu_si512(p);
+#endif
+}
 INLINE vi v_bits(vf a) { return _mm512_castps_si512(a); }
 INLINE vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
 INLINE int32_t vi_top(vi a) { return _mm512_reduce_max_epi32(a); }
@@ -204,6 +217,12 @@ INLINE vf v_load_bf16(const uint16_t *p, int n)
         all[i] = p[i];
     __m128i h = _mm_loadu_si128((const __m128i *)(WHOLE(n) ? p : all));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+}
+INLINE __m256i v_store_bf16_pair(uint16_t *p, vf a, vf b)
+{
+    v_store_bf16(p, a, LANES);
+    v_store_bf16(p + LANES, b, LANES);
+    return _mm256_loadu_si256((const __m256i *)p);
 }
 INLINE vi v_bits(vf a) { return _mm256_castps_si256(a); }
 INLINE vi vi_max(vi a, vi b) { return _mm256_max_epi32(a, b); }
