@@ -4,6 +4,7 @@
 #include "common/base/num.h"
 #include "common/file/output.h"
 #include "common/image/sheet.h"
+#include "common/run/backend_sizes.h"
 #include "tools/generate.h"
 
 #include <errno.h>
@@ -84,6 +85,9 @@ struct job {
     int calls, directory, to_stdout;
     struct image *pictures; /* for the sheet */
     double seconds;
+    struct backend sizes; /* of --plan: it counts, nothing is loaded */
+    struct backend_count counted;
+    size_t held; /* bytes of packed weights */
 };
 
 /* ---- settings ---- */
@@ -225,12 +229,17 @@ static int open_run(struct job *j, const struct trajectory_watch *watch, struct 
     if (j->batch > o.count)
         j->batch = (int)o.count;
     struct weights_loader loader = {model_tensor_begin, model_tensor_end, &j->m};
-    j->weights = weights_open(j->r.graph, &j->t->backend, &loader, e);
+    j->sizes = backend_sizes(&j->t->backend, &j->counted);
+    j->weights = o.plan ? weights_open(j->r.graph, &j->sizes, NULL, e)
+                        : weights_open(j->r.graph, &j->t->backend, &loader, e);
+    j->held = o.plan ? j->counted.bytes : 0;
     j->trajectory = j->weights ? recipe_trajectory(&j->r, j->weights, j->batch, watch, e) : NULL;
     if (!j->trajectory)
         return -1;
     j->size = trajectory_size(j->trajectory);
     j->calls = trajectory_calls(j->trajectory);
+    if (o.plan)
+        return 0;
     size_t kept = (size_t)(o.latents ? o.count : j->batch);
     j->latents = mem_array(kept * (size_t)j->size, sizeof(float), e);
     if (o.trace)
@@ -410,6 +419,10 @@ static int say(struct job *j, struct error *e)
     json_add_string(r, "sampler", sampler, e);
     json_add_int(r, "memory", (int64_t)mem_peak(), e);
     json_add_int(r, "skipped", j->skipped, e);
+    if (o.plan) {
+        json_add_int(r, "weight_bytes", (int64_t)j->held, e);
+        json_add_int(r, "run_bytes", (int64_t)trajectory_bytes(j->trajectory), e);
+    }
     int status = e->code ? -1 : tool_report(j->t, o.plan || j->t->verbose ? text : NULL, r, j->to_stdout, e);
     cJSON_Delete(r);
     return status;
@@ -474,8 +487,10 @@ static int run(struct job *j, struct error *e)
 {
     const char *path = check_mode(j, e) < 0 ? NULL : tool_input(j->t, e);
     /* Jobs and branches may want the tensors again. */
-    int again = o.jobs || o.slo > 0;
-    if (!path || (again ? model_open : model_open_lazy)(&j->m, path, j->t->memory, j->t->team, e) < 0)
+    int again = o.jobs || o.slo > 0, plan = o.plan && !o.once && !again;
+    if (!path || (plan    ? model_open_structure(&j->m, path, e)
+                  : again ? model_open(&j->m, path, j->t->memory, j->t->team, e)
+                          : model_open_lazy(&j->m, path, j->t->memory, j->t->team, e)) < 0)
         return -1;
     if (o.once)
         return generate_once(j->t, &j->m, o.component, o.once, e);

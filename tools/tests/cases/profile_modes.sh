@@ -16,6 +16,11 @@ head -c 16 trace.json | grep -q '"traceEvents"'
 profile m.zst --plan --batch 2 --steps 4 --json >plan
 total=$(sed 's/.*"total_bytes":\([0-9]*\)[,}].*/\1/' plan)
 [ "$total" -gt 10000 ]
+# generate plans the same without loading anything, and writes nothing.
+generate m.zst --plan --count 2 --batch 2 --steps 4 --json -o never >other
+number='s/.*"weight_bytes":\([0-9]*\)[,}].*/\1/'
+[ "$(sed "$number" plan)" = "$(sed "$number" other)" ]
+[ ! -e never ]
 profile m.zst --plan --batch 8 --steps 4 --json >bigger
 [ "$(sed 's/.*"total_bytes":\([0-9]*\)[,}].*/\1/' bigger)" -gt "$total" ]
 
