@@ -2,7 +2,7 @@
 """One forward at batch 1 beside OpenVINO and PyTorch, in turn, in one run: float32, bfloat16, int8 with int8 activations.
 
     scripts/bench/peers.py prepare MODEL FOLDER              # once, minutes: files of ours and of OpenVINO, inputs, reference
-    scripts/bench/peers.py forward FOLDER [--types f32,bf16,w8a8] [--rounds N] [--repeat N] [--torch]
+    scripts/bench/peers.py forward FOLDER [--types f32,bf16,w8a8,w8a8-bf16] [--rounds N] [--repeat N] [--torch]
 
 MODEL: dit-xl2, sd15 (random weights), anime-faces-64, mnist-flow-transformer (real ones, from ../shared/models).
 Per round and type the median seconds of ours, the best and the median of each peer, the ratio of the medians, and the
@@ -31,7 +31,8 @@ import shared_models
 shared_models.BIN = os.path.join(ROOT, "bin")
 THREADS = len(os.sched_getaffinity(0))
 # ours: (OpenVINO's file, precision of what is float in it)
-PEERS = {"f32": [("f32", "f32")], "bf16": [("f32", "bf16")], "w8a8": [("int8", "f32"), ("int8", "bf16")]}
+INT8 = [("int8", "f32"), ("int8", "bf16")]
+PEERS = {"f32": [("f32", "f32")], "bf16": [("f32", "bf16")], "w8a8": INT8, "w8a8-bf16": INT8}
 
 
 def tool(name, *args):
@@ -120,7 +121,8 @@ def prepare_ours(name, folder):
         stem = "anime_faces" if name == "anime-faces-64" else "mnist_flow"
         tool("import", os.path.join(folder, f"{stem}.safetensors"), "--graph", os.path.join(folder, f"{stem}.json"),
              "--dtype", "bf16", "-o", files["bf16"])
-    tool("quantize", files["f32"], "--validate", 0, "-o", files["w8a8"])
+    for end in ("", "-bf16"):  # with layers that are not quantized in float32, or in bfloat16
+        tool("quantize", files[end[1:] or "f32"], "--validate", 0, "-o", files["w8a8" + end])
     return module.eval(), draw
 
 
@@ -205,7 +207,7 @@ def forward(folder, types, rounds, repeat, with_torch):
     for i in range(rounds):
         for kind in types:
             median, off, report = peers.ours(kind, repeat)
-            line = f"{name} {kind:5} ours {median:.4f} s, rel. L2 {off:.1e}"
+            line = f"{name} {kind:9} ours {median:.4f} s, rel. L2 {off:.1e}"
             runs = [("OpenVINO " + " with ".join(p[0] == p[1] and p[:1] or p), peers.openvino(*p, repeat)) for p in PEERS[kind]]
             fastest = min(runs, key=lambda r: r[1][1])[1]
             ratios.setdefault(kind, []).append(fastest[1] / median)
@@ -215,7 +217,7 @@ def forward(folder, types, rounds, repeat, with_torch):
                 line += f"; {label} {b:.4f} / {m:.4f} s, {e:.1e}, ratio {m / median:.2f}"
             print(f"{line}   (peaks {report['peak_f32_gflops']:.0f} GF/s, {report['peak_int8_gops']:.0f} GOP/s)", flush=True)
     for kind, values in ratios.items():
-        print(f"{name} {kind:5} OpenVINO / ours over {rounds} rounds: {spread(values)}", flush=True)
+        print(f"{name} {kind:9} OpenVINO / ours over {rounds} rounds: {spread(values)}", flush=True)
 
 
 def main():
@@ -226,7 +228,7 @@ def main():
     p.add_argument("folder")
     p = parts.add_parser("forward")
     p.add_argument("folder")
-    p.add_argument("--types", default="f32,bf16,w8a8")
+    p.add_argument("--types", default="f32,bf16,w8a8,w8a8-bf16")
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--repeat", type=int, default=5)
     p.add_argument("--torch", action="store_true")
