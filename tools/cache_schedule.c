@@ -70,6 +70,8 @@ static const struct tool_option options[] = {
      .help = "weigh errors by what they do to the result (default on)"},
     {"polish", 0, "N", OPTION_INT, &o.polish, .min = 0, .max = 100000,
      .help = "runs of moved schedules after that, 0: none (default 12; coordinate and spsa: 60)"},
+    {"rounds", 0, "N", OPTION_INT, &o.rounds, .min = 0, .max = SEARCH_ROUNDS,
+     .help = "closed loop: measure again where the best schedule leads and solve again, N times (default 0)"},
     {"wide", 0, "N", OPTION_INT, &o.wide, .min = 0, .max = 1024,
      .help = "the first N computed calls read floats where layers round to int8 (default 0)"},
     {"calibrate", 0, "N", OPTION_INT, &o.calibrate, .min = 1, .max = 1024,
@@ -232,10 +234,14 @@ static struct trial *choose(struct work *w, struct error *e)
     if (search_solve(x, e) < 0)
         return NULL;
     struct trial *best = search_validate(x, e);
+    for (int round = 0; best && round < o.rounds; round++)
+        best = search_close_loop(x, best, e) < 0 ? NULL : search_validate(x, e);
     for (int i = 0; best && i < x->trials; i++)
-        tool_note(w->t, "%s, %s: %d of %d computed, %.2f ms, predicted %.4f, relative L2 %.4f on %d images",
-                  x->trial[i].solver, predict_name(x->trial[i].predictor), x->trial[i].computed, x->calls,
-                  x->trial[i].ms, x->trial[i].predicted, x->trial[i].quality.rel_l2, x->trial[i].images);
+        tool_note(
+            w->t,
+            "%s, %s, round %d: %d of %d computed, %.2f ms, predicted %.4f, relative L2 %.4f on %d images",
+            x->trial[i].solver, predict_name(x->trial[i].predictor), x->trial[i].round, x->trial[i].computed,
+            x->calls, x->trial[i].ms, x->trial[i].predicted, x->trial[i].quality.rel_l2, x->trial[i].images);
     return best && methods[o.solver].gain && improve(w, best, e) < 0 ? NULL : best;
 }
 
@@ -403,6 +409,9 @@ static int check_options(struct work *w, struct error *e)
         return error_set(e, HASTEN_EUSAGE, "--solver %s is for predictors that read one value", solver);
     if (!o.interval && !given && !strcmp(solver, "blocks"))
         return error_set(e, HASTEN_EUSAGE, "the solver bac needs --interval");
+    if (o.rounds && (given || o.front || o.max_error > 0 || !strcmp(solver, "blocks")))
+        return error_set(e, HASTEN_EUSAGE,
+                         "--rounds is for --speedup, --max-ms and --interval, and not for the solver bac");
     if (!o.correct && o.predictor > 1)
         return error_set(e, HASTEN_EUSAGE, "--correct off and --predictor contradict each other");
     return 0;

@@ -8,7 +8,7 @@
 #include "tools/tool.h"
 
 struct schedule_options {
-    int64_t steps, interval, calibrate, validate, polish, wide;
+    int64_t steps, interval, calibrate, validate, polish, wide, rounds;
     const char *sampler, *profile, *verify, *import, *action, *svg;
     double guidance, speedup, max_ms, max_error;
     size_t max_cache_bytes;

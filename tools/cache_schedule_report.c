@@ -57,6 +57,7 @@ static cJSON *claims_of(struct work *w, const struct trial *t, const struct cach
         (!s->trigger.signal || (json_add_int(j, "computed_passes", w->passes.computed, e) == 0 &&
                                 json_add_int(j, "served_passes", w->passes.served, e) == 0 &&
                                 json_add_int(j, "tried_passes", w->passes.tried, e) == 0)) &&
+        json_add_int(j, "round", t->round, e) == 0 &&
         json_add_int(j, "calibration_images", w->x.c.images ? w->x.c.images : w->o->calibrate, e) == 0 &&
         json_add_int(j, "validation_images", w->o->validate, e) == 0 &&
         json_add_bool(j, "corrected", t->predictor != PREDICT_REUSE, e) == 0)

@@ -11,6 +11,8 @@ struct collector {
     struct calibration *c;
     float *features[CALIBRATION_NODES]; /* [images][calls][rows][channels] */
     int images;
+    float *states; /* [calls][images][size]: where a schedule has led to, or NULL */
+    int replay;    /* the network is run there */
 };
 
 static int64_t node_size(const struct graph *g, int node) { return shape_size(g->node[node].shape); }
@@ -34,6 +36,40 @@ static int collect(void *context, const struct engine *x, int call, int first, i
         }
     }
     return 0;
+}
+
+/* Latents before a call, kept or put back. */
+static int visit(void *context, int call, float *x, int count, struct error *e)
+{
+    struct collector *k = context;
+    size_t bytes = (size_t)count * (size_t)k->c->size * sizeof *x;
+    float *kept = k->states + (int64_t)call * count * k->c->size;
+    (void)e;
+    if (k->replay)
+        memcpy(x, kept, bytes);
+    else
+        memcpy(kept, x, bytes);
+    return 0;
+}
+
+/* A run of the schedule, to know the latents that it goes through. */
+static int drift(struct collector *k, const struct measure *m, struct error *e)
+{
+    struct trajectory_watch watch = {.context = k, .state = visit};
+    struct measure run = *m;
+    float *latents;
+    if (!m->schedule)
+        return 0;
+    if (!k->states && !(k->states = mem_array((size_t)k->c->calls * (size_t)k->images,
+                                              (size_t)k->c->size * sizeof(float), e)))
+        return -1;
+    run.watch = &watch;
+    run.want = NULL;
+    k->replay = 0;
+    int status = measure_latents(&run, &latents, NULL, NULL, e);
+    mem_free(latents);
+    k->replay = 1;
+    return status;
 }
 
 static int find_node(const struct calibration *c, int node, int base)
@@ -249,7 +285,12 @@ int calibration_run(struct calibration *c, const struct measure *m, int end,
         run.count = run.batch = k.images = end - next < batch ? end - next : batch;
         run.seed = CALIBRATION_SEED + (uint64_t)next;
         run.label = m->label + next;
-        status = measure_latents(&run, &latents, NULL, NULL, e);
+        run.schedule = m->schedule;
+        status = drift(&k, &run, e);
+        run.schedule = NULL;
+        watch.state = k.states ? visit : NULL;
+        if (status == 0)
+            status = measure_latents(&run, &latents, NULL, NULL, e);
         for (int i = 0; status == 0 && i < k.images; i++)
             status = add_image(c, m, &k, next + i, i, latents + i * c->size, e);
         next += k.images;
@@ -258,6 +299,7 @@ int calibration_run(struct calibration *c, const struct measure *m, int end,
             status = done(context, next, e);
     }
     mem_free(want);
+    mem_free(k.states);
     for (int i = 0; i < c->nodes; i++)
         mem_free(k.features[i]);
     return status;

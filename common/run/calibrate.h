@@ -54,7 +54,9 @@ struct calibration {
  * fit are left without a matrix, evenly. */
 int calibration_open(struct calibration *c, const struct measure *m, const struct candidate *list, int count,
                      size_t budget, struct error *e) HASTEN_CHECKED;
-/* Go on until image `end`. done, if not NULL, is called after each batch with the next image; -1 ends the
+/* Go on until image `end`. With m->schedule the features are those of the full network at the latents that a
+ * run with this schedule goes through (closed loop: what is served then is what drifted); the reference is of
+ * no use then. done, if not NULL, is called after each batch with the next image; -1 ends the
  * run. */
 int calibration_run(struct calibration *c, const struct measure *m, int end,
                     int (*done)(void *context, int image, struct error *e), void *context,

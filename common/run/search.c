@@ -144,6 +144,7 @@ void search_close(struct search *x)
     for (int i = 0; i < x->trials; i++)
         trial_free(&x->trial[i]);
     x->trials = 0;
+    search_forget_rounds(x);
     calibration_free(&x->c);
     mem_free(x->reference);
     mem_free(x->calibrated_reference);
@@ -180,7 +181,7 @@ int search_make_schedule(struct search *x, struct trial *t, struct error *e)
     t->s.guidance = x->measure.guidance;
     t->s.height = m->image.height;
     t->s.width = m->image.width;
-    return calibration_predict(&x->c, t->predictor, &t->s, e);
+    return calibration_predict(search_round(x, t->round), t->predictor, &t->s, e);
 }
 
 /* A trial of these actions, unless there is the same already or no room. */
@@ -188,13 +189,14 @@ int search_add_trial(struct search *x, const char *solver, enum predictor p, con
                      double predicted, int exact, struct error *e)
 {
     for (int i = 0; i < x->trials; i++)
-        if (x->trial[i].predictor == p &&
+        if (x->trial[i].predictor == p && x->trial[i].round == x->rounds &&
             !memcmp(x->trial[i].action, action, (size_t)x->calls * sizeof *action))
             return 0;
     if (x->trials == SEARCH_TRIALS)
         return 0;
     struct trial *t = &x->trial[x->trials];
-    *t = (struct trial){.solver = solver, .predictor = p, .predicted = predicted, .exact = exact};
+    *t = (struct trial){
+        .solver = solver, .predictor = p, .predicted = predicted, .exact = exact, .round = x->rounds};
     t->action = mem_array((size_t)x->calls, sizeof *t->action, e);
     if (!t->action)
         return -1;
@@ -219,8 +221,9 @@ static int try_solver(struct search *x, const char *name, struct priced *w, stru
         return -1;
     /* CacheQuant's program has its own table: distances of features, no gain. */
     if (foreign) {
-        if (!calibration_l1(&x->c, w->action, l1 + n * n) &&
-            calibration_errors(&x->c, w->action, PREDICT_REUSE, 0, l1 + n * n, e) < 0) {
+        const struct calibration *c = search_round(x, x->rounds);
+        if (!calibration_l1(c, w->action, l1 + n * n) &&
+            calibration_errors(c, w->action, PREDICT_REUSE, 0, l1 + n * n, e) < 0) {
             mem_free(l1);
             return -1;
         }

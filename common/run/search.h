@@ -17,7 +17,7 @@
 
 #define CLAIM_SEED (VALIDATION_SEED + (UINT64_C(1) << 20))
 
-enum { SEARCH_TRIALS = 256, SEARCH_SOLVERS = 16 };
+enum { SEARCH_TRIALS = 256, SEARCH_SOLVERS = 16, SEARCH_ROUNDS = 8 };
 
 struct trial {
     struct cache_schedule s;
@@ -25,6 +25,7 @@ struct trial {
     const char *solver;
     enum predictor predictor;
     int exact, computed, images; /* images it was validated on */
+    int round;                   /* of the closed loop that its tables are from; 0: the full run */
     double ms, predicted;        /* of the additive model */
     struct quality quality;
 };
@@ -51,6 +52,8 @@ struct search {
     size_t memory;           /* most bytes of it to read; 0: no limit */
     /* The search's own. */
     struct calibration c;
+    struct calibration drifted[SEARCH_ROUNDS]; /* at the latents that a schedule goes through */
+    int rounds;
     int calls, streams;
     float *reference;            /* of the validation images */
     float *calibrated_reference; /* of the calibration images */
@@ -70,6 +73,11 @@ void search_close(struct search *x);
 /* Trials of all solvers, predictors and actions for x->limit. HASTEN_EGATE when there is none: the text says
  * what is the fastest possible. */
 int search_solve(struct search *x, struct error *e) HASTEN_CHECKED;
+
+/* Closed loop: features once more at the latents that this trial's schedule goes through, and trials of all
+ * solvers by them, to be validated beside the others. Gains stay those of the full run. At most SEARCH_ROUNDS
+ * times. */
+int search_close_loop(struct search *x, const struct trial *t, struct error *e) HASTEN_CHECKED;
 
 /* The front of (ms, predicted error), fastest first: schedules of one action, and of several where one
  * refresh is enough for the predictor, for all actions and predictors. x->limit leaves out what is slower. */

@@ -66,7 +66,8 @@ static int front_of_all(struct search *x, enum predictor p, struct points *all, 
     for (int a = 0; table && ms && a < x->count && status == 0; a++) {
         if (!search_is_possible(x, a, p))
             continue;
-        status = calibration_errors(&x->c, a, p, x->gain, table + (size_t)actions * n * n, e);
+        status =
+            calibration_errors(search_round(x, x->rounds), a, p, x->gain, table + (size_t)actions * n * n, e);
         for (size_t t = 0; t < n; t++)
             ms[(size_t)actions * n + t] = x->ms[a + 1];
         candidate[actions++] = a + 1;

@@ -19,6 +19,9 @@ void search_priced_free(struct priced *w);
 int search_is_possible(const struct search *x, int a, enum predictor p);
 /* What the wide calls at the start take on top. */
 double search_wide_ms(const struct search *x);
+/* Whose matrices price: the last round's, or of another (0: of the full run). */
+void search_forget_rounds(struct search *x);
+const struct calibration *search_round(const struct search *x, int round);
 int search_predictor_is_possible(const struct search *x, enum predictor p);
 int search_want_gain(struct search *x, int a, enum predictor p, struct error *e);
 

@@ -20,9 +20,13 @@ int search_is_possible(const struct search *x, int a, enum predictor p)
 int search_want_gain(struct search *x, int a, enum predictor p, struct error *e)
 {
     enum gain_kind kind = calibration_gain_kind(p);
-    if (!x->gain || x->c.gain[a][kind] || x->calls < 3)
+    if (!x->gain || x->calls < 3)
         return 0;
-    return calibration_gain(&x->c, &x->measure, a, kind, 8, 2, e);
+    if (!x->c.gain[a][kind] && calibration_gain(&x->c, &x->measure, a, kind, 8, 2, e) < 0)
+        return -1;
+    for (int i = 0; i < x->rounds; i++)
+        x->drifted[i].gain[a][kind] = x->c.gain[a][kind]; /* borrowed */
+    return 0;
 }
 
 void search_priced_free(struct priced *w)
@@ -39,7 +43,7 @@ int search_priced_open(struct search *x, struct priced *w, int a, enum predictor
     /* Tables of one refresh have a part for action 0, which is not read. */
     w->table = mem_array(two ? predict_table_size(p, x->calls) + 1 : 2 * n * n, sizeof *w->table, e);
     if (!w->ms || !w->table ||
-        calibration_errors(&x->c, a, p, x->gain, w->table + (two ? 0 : n * n), e) < 0) {
+        calibration_errors(search_round(x, x->rounds), a, p, x->gain, w->table + (two ? 0 : n * n), e) < 0) {
         search_priced_free(w);
         return -1;
     }

@@ -282,6 +282,8 @@ static int run_calls(struct trajectory *t, int count, struct error *e)
     for (int64_t i = 0; i < count * t->size; i++)
         t->x[i] *= sigma;
     for (int call = 0; call < t->calls; call++) {
+        if (w && w->state && w->state(w->context, call, t->x, count, e) < 0)
+            return -1;
         sampler_scale(t->sampler, call, t->x, t->input);
         if (predict(t, call, count, e) < 0)
             return -1;

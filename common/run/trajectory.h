@@ -18,6 +18,8 @@
 /* Sees every network call; the values stay valid until the next. NULL where not wanted. */
 struct trajectory_watch {
     void *context;
+    /* Before call `call`: the latents that it starts from, [count][size], which may be replaced. */
+    int (*state)(void *context, int call, float *x, int count, struct error *e);
     /* The latents after call `call`: [count][size]. */
     int (*latents)(void *context, int call, const float *x, int count, struct error *e);
     /* After the network ran for rows [first, first + rows) of the engine: taps may be read with engine_value.

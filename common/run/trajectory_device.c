@@ -34,7 +34,7 @@ struct device_run {
 static int wanted_steps(const struct trajectory *t)
 {
     const struct trajectory_watch *w = t->o.watch;
-    return w && (w->latents || w->network);
+    return w && (w->state || w->latents || w->network);
 }
 
 /* Plans that only the host can finish cannot be recorded. */

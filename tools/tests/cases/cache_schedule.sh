@@ -19,6 +19,15 @@ done
 inspect two.schedule --json | grep -q '\[8,3,\|\[8, 3, '
 inspect corrected.schedule --json | grep -q '\[8,2,\|\[8, 2, '
 
+# Closed loop: rounds measure where the best schedule leads, whatever the threads; validation images choose among all.
+for threads in 1 2; do
+    cache-schedule dit.small.zst --profile dit.profile --steps 8 --validate 2 --calibrate 2 --speedup 1.5 --solver dp \
+        --predictor two --polish 0 --rounds 2 -v -j $threads -o closed$threads.schedule 2>rounds$threads >/dev/null
+    generate dit.small.zst -q --schedule closed$threads.schedule --count 2 --latents c$threads
+done
+for round in 0 1 2; do grep -q "round $round:" rounds1; done
+cmp <(grep 'round .:' rounds1) <(grep 'round .:' rounds2) && cmp c1 c2
+
 # A span is served as a difference; two streams, any batch and threads.
 for action in span:0-1 blocks:0-1 output; do
     make_one dit --speedup 1.5 --solver dp --predictor two --action $action -o a.schedule >/dev/null
@@ -80,6 +89,7 @@ refused 2 'interval' make_one unet --interval 9 --solver uniform -o x
 refused 2 'contradict' make_one unet --speedup 2 --correct off --predictor two -o x
 refused 2 'one value' make_one unet --speedup 1.2 --solver minimax --predictor two -o x
 refused 4 'of model' cache-schedule dit.zst -q --profile dit.profile --steps 8 --speedup 1.2 -o x
+refused 2 'rounds' make_one unet --front --rounds 1 -o x
 refused 2 'action' make_one unet --speedup 1.2 --action nothing -o x
 cache-schedule unet.small.zst -q --steps 1 --interval 1 --solver uniform --validate 1 --calibrate 1 -o one.schedule >/dev/null
 cache-schedule unet.small.zst -q --steps 2 --interval 2 --validate 1 --calibrate 1 -o two.schedule >/dev/null
