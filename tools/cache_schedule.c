@@ -30,6 +30,7 @@ static const struct method {
     {"power", {"power"}, 1u << PREDICT_REUSE, 0, 0},
     {"fora", {"uniform"}, 1u << PREDICT_REUSE, 0, 0},
     {"taylorseer", {"uniform"}, 1u << PREDICT_TAYLOR, 0, 0},
+    {"magcache", {"magcache"}, 1u << PREDICT_REUSE, 0, 0},
     {"cem", {"dp"}, 1u << PREDICT_REUSE, 0, 9},
     {"coordinate", {"dp"}, 1u << PREDICT_TWO | 1u << PREDICT_CORRECTED, 1, 0},
     {"spsa", {"dp"}, 1u << PREDICT_TWO | 1u << PREDICT_CORRECTED, 1, 0},
@@ -54,15 +55,15 @@ static const struct tool_option options[] = {
     {"profile", 0, "FILE", OPTION_TEXT, &o.profile,
      .help = "milliseconds of the actions (default: measured here)"},
     {"solver", 0, "NAME", OPTION_CHOICE, &o.solver,
-     .choices = "auto dp minimax lemica uniform cachequant bac deepcache power fora taylorseer cem "
+     .choices = "auto dp minimax lemica uniform cachequant bac deepcache power fora taylorseer magcache cem "
                 "coordinate spsa",
      .help = "auto (dp, cachequant and uniform, the best measured), or one of dp, minimax, lemica, uniform, "
-             "cachequant, bac, deepcache, power, fora, taylorseer, cem, coordinate and spsa"},
+             "cachequant, bac, deepcache, power, fora, taylorseer, magcache, cem, coordinate and spsa"},
     {"predictor", 0, "NAME", OPTION_CHOICE, &o.predictor,
      .choices = "auto reuse magnitude corrected taylor two",
      .help = "how served values are made: auto (the solver's), reuse, magnitude, corrected, taylor or two"},
     {"interval", 0, "K", OPTION_INT, &o.interval, .min = 1, .max = 1024,
-     .help = "compute every K-th call (not for dp, minimax and lemica)"},
+     .help = "compute every K-th call (not for dp, minimax, lemica and magcache)"},
     {"action", 0, "NAME", OPTION_TEXT, &o.action, .help = "only this action (inspect and profile list them)"},
     {"correct", 0, "on|off", OPTION_CHOICE, &o.correct, .choices = "off on",
      .help = "off: --predictor reuse (default on)"},
@@ -402,7 +403,8 @@ static int check_options(struct work *w, struct error *e)
                          "give one of --speedup, --max-ms, --max-error, --front and --interval, or "
                          "--verify or --import");
     if (o.interval && o.solver != 0 &&
-        (!strcmp(solver, "dp") || !strcmp(solver, "minimax") || !strcmp(solver, "lemica")))
+        (!strcmp(solver, "dp") || !strcmp(solver, "minimax") || !strcmp(solver, "lemica") ||
+         !strcmp(solver, "magcache")))
         return error_set(e, HASTEN_EUSAGE, "--interval is not for the solver %s", methods[o.solver].name);
     if (o.predictor && predict_anchors((enum predictor)(o.predictor - 1)) == 2 &&
         (!strcmp(solver, "minimax") || !strcmp(solver, "lemica")))

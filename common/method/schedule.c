@@ -9,6 +9,8 @@ const struct schedule_solver schedule_solvers[] = {
     {"cachequant", "CacheQuant's dynamic program: bounded segments, a fixed number of them",
      schedule_solve_cachequant},
     {"power", "DeepCache's quadratic schedule: computed calls dense around a center", schedule_solve_power},
+    {"magcache", "MagCache's rule, with the smallest threshold that keeps the limit",
+     schedule_solve_magcache},
     {"list", "the calls that are listed", schedule_solve_list},
     {"minimax", "the worst segment as good as can be, then the least sum", schedule_solve_minimax},
     {"lemica", "LeMiCa: segments' errors, worst first, as small as can be", schedule_solve_lemica},

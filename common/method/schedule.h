@@ -51,6 +51,7 @@ struct schedule_problem {
     int labels;          /* front: most labels in a state, at least 2; 0: what fits into about 200 MB */
     double power;        /* power: DeepCache's exponent, above 1; 0: 1.4 */
     int center;          /* power: the call around which computed ones are dense; 0: 0.3 calls */
+    const double *ratio; /* magcache: calls; the magnitude of the feature over that at the call before */
     const int *list;     /* list: the computed calls, rising from 0 */
     int listed;
 };
@@ -103,8 +104,16 @@ const struct schedule_solver *schedule_solver_find(const char *name); /* NULL: u
  * lemica: the errors of the segments, largest first, come first in the dictionary (LeMiCa, arXiv 2511.00090).
  * pair: exact for predictors that use the last two refreshes (state: both of them), any number of computed
  * calls at once; DPCache's recurrence (arXiv 2602.22654) keeps one predecessor only.
+ * magcache: MagCache's rule with the smallest threshold that keeps a limit of milliseconds.
  * front: labels (ms, error) per call and last refresh, dominated ones dropped: exact for any actions and
  * times, unless there are so many that they must be thinned (then exact = 0). Not for SCHEDULE_REFRESHES. */
+
+/* MagCache's rule for given settings: action[t] is 0 or `serve`. ratio: calls; the first is not read. */
+struct magcache {
+    double threshold, retention; /* retention: this part of the calls, the first, is computed */
+    int most;                    /* served calls in a row */
+};
+void magcache_replay(const double *ratio, int calls, const struct magcache *m, int serve, int *action);
 
 /* The least error for exactly k computed calls with action `serve` (not 0) for the others, and the
  * milliseconds of that schedule: error[k] and ms[k] for k = 0 .. calls, INFINITY where there is none.

@@ -14,6 +14,7 @@ int schedule_solve_list(const struct schedule_problem *p, struct schedule *out, 
 int schedule_solve_minimax(const struct schedule_problem *p, struct schedule *out, struct error *e);
 int schedule_solve_lemica(const struct schedule_problem *p, struct schedule *out, struct error *e);
 int schedule_solve_pair(const struct schedule_problem *p, struct schedule *out, struct error *e);
+int schedule_solve_magcache(const struct schedule_problem *p, struct schedule *out, struct error *e);
 int schedule_solve_front(const struct schedule_problem *p, struct schedule *out, struct error *e);
 
 /* schedule_front for predictors that use the last two refreshes, of a checked problem: for every number of

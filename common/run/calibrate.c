@@ -382,6 +382,19 @@ int calibration_errors(const struct calibration *c, int action, enum predictor p
     return status;
 }
 
+void calibration_ratios(const struct calibration *c, int action, double *ratio)
+{
+    for (int t = 0; t < c->calls; t++) {
+        double here = 0, before = 0;
+        for (int i = 0; i < c->nodes; i++)
+            if (belongs(c, action, i) && t) {
+                here += gram_power(&c->gram[i], t);
+                before += gram_power(&c->gram[i], t - 1);
+            }
+        ratio[t] = before > 0 ? sqrt(here / before) : 1;
+    }
+}
+
 int calibration_l1(const struct calibration *c, int action, double *error)
 {
     int i = c->list[action].probe < 0 ? -1 : find_node(c, c->list[action].probe, c->list[action].base);

@@ -76,6 +76,9 @@ enum gain_kind calibration_gain_kind(enum predictor p);
  * add up better than squares, specs/caching.md 7). */
 int calibration_errors(const struct calibration *c, int action, enum predictor p, int weigh, double *error,
                        struct error *e) HASTEN_CHECKED;
+/* MagCache's ratios of an action's magnitudes at each call to those at the call before, [calls]; 1 at the
+ * first. */
+void calibration_ratios(const struct calibration *c, int action, double *ratio);
 /* CacheQuant's distances of an action with one edge: 0 when there are none. */
 int calibration_l1(const struct calibration *c, int action, double *error);
 

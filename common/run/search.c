@@ -207,28 +207,43 @@ int search_add_trial(struct search *x, const char *solver, enum predictor p, con
 
 /* ---- solvers ---- */
 
+/* What published methods decide by instead of prices: CacheQuant's distances of features, MagCache's ratios
+ * of magnitudes. *own: from mem_array, or NULL. */
+static int own_table(const struct search *x, const char *name, const struct priced *w,
+                     struct schedule_problem *p, double **own, struct error *e)
+{
+    size_t n = (size_t)x->calls;
+    const struct calibration *c = search_round(x, x->rounds);
+    int magcache = !strcmp(name, "magcache");
+    *own = NULL;
+    if (!magcache && strcmp(name, "cachequant"))
+        return 0;
+    if (!(*own = mem_array(magcache ? n : 2 * n * n, sizeof **own, e)))
+        return -1;
+    if (magcache) {
+        calibration_ratios(c, w->action, *own);
+        p->ratio = *own;
+        return 0;
+    }
+    p->error = *own;
+    p->pair = NULL;
+    return calibration_l1(c, w->action, *own + n * n)
+               ? 0
+               : calibration_errors(c, w->action, PREDICT_REUSE, 0, *own + n * n, e);
+}
+
 /* One solver on one priced action. A goal out of its reach is no error: others may. "dp" is the exact
  * program for the predictor: with two refreshes it is "pair". */
 static int try_solver(struct search *x, const char *name, struct priced *w, struct error *e)
 {
-    size_t n = (size_t)x->calls;
-    int dp = !strcmp(name, "dp"), foreign = !strcmp(name, "cachequant"), refreshes;
+    int dp = !strcmp(name, "dp"), refreshes;
     struct schedule_problem p = w->problem;
     struct schedule found = {0};
     struct error why = {0};
-    double predicted, ms, *l1 = foreign ? mem_array(2 * n * n, sizeof *l1, e) : NULL;
-    if (foreign && !l1)
+    double predicted, ms, *own;
+    if (own_table(x, name, w, &p, &own, e) < 0) {
+        mem_free(own);
         return -1;
-    /* CacheQuant's program has its own table: distances of features, no gain. */
-    if (foreign) {
-        const struct calibration *c = search_round(x, x->rounds);
-        if (!calibration_l1(c, w->action, l1 + n * n) &&
-            calibration_errors(c, w->action, PREDICT_REUSE, 0, l1 + n * n, e) < 0) {
-            mem_free(l1);
-            return -1;
-        }
-        p.error = l1;
-        p.pair = NULL;
     }
     if (x->interval && !dp) {
         p.goal = SCHEDULE_FIXED;
@@ -248,7 +263,7 @@ static int try_solver(struct search *x, const char *name, struct priced *w, stru
     }
     w->problem.max_run = x->max_run;
     schedule_free(&found);
-    mem_free(l1);
+    mem_free(own);
     return status;
 }
 

@@ -404,6 +404,8 @@ START_TEST(test_allocations_fail)
             x.p.listed = 2;
             x.p.actions = strcmp(solver->name, "pair") ? 3 : 2;
             x.p.pair = x.p.actions == 2 ? x.pair : NULL;
+            x.p.ratio = x.gain;
+            x.p.serve = strcmp(solver->name, "magcache") == 0;
             fault_set(setting);
             done = solver->run(&x.p, &s, &e) == 0;
             fault_set(NULL);

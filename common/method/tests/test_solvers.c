@@ -267,6 +267,73 @@ START_TEST(test_pair_front_equals_enumeration)
 }
 END_TEST
 
+/* The rule, written down once more: the sum of |1 - product| over the calls since the last computed one. */
+static int computed_by_rule(const double *ratio, int calls, int kept, int most, double threshold, int *action)
+{
+    int last = 0, computed = 0;
+    for (int t = 0; t < calls; t++) {
+        double sum = 0;
+        for (int u = last + 1; u <= t; u++) {
+            double product = 1;
+            for (int v = last + 1; v <= u; v++)
+                product *= ratio[v];
+            sum += fabs(1 - product);
+        }
+        action[t] = t >= kept && t > 0 && sum <= threshold && t - last <= most;
+        last = action[t] ? last : t;
+        computed += !action[t];
+    }
+    return computed;
+}
+
+/* No smaller threshold keeps the limit, and the schedule is the rule's. */
+START_TEST(test_magcache)
+{
+    struct prng r = {27};
+    struct tables x;
+    int served = 0;
+    for (int round = 0; round < 200; round++) {
+        double ratio[T_MAX];
+        int rule[T_MAX], most = 1, kept;
+        struct schedule s = {0};
+        struct error e = {0};
+        fill(&x, &r, T_MAX, 2, 0, 1);
+        for (int i = 0; i < 2 * T_MAX * T_MAX; i++)
+            x.error[i] = isfinite(x.error[i]) ? x.error[i] : 9;
+        for (int t = 0; t < T_MAX; t++)
+            ratio[t] = 0.8 + 0.3 * prng_unit(&r), x.ms[t] = 2, x.ms[T_MAX + t] = 1;
+        int budget = 3 + (int)prng_below(&r, 8); /* computed calls */
+        x.p.ratio = ratio, x.p.serve = 1, x.p.goal = SCHEDULE_MS, x.p.limit = T_MAX + budget;
+        for (kept = T_MAX / 5; kept >= 0; kept -= T_MAX / 5) {
+            for (most = 1; most < T_MAX; most++)
+                if (computed_by_rule(ratio, T_MAX, kept, most, 1e300, rule) <= budget)
+                    break;
+            if (most < T_MAX)
+                break;
+        }
+        ck_assert_msg(schedule_solver_find("magcache")->run(&x.p, &s, &e) == 0, "%s", e.text);
+        double low = 1e300;
+        for (int from = 0; from < T_MAX; from++) {
+            double product = 1, sum = 0;
+            for (int t = from + 1; t < T_MAX; t++) {
+                product *= ratio[t];
+                sum += fabs(1 - product);
+                if (sum < low && computed_by_rule(ratio, T_MAX, kept, most + 1, sum, rule) <= budget)
+                    low = sum;
+            }
+        }
+        ck_assert_double_lt(low, 1e300);
+        computed_by_rule(ratio, T_MAX, kept, most + 1, low, rule);
+        ck_assert_int_le(s.refreshes, budget);
+        for (int t = 0; t < T_MAX; t++)
+            served += s.action[t];
+        ck_assert_int_eq(memcmp(rule, s.action, sizeof rule), 0);
+        schedule_free(&s);
+    }
+    ck_assert_int_gt(served, 500);
+}
+END_TEST
+
 /* Every solver heeds the longest run and the bytes that caches may hold. */
 START_TEST(test_constraints)
 {
@@ -278,6 +345,8 @@ START_TEST(test_constraints)
             struct schedule s = {0};
             struct error e = {0};
             int pair = strcmp(solver->name, "pair") == 0;
+            if (strcmp(solver->name, "magcache") == 0) /* has a rule of its own for runs */
+                continue;
             fill(&x, &r, 12, pair ? 2 : 3, 1, 0);
             x.p.pair = pair ? x.pair : NULL;
             for (int i = 0; i < 3 * 12 * 12; i++)
@@ -313,6 +382,7 @@ int main(void)
     tcase_add_test(c, test_minimax_goals);
     tcase_add_test(c, test_pair_equals_enumeration);
     tcase_add_test(c, test_pair_front_equals_enumeration);
+    tcase_add_test(c, test_magcache);
     tcase_add_test(c, test_constraints);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);

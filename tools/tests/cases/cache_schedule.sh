@@ -9,7 +9,7 @@ done
 value() { sed "s/.*\"$1\":\([^,}]*\).*/\1/" <<<"$2"; }
 make_one() { cache-schedule "$1.small.zst" -q --json --profile "$1.profile" --steps 8 --validate 2 --calibrate 2 "${@:2}"; }
 
-for solver in auto dp minimax lemica uniform cachequant deepcache power fora taylorseer cem coordinate spsa; do
+for solver in auto dp minimax lemica uniform cachequant deepcache power fora taylorseer magcache cem coordinate spsa; do
     report=$(make_one unet --speedup 1.5 --solver $solver --polish 2 -o $solver.schedule)
     awk -v a="$(value predicted_ms "$report")" -v b="$(value full_ms "$report")" 'BEGIN { exit !(a <= b / 1.5 * 1.000001) }'
 done
