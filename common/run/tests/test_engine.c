@@ -96,6 +96,38 @@ START_TEST(threads_batch_chunks_and_kept_values_change_no_bit)
 }
 END_TEST
 
+/* Nothing that the latent does not reach is computed, quantized or copied inside a call: found by following
+ * the latent through the graph. Node 0 is the latent. */
+START_TEST(a_call_computes_only_what_the_latent_reaches)
+{
+    for (int count = 1; count <= IMAGES; count++) {
+        struct world w;
+        struct error e = {0};
+        start(&w, makers[_i % 2], modes[_i / 2], (int)cpu_best_level(), 2, IMAGES, 0, NULL);
+        const struct graph *g = w.z.g;
+        unsigned char *reached = calloc((size_t)g->count, 1);
+        reached[0] = 1;
+        for (int i = 1; i < g->count; i++)
+            for (int j = 0; j < g->node[i].inputs; j++)
+                reached[i] |= node_reads(&g->node[i], j) && reached[g->node[i].in[j]];
+        const struct plan *p = engine_plan(w.x, 0, 0, count, &e);
+        ck_assert_msg(p != NULL, "%s", e.text);
+        int left = 0;
+        for (int i = 0; i < g->count; i++)
+            left += !reached[i] && (node_is(&g->node[i], "linear") || node_is(&g->node[i], "silu"));
+        ck_assert_int_gt(left, 2); /* there is something to hoist */
+        for (int i = 0; i < p->calls; i++) {
+            ck_assert_msg(reached[p->call[i].node], "a call of '%s'", g->node[p->call[i].node].name);
+            for (int k = 0; k < p->call[i].covered; k++)
+                ck_assert_msg(reached[p->cover[p->call[i].covers + k]], "'%s' is computed in a call",
+                              g->node[p->cover[p->call[i].covers + k]].name);
+        }
+        free(reached);
+        stop(&w);
+    }
+}
+END_TEST
+
 /* ---- activation bits of an action ---- */
 
 /* An action whose layers read floats over the same int8 weights is the model whose format says so. */
@@ -302,6 +334,7 @@ int main(void)
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, every_level_equals_the_reference, 0, 2 * MODES);
     tcase_add_loop_test(t, threads_batch_chunks_and_kept_values_change_no_bit, 0, 2 * MODES);
+    tcase_add_loop_test(t, a_call_computes_only_what_the_latent_reaches, 0, 2 * MODES);
     tcase_add_loop_test(t, a_wide_action_is_the_format_with_float_activations, 0, 2);
     tcase_add_loop_test(t, a_served_value_stands_for_its_producers, 0, 4);
     tcase_add_loop_test(t, a_predicted_value_is_what_its_table_says, 0, 4);
