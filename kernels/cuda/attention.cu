@@ -21,46 +21,71 @@ template <class T, int D> struct layout {
     enum { K = QUERIES * ROW, V = K + KEYS * ROW, ALL = V + D * TURNED };
 };
 
+/* One of q, k and v of one head of an image: in one of two forms. */
+struct values {
+    const float *f;
+    const uint16_t *h;
+    int64_t ld;
+};
+
+DEVICE values values_at(const float *f, const uint16_t *h, int64_t ld, int64_t at)
+{
+    values v = {h ? (const float *)0 : f + at, h ? h + at : (const uint16_t *)0, ld};
+    return v;
+}
+
 /* Rows [first, first + ROWS) of Q or K, dimensions [from, from + D); zeros behind both ends. */
 template <class T, int D, int ROWS>
-DEVICE void load_rows(unsigned char *to, const float *p, int64_t ld, int first, int rows, int from, int dim)
+DEVICE void load_rows(unsigned char *to, const values &p, int first, int rows, int from, int dim)
 {
     enum { PER_UNIT = T::CHUNK / 4, UNITS = D / PER_UNIT };
-    int vector = is_vector(p + from, ld);
+    int vector = is_vector(p.f + from, p.ld),
+        whole = (((uintptr_t)(p.h + from) | (uintptr_t)(p.ld * 2)) & 15) == 0;
     for (int i = (int)threadIdx.x; i < ROWS * UNITS; i += WARPS * 32) {
         int r = i / UNITS, d = from + i % UNITS * PER_UNIT, count = first + r < rows ? dim - d : 0;
-        const float *row = p + (first + r) * ld + d;
+        int64_t at = (first + r) * p.ld + d;
+        uint32_t w[4];
         float v[8];
-        get4(v, row, count, vector);
-        if (PER_UNIT == 8)
-            get4(v + 4, row + 4, count - 4, vector);
-        unsigned char *unit = to + r * layout<T, D>::ROW + i % UNITS * 16;
-        if (PER_UNIT == 8)
-            store_words(unit, pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]), pack_bf16(v[4], v[5]),
-                        pack_bf16(v[6], v[7]));
-        else
-            store_words(unit, float_bits(v[0]), float_bits(v[1]), float_bits(v[2]), float_bits(v[3]));
+        if (PER_UNIT == 8 && p.h) {
+            get8_bf16(w, p.h + at, count, whole);
+        } else {
+            get4(v, p.f + at, count, vector);
+            if (PER_UNIT == 8)
+                get4(v + 4, p.f + at + 4, count - 4, vector);
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                w[j] = PER_UNIT == 8 ? pack_bf16(v[2 * j], v[2 * j + 1]) : float_bits(v[j]);
+        }
+        store_words(to + r * layout<T, D>::ROW + i % UNITS * 16, w[0], w[1], w[2], w[3]);
     }
 }
 
 /* A block of V, a row for each dimension. A lane has one key (or two neighbours, for bfloat16), so that a
  * warp writes neighbouring words. */
 template <class T, int D>
-DEVICE void load_turned(unsigned char *to, const float *p, int64_t ld, int first, int rows, int from, int dim)
+DEVICE void load_turned(unsigned char *to, const values &p, int first, int rows, int from, int dim)
 {
     typedef layout<T, D> L;
-    int lane = (int)threadIdx.x % 32, vector = is_vector(p + from, ld);
+    int lane = (int)threadIdx.x % 32, vector = is_vector(p.f + from, p.ld);
     int key = L::WIDE ? 2 * lane : lane, word = L::WIDE ? lane : lane / 8 * 8 + lane % 8 / 2 + lane % 2 * 4;
+    int64_t at = (first + key) * p.ld + from;
     for (int d = (int)threadIdx.x / 32 * 4; d < D; d += WARPS * 4) {
+        int count = first + key < rows ? dim - from - d : 0, next = first + key + 1 < rows ? count : 0;
+        unsigned char *row = to + d * L::TURNED + word * 4;
+        if (L::WIDE && p.h) {
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                *(uint32_t *)(row + i * L::TURNED) = (i < count ? p.h[at + d + i] : 0) |
+                                                     (uint32_t)(i < next ? p.h[at + p.ld + d + i] : 0) << 16;
+            continue;
+        }
         float v[4], w[4];
-        int count = dim - from - d;
-        get4(v, p + (first + key) * ld + from + d, first + key < rows ? count : 0, vector);
+        get4(v, p.f + at + d, count, vector);
         if (L::WIDE)
-            get4(w, p + (first + key + 1) * ld + from + d, first + key + 1 < rows ? count : 0, vector);
+            get4(w, p.f + at + p.ld + d, next, vector);
 #pragma unroll
         for (int i = 0; i < 4; i++)
-            *(uint32_t *)(to + (d + i) * L::TURNED + word * 4) =
-                L::WIDE ? pack_bf16(v[i], w[i]) : float_bits(v[i]);
+            *(uint32_t *)(row + i * L::TURNED) = L::WIDE ? pack_bf16(v[i], w[i]) : float_bits(v[i]);
     }
 }
 
@@ -134,6 +159,8 @@ template <class T, int D> struct rows_of_warp {
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 s[i][j] = exp2f(s[i][j] - top[j / 2]);
+                if (L::WIDE) /* as the second product will see it */
+                    s[i][j] = bits_float(pack_bf16(0, s[i][j]) & 0xffff0000u);
                 total[j / 2] += s[i][j];
             }
     }
@@ -163,30 +190,37 @@ template <class T, int D> struct rows_of_warp {
         }
     }
 
-    DEVICE_INSIDE void store(float *to, int64_t ld, int query, int queries, int dim, int lane)
+    /* to or half: whichever is there. */
+    DEVICE_INSIDE void store(float *to, uint16_t *half, int64_t ld, int query, int queries, int dim, int lane)
     {
         int pair = (((uintptr_t)to | (uintptr_t)(ld * 4)) & 7) == 0;
 #pragma unroll
-        for (int half = 0; half < 2; half++) {
-            float sum = total[half];
+        for (int side = 0; side < 2; side++) {
+            float sum = total[side];
             sum += shuffle_xor(sum, 1);
             sum += shuffle_xor(sum, 2);
             float inverse = 1 / sum;
-            if (query + half * 8 >= queries)
+            int64_t at = (query + side * 8) * ld;
+            if (query + side * 8 >= queries)
                 continue;
-            float *row = to + (query + half * 8) * ld;
 #pragma unroll
             for (int i = 0; i < OUT; i++) {
                 int d = i * 8 + lane % 4 * 2;
-                float x = out[i][half * 2] * inverse, y = out[i][half * 2 + 1] * inverse;
-                if (pair && d + 1 < dim) {
-                    store2(row + d, x, y);
-                    continue;
+                float x = out[i][side * 2] * inverse, y = out[i][side * 2 + 1] * inverse;
+                if (half) {
+                    uint32_t both = pack_bf16(x, y);
+                    if (d < dim)
+                        half[at + d] = (uint16_t)both;
+                    if (d + 1 < dim)
+                        half[at + d + 1] = (uint16_t)(both >> 16);
+                } else if (pair && d + 1 < dim) {
+                    store2(to + at + d, x, y);
+                } else {
+                    if (d < dim)
+                        to[at + d] = x;
+                    if (d + 1 < dim)
+                        to[at + d + 1] = y;
                 }
-                if (d < dim)
-                    row[d] = x;
-                if (d + 1 < dim)
-                    row[d + 1] = y;
             }
         }
     }
@@ -201,9 +235,10 @@ template <class T, int D> DEVICE void attend(const attention_args &a)
     int slab = block % a.slabs, tile = block / a.slabs % a.query_tiles;
     int head = block / a.slabs / a.query_tiles % t.heads, image = block / a.slabs / a.query_tiles / t.heads;
     int first = tile * QUERIES, query = first + warp * 16 + lane / 4;
-    int64_t at = (int64_t)head * t.head_dim;
-    const float *q = t.q + image * t.q_image_ld + at, *k = t.k + image * t.k_image_ld + at;
-    const float *v = t.v + image * t.v_image_ld + at;
+    int64_t at = (int64_t)head * t.head_dim, out = image * t.out_image_ld + at + slab * D;
+    values q = values_at(t.q, t.q_bf16, t.q_ld, image * t.q_image_ld + at),
+           k = values_at(t.k, t.k_bf16, t.k_ld, image * t.k_image_ld + at),
+           v = values_at(t.v, t.v_bf16, t.v_ld, image * t.v_image_ld + at);
     int keys = t.causal && first + QUERIES < t.keys ? first + QUERIES : t.keys;
     rows_of_warp<T, D> w;
     w.clear();
@@ -213,18 +248,18 @@ template <class T, int D> DEVICE void attend(const attention_args &a)
             if (i > 0 || key > 0)
                 __syncthreads(); /* all have read what is overwritten */
             if (key == 0 || a.slabs > 1)
-                load_rows<T, D, QUERIES>(memory, q, t.q_ld, first, t.queries, i * D, t.head_dim);
-            load_rows<T, D, L::KEYS>(memory + L::K, k, t.k_ld, key, t.keys, i * D, t.head_dim);
+                load_rows<T, D, QUERIES>(memory, q, first, t.queries, i * D, t.head_dim);
+            load_rows<T, D, L::KEYS>(memory + L::K, k, key, t.keys, i * D, t.head_dim);
             if (i == 0)
-                load_turned<T, D>(memory + L::V, v, t.v_ld, key, t.keys, slab * D, t.head_dim);
+                load_turned<T, D>(memory + L::V, v, key, t.keys, slab * D, t.head_dim);
             __syncthreads();
             w.add_scores(memory + warp * 16 * L::ROW, memory + L::K, lane);
         }
         w.weigh(t.scale * 1.44269504088896341f, key, t.keys, query, t.causal, lane);
         w.add_values(memory + L::V, lane);
     }
-    w.store(t.out + image * t.out_image_ld + at + slab * D, t.out_ld, query, t.queries, t.head_dim - slab * D,
-            lane);
+    w.store(t.out + out, t.out_bf16 ? t.out_bf16 + out : (uint16_t *)0, t.out_ld, query, t.queries,
+            t.head_dim - slab * D, lane);
 }
 
 KERNEL(attention_bf16_32, 128, 4, attention_args) { attend<of_bf16, 32>(a); }

@@ -219,4 +219,24 @@ DEVICE void put4_bf16(uint16_t *p, const float *v, int count, int vector)
             p[i] = (uint16_t)((i < 2 ? low : high) >> i % 2 * 16);
 }
 
+/* May rows of bfloat16 be written four at a time? */
+DEVICE int is_vector_bf16(const void *p, int64_t ld)
+{
+    return (((uintptr_t)p | (uintptr_t)(ld * 2)) & 7) == 0;
+}
+
+/* Up to eight bfloat16 as words of two; an even number of them, at once where `vector` says that they may be.
+ */
+DEVICE void get8_bf16(uint32_t *w, const uint16_t *p, int count, int vector)
+{
+    if (vector && count >= 8) {
+        float4 x = load4((const float *)p);
+        w[0] = float_bits(x.x), w[1] = float_bits(x.y), w[2] = float_bits(x.z), w[3] = float_bits(x.w);
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        w[i] = 2 * i < count ? p[2 * i] | (uint32_t)p[2 * i + 1] << 16 : 0;
+}
+
 #endif

@@ -128,6 +128,7 @@ KERNEL(group_norm_apply, 256, 4, group_norm_args)
     int groups = ((left < GROUP_NORM_CHANNELS ? left : GROUP_NORM_CHANNELS) + 3) / 4;
     int items = pixels_in(g, block) * groups, vector = sources_vector(g);
     int out_vector = is_vector(g.out, g.out_ld), tap_vector = is_vector(g.tap, g.tap_ld);
+    int half_vector = is_vector_bf16(g.out_bf16, g.out_bf16_ld);
     float most[2] = {0, 0}, v[4];
     for (int i = (int)threadIdx.x; i < items; i += (int)blockDim.x) {
         int64_t row = (int64_t)image * g.pixels + block * GROUP_NORM_BLOCK + i / groups;
@@ -135,7 +136,9 @@ KERNEL(group_norm_apply, 256, 4, group_norm_args)
         values4(a, v, image, row, c, vector);
         if (g.tap)
             put4(g.tap + row * g.tap_ld + c, v, channels - c, tap_vector);
-        if (!g.codes[0])
+        if (g.out_bf16)
+            put4_bf16(g.out_bf16 + row * g.out_bf16_ld + c, v, channels - c, half_vector);
+        else if (!g.codes[0])
             put4(g.out + row * g.out_ld + c, v, channels - c, out_vector);
 #pragma unroll
         for (int k = 0; k < 4; k++)

@@ -31,6 +31,7 @@ static int variant_of(int dim)
 void cuda_attention(const struct attention *t, enum cuda_precision p, struct cuda_launches *l)
 {
     int variant = variant_of(t->head_dim);
+    p = t->q_bf16 ? CUDA_BF16 : p;
     struct attention_args a = {.t = *t,
                                .query_tiles = (int)divide_up(t->queries, QUERIES),
                                .slabs = (int)divide_up(t->head_dim, widths[variant])};

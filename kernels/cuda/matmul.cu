@@ -193,8 +193,7 @@ DEVICE unsigned vectors_of(const struct matmul &m)
     return is_vector(m.column_scale, 0) | is_vector(e.bias, 0) << 1 |
            is_vector(e.image_bias, e.image_bias_ld) << 2 | is_vector(e.tap, e.tap_ld) << 3 |
            is_vector(e.gate, e.gate_ld) << 4 | is_vector(e.residual, e.residual_ld) << 5 |
-           is_vector(m.out, m.out_ld) << 6 |
-           ((((uintptr_t)m.out_bf16 | (uintptr_t)(m.out_bf16_ld * 2)) & 7) == 0) << 7;
+           is_vector(m.out, m.out_ld) << 6 | is_vector_bf16(m.out_bf16, m.out_bf16_ld) << 7;
 }
 
 /* A warp's WARP_ROWS x WARP_COLUMNS results: `add` multiplies one stage, `store` puts them into a float tile.

@@ -120,6 +120,8 @@ DEVICE float row_values(const struct row_norm &r, const row_state &s, int first)
             put4(r.tap + s.row * r.tap_ld + c, v, count, s.vectors & 64);
         if (r.out && !r.codes && !r.rotate)
             put4(r.out + s.row * r.out_ld + c, v, count, s.vectors & 32);
+        if (r.out_bf16 && !r.codes)
+            put4_bf16(r.out_bf16 + s.row * r.out_bf16_ld + c, v, count, s.vectors & 128);
         if (s.kept)
             put4(s.kept + c, v, 4, 1);
 #pragma unroll
@@ -160,7 +162,8 @@ KERNEL(row_norm_rows, 128, 4, row_norm_args)
     s.image = s.row / (unsigned)r.rows_per_image;
     s.vectors = is_vector(r.x, r.x_ld) | is_vector(r.weight, 0) << 1 | is_vector(r.bias, 0) << 2 |
                 is_vector(r.scale, r.mod_ld) << 3 | is_vector(r.shift, r.mod_ld) << 4 |
-                is_vector(r.out, r.out_ld) << 5 | is_vector(r.tap, r.tap_ld) << 6;
+                is_vector(r.out, r.out_ld) << 5 | is_vector(r.tap, r.tap_ld) << 6 |
+                is_vector_bf16(r.out_bf16, r.out_bf16_ld) << 7;
     row_moments(r, s, first);
     float most = row_values(r, s, first), v[4];
     if (r.rotate) { /* the row is kept, else it would not have been launched */
@@ -168,7 +171,7 @@ KERNEL(row_norm_rows, 128, 4, row_norm_args)
         most = 0;
         for (int c = first; c < r.channels; c += 128) {
             read4(r, s, v, c);
-            if (!r.codes)
+            if (r.out && !r.codes)
                 put4(r.out + s.row * r.out_ld + c, v, 4, s.vectors & 32);
 #pragma unroll
             for (int i = 0; i < 4; i++)
@@ -250,7 +253,10 @@ KERNEL(elementwise_rows, 256, 4, elementwise)
 #pragma unroll
     for (int i = 0; i < 4; i++)
         v[i] = activate(v[i], a.act) * (a.scale != 0 ? a.scale : 1);
-    put4(a.out + row * a.out_ld + c, v, count, is_vector(a.out, a.out_ld));
+    if (a.out)
+        put4(a.out + row * a.out_ld + c, v, count, is_vector(a.out, a.out_ld));
+    if (a.out_bf16)
+        put4_bf16(a.out_bf16 + row * a.out_bf16_ld + c, v, count, is_vector_bf16(a.out_bf16, a.out_bf16_ld));
 }
 
 KERNEL(cache_read_rows, 256, 4, cache_read)

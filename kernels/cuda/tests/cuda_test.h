@@ -8,6 +8,7 @@
 #include "kernels/cuda/tests/emulator/device.h"
 
 #include <check.h>
+#include <stdlib.h>
 
 static inline void run_launches(const struct cuda_launches *l, unsigned seed)
 {
@@ -39,6 +40,27 @@ static inline void round_to_bf16(float *x, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
         x[i] = as_bf16(x[i]);
+}
+
+static inline float from_half(uint16_t h)
+{
+    uint32_t u = (uint32_t)h << 16;
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+/* n numbers as bfloat16. */
+static inline uint16_t *halves(const float *x, int64_t n)
+{
+    uint16_t *h = calloc((size_t)n, sizeof *h);
+    for (int64_t i = 0; i < n; i++) {
+        float rounded = as_bf16(x[i]);
+        uint32_t u;
+        memcpy(&u, &rounded, sizeof u);
+        h[i] = (uint16_t)(u >> 16);
+    }
+    return h;
 }
 
 #endif

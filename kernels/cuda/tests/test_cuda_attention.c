@@ -108,6 +108,40 @@ START_TEST(bfloat16_equals_the_reference)
 }
 END_TEST
 
+/* The same in bfloat16 from end to end: with its roundings of the result. */
+START_TEST(bfloat16_rows_equal_the_reference)
+{
+    struct shape s = shapes[_i];
+    s.dim = (s.dim + 1) / 2 * 2;
+    for (int apart = 0; apart < 2; apart++) {
+        struct data want, got;
+        make(&want, &s, 6, apart);
+        make(&got, &s, 6, apart);
+        struct data *both[] = {&want, &got};
+        uint16_t *half[2][3];
+        for (int i = 0; i < 2; i++) {
+            struct attention *a = &both[i]->a;
+            half[i][0] = halves(both[i]->q, both[i]->q_count);
+            half[i][1] = halves(both[i]->kv, both[i]->kv_count);
+            half[i][2] = halves(both[i]->out, both[i]->count);
+            a->q_bf16 = half[i][0];
+            a->k_bf16 = half[i][1];
+            a->v_bf16 = half[i][1] + s.heads * s.dim;
+            a->out_bf16 = half[i][2];
+            a->q = a->k = a->v = a->out = NULL;
+        }
+        run_reference(&want);
+        run_cuda(&got, CUDA_F32, (unsigned)_i);
+        for (int64_t i = 0; i < got.count; i++)
+            ck_assert_double_le(fabs(from_half(half[1][2][i]) - from_half(half[0][2][i])), 9e-3);
+        for (int i = 0; i < 6; i++)
+            free(half[i / 3][i % 3]);
+        release(&want);
+        release(&got);
+    }
+}
+END_TEST
+
 START_TEST(bits_do_not_depend_on_batch_order_or_queries)
 {
     const struct shape s = {2, 2, 40, 70, 90, 0};
@@ -156,6 +190,7 @@ int main(void)
     TCase *t = tcase_create("attention");
     tcase_add_loop_test(t, float32_equals_the_reference, 0, SHAPES);
     tcase_add_loop_test(t, bfloat16_equals_the_reference, 0, SHAPES);
+    tcase_add_loop_test(t, bfloat16_rows_equal_the_reference, 0, SHAPES);
     tcase_add_test(t, bits_do_not_depend_on_batch_order_or_queries);
     tcase_add_test(t, values_that_are_not_finite_give_nan);
     return run_suite(t, "cuda attention");

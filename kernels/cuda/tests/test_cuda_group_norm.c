@@ -116,6 +116,21 @@ START_TEST(every_shape_equals_the_reference)
 }
 END_TEST
 
+START_TEST(bfloat16_is_the_rounded_result)
+{
+    struct data d;
+    make(&d, &shapes[_i], AFFINE | TAP, ACT_SILU);
+    d.g.out_bf16 = halves(d.out, d.count);
+    d.g.out_bf16_ld = d.g.out_ld;
+    run_cuda(&d);
+    for (int64_t row = 0; row < d.rows; row++)
+        for (int c = 0; c < d.channels; c++)
+            ck_assert(from_half(d.g.out_bf16[row * d.g.out_ld + c]) == as_bf16(d.tap[row * d.g.tap_ld + c]));
+    free(d.g.out_bf16);
+    release(&d);
+}
+END_TEST
+
 START_TEST(bits_do_not_depend_on_the_batch)
 {
     struct data all, one;
@@ -156,6 +171,7 @@ int main(void)
 {
     TCase *t = tcase_create("group norm");
     tcase_add_loop_test(t, every_shape_equals_the_reference, 0, SHAPES);
+    tcase_add_loop_test(t, bfloat16_is_the_rounded_result, 0, SHAPES);
     tcase_add_test(t, bits_do_not_depend_on_the_batch);
     tcase_add_test(t, constants_and_bad_values);
     return run_suite(t, "cuda group norm");

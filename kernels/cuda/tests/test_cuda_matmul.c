@@ -80,17 +80,6 @@ END_TEST
 
 /* ---- bfloat16 in memory ---- */
 
-static uint16_t *halves_of(const float *x, int64_t n)
-{
-    uint16_t *h = calloc((size_t)n, sizeof *h);
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t u;
-        memcpy(&u, &x[i], sizeof u);
-        h[i] = (uint16_t)(u >> 16); /* rounded before */
-    }
-    return h;
-}
-
 /* Sources and weights of bfloat16, results in both types. Distances of make() are odd as often as not. */
 static void make_halves(struct data *d, const struct shape *c, int pieces, enum activation act,
                         const struct cpu_kernels *k, uint16_t *out)
@@ -99,11 +88,11 @@ static void make_halves(struct data *d, const struct shape *c, int pieces, enum 
     round_factors(d);
     for (int i = 0; i < d->m.sources; i++) {
         float *from = d->in[i];
-        d->m.source[i].data = d->in[i] = halves_of(from, numbers(d, i));
+        d->m.source[i].data = d->in[i] = halves(from, numbers(d, i));
         free(from);
     }
-    uint16_t *weight = halves_of(d->weight, (int64_t)d->s.n * (d->s.channels[0] + d->s.channels[1]) *
-                                                d->s.kernel_h * d->s.kernel_w);
+    uint16_t *weight = halves(d->weight, (int64_t)d->s.n * (d->s.channels[0] + d->s.channels[1]) *
+                                             d->s.kernel_h * d->s.kernel_w);
     d->m.weights = d->packed = malloc(k->matmul_bf16_size(&d->s));
     k->matmul_pack_bf16(d->packed, weight, &d->s, 0, d->s.n);
     free(weight);
@@ -133,10 +122,8 @@ START_TEST(bfloat16_rows_equal_the_reference)
         near(got.tap, want.tap, got.out_size, tolerance(&got), "tap");
         for (int64_t row = 0; row < got.rows; row++)
             for (int n = 0; n < got.s.n; n++) {
-                float exact = as_bf16(got.out[row * got.m.out_ld + n]), half = 0;
-                uint32_t u = (uint32_t)out[1][row * got.m.out_ld + n] << 16;
-                memcpy(&half, &u, sizeof half);
-                ck_assert(half == exact);
+                float exact = as_bf16(got.out[row * got.m.out_ld + n]);
+                ck_assert(from_half(out[1][row * got.m.out_ld + n]) == exact);
             }
         release(&want), release(&got), free(out[0]), free(out[1]);
     }

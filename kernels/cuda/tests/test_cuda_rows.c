@@ -116,6 +116,45 @@ START_TEST(rotations_equal_the_reference)
 }
 END_TEST
 
+/* out_bf16 holds what out would, rounded. */
+static void check_halves(const uint16_t *half, const float *out, int64_t rows, int channels, int64_t ld)
+{
+    for (int64_t row = 0; row < rows; row++)
+        for (int c = 0; c < channels; c++)
+            ck_assert(from_half(half[row * ld + c]) == as_bf16(out[row * ld + c]));
+}
+
+START_TEST(rows_in_bfloat16_are_rounded)
+{
+    struct rows_data d;
+    make_rows(&d, &rows_shapes[_i], NORM | AFFINE | MODULATE);
+    uint16_t *half = calloc((size_t)d.count, sizeof *half);
+    run_rows(&d);
+    d.r.out = NULL;
+    d.r.out_bf16 = half;
+    d.r.out_bf16_ld = d.r.out_ld;
+    run_rows(&d);
+    check_halves(half, d.out, d.rows, d.r.channels, d.r.out_ld);
+    free(half);
+    struct elementwise e = {.a = d.x,
+                            .a_ld = d.r.x_ld,
+                            .images = d.r.images,
+                            .rows_per_image = d.r.rows_per_image,
+                            .channels = d.r.channels,
+                            .act = ACT_SILU,
+                            .out = d.out,
+                            .out_bf16 = half = calloc((size_t)d.count, sizeof *half),
+                            .out_ld = d.r.out_ld,
+                            .out_bf16_ld = d.r.out_ld};
+    struct cuda_launches l;
+    cuda_elementwise(&e, &l);
+    run_launches(&l, 5);
+    check_halves(half, d.out, d.rows, d.r.channels, d.r.out_ld);
+    free(half);
+    release_rows(&d);
+}
+END_TEST
+
 START_TEST(rows_too_wide_to_rotate_are_not_launched)
 {
     struct row_norm r = {.images = 1, .rows_per_image = 1, .channels = 24576, .rotate = 16};
@@ -336,6 +375,7 @@ int main(void)
     TCase *t = tcase_create("rows");
     tcase_add_loop_test(t, row_norm_equals_the_reference, 0, ROWS_SHAPES);
     tcase_add_loop_test(t, rotations_equal_the_reference, 0, 3);
+    tcase_add_loop_test(t, rows_in_bfloat16_are_rounded, 0, ROWS_SHAPES);
     tcase_add_test(t, rows_too_wide_to_rotate_are_not_launched);
     tcase_add_loop_test(t, row_norm_in_place, 0, ROWS_SHAPES);
     tcase_add_test(t, scales_of_bad_tiny_and_zero_rows);
