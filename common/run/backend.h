@@ -45,6 +45,8 @@ struct backend_ops {
     int (*pack)(struct backend *b, struct packed *p, const struct node *n, struct error *e);
     /* Bytes of a product's weights. */
     size_t (*packed_size)(struct backend *b, const struct mm_shape *s, int int8);
+    /* Bytes in which a part decodes compressed weights, or what else a product wants; 0 for none. */
+    size_t (*scratch)(struct backend *b, const struct matmul *m);
     /* Kernel calls [first, last) of a plan whose pointers are patched. milliseconds: NULL, or [last] numbers
      * of which [first, last) are set; then the run is done on return. */
     int (*run)(struct backend *b, struct plan *p, int first, int last, double *milliseconds, struct error *e);
@@ -73,6 +75,8 @@ struct cpu_log {
 };
 
 struct backend backend_cpu(const struct cpu_kernels *kernels, struct team *team);
+size_t backend_cpu_scratch(struct backend *b, const struct matmul *m); /* the CPU's `scratch` */
+
 static inline void backend_close(struct backend *b)
 {
     if (b->ops && b->ops->close)

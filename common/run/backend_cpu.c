@@ -118,6 +118,11 @@ static size_t cpu_packed_size(struct backend *b, const struct mm_shape *s, int i
     return b->kernels->matmul_packed_size(s, int8);
 }
 
+size_t backend_cpu_scratch(struct backend *b, const struct matmul *m)
+{
+    return m->form == MM_NATIVE ? 0 : b->kernels->matmul_scratch(m);
+}
+
 static const struct backend_ops cpu_ops = {
     .name = "cpu",
     .direct = 1,
@@ -129,6 +134,7 @@ static const struct backend_ops cpu_ops = {
     .wait = cpu_wait,
     .pack = weights_pack_cpu,
     .packed_size = cpu_packed_size,
+    .scratch = backend_cpu_scratch,
     .run = cpu_run,
 };
 

@@ -107,6 +107,12 @@ static size_t cuda_packed_size(struct backend *b, const struct mm_shape *s, int 
     return cuda_packing(CUDA_F32)->matmul_packed_size(s, int8); /* the larger one of floats */
 }
 
+static size_t cuda_scratch(struct backend *b, const struct matmul *m)
+{
+    (void)b, (void)m;
+    return 0;
+}
+
 /* ---- running ---- */
 
 static int launch_all(struct backend *b, const struct cuda_launches *l, struct error *e)
@@ -169,7 +175,7 @@ static int run_call(struct backend *b, const struct kernel_call *c, struct error
     enum cuda_precision precision = (enum cuda_precision)c->format;
     switch (c->kind) {
     case KERNEL_MATMUL:
-        if (c->matmul.form != MM_NATIVE)
+        if (c->matmul.form != MM_NATIVE && c->matmul.form != MM_BF16)
             return error_set(
                 e, HASTEN_EFAIL,
                 "CUDA: there is no kernel for 8-bit weights with float activations; take a schedule "
@@ -284,6 +290,7 @@ static int run_move(struct backend *b, const struct move *m, struct error *e)
 static const struct backend_ops cuda_ops = {
     .name = "cuda",
     .close = cuda_close,
+    .half = 1,
     .parts = 1,
     .allocate = cuda_allocate,
     .release = cuda_release,
@@ -292,6 +299,7 @@ static const struct backend_ops cuda_ops = {
     .wait = cuda_wait,
     .pack = cuda_pack,
     .packed_size = cuda_packed_size,
+    .scratch = cuda_scratch,
     .run = cuda_run,
     .record = cuda_record,
     .recorded = cuda_recorded,

@@ -8,7 +8,8 @@
  *     backend_close(&b);                                                    // after all of them
  *
  * Products of bfloat16 weights and the attention of such models are computed with bfloat16 factors, others
- * with float32 (three TF32 products), int8 ones exactly as on the CPU; values in memory are float32.
+ * with float32 (three TF32 products), int8 ones exactly as on the CPU. Values in memory are as on the CPU:
+ * float32, and bfloat16 between kernels of such models.
  * Operations that have no kernel run on the host, with copies. One process per device; CUDA_VISIBLE_DEVICES
  * chooses it.
  *

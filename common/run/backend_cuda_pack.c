@@ -47,14 +47,14 @@ static void decode_part(void *context, int part, int parts)
 int cuda_pack_on_host(struct backend *b, struct packed *p, const struct node *n, struct error *e)
 {
     const struct tensor *t = node_weight(n, "weight");
-    int codes = node_rounds_input(n), plain = p->form == MM_NATIVE, status = -1;
-    const struct cpu_kernels *table = cuda_packing(plain && t->dtype == DTYPE_BF16 ? CUDA_BF16 : CUDA_F32);
+    int codes = node_rounds_input(n), half = p->form == MM_BF16, plain = p->form == MM_NATIVE, status = -1;
+    const struct cpu_kernels *table = cuda_packing(half ? CUDA_BF16 : CUDA_F32);
     int64_t per_row =
         (int64_t)(p->shape.channels[0] + p->shape.channels[1]) * p->shape.kernel_h * p->shape.kernel_w;
     size_t count = (size_t)p->shape.n * (size_t)per_row;
-    p->format = plain && t->dtype == DTYPE_BF16 ? CUDA_BF16 : CUDA_F32;
-    p->form = codes ? MM_INT8 : MM_NATIVE;
-    if (plain && t->dtype == DTYPE_F32)
+    p->format = half ? CUDA_BF16 : CUDA_F32;
+    p->form = codes ? MM_INT8 : half ? MM_BF16 : MM_NATIVE;
+    if (half || (plain && t->dtype == DTYPE_F32))
         return weights_pack_array(table, b->team, p, t->data, 0, e);
     if (codes && !node_is_int4(n))
         return weights_pack_array(table, b->team, p, t->data, 1, e);

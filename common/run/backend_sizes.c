@@ -62,7 +62,7 @@ struct backend backend_sizes(const struct backend *like, struct backend_count *c
     {                                                                                     \
         .name = "sizes", .sizes_only = 1, .half = half_, .allocate = sizes_allocate,      \
         .release = sizes_release, .put = sizes_put, .get = sizes_get, .wait = sizes_wait, \
-        .pack = sizes_pack, .run = sizes_run                                              \
+        .pack = sizes_pack, .run = sizes_run, .scratch = backend_cpu_scratch              \
     }
     static const struct backend_ops ops[] = {OPS(0), OPS(1)};
 #undef OPS

@@ -117,12 +117,6 @@ static void count_work(struct kernel_call *c, const struct packed *w, int images
     c->precision = m->int8 ? PRECISION_INT8 : m->bf16 ? PRECISION_BF16 : PRECISION_F32;
 }
 
-/* Bytes a part in which compressed weights are decoded. */
-static size_t scratch_of(const struct builder *b, const struct matmul *m)
-{
-    return m->form == MM_NATIVE ? 0 : b->r->weights->backend->kernels->matmul_scratch(m);
-}
-
 int emit_product(struct builder *b, int node)
 {
     const struct node *n = &b->g->node[node];
@@ -156,8 +150,9 @@ int emit_product(struct builder *b, int node)
     m.out_ld = is_vector(b, node) ? out.image_ld : out.ld;
     m.out_bf16_ld = b->half[chain.last].ld;
     m.epilogue.bias = w->plain[1];
-    m.scratch_ld = scratch_of(b, &m);
-    size_t parts = (size_t)backend_parts(b->r->weights->backend);
+    struct backend *backend = b->r->weights->backend;
+    m.scratch_ld = backend->ops->scratch(backend, &m);
+    size_t parts = (size_t)backend_parts(backend);
     int scratch = m.scratch_ld ? add_buffer(b, SPACE_ARENA, parts * m.scratch_ld) : -1;
     struct kernel_call *c = m.scratch_ld && scratch < 0 ? NULL : add_call(b, KERNEL_MATMUL, node);
     if (!c)
