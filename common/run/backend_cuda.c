@@ -1,7 +1,8 @@
 /* See backend_cuda.h. */
-#include "common/run/backend_cuda_inside.h"
+#include "common/run/backend_cuda.h"
 #include "common/base/mem.h"
 #include "common/run/plan.h"
+#include "common/run/weights.h"
 #include "kernels/cuda/plugin/plugin.h"
 
 #include <dlfcn.h>
@@ -91,13 +92,16 @@ static int cuda_wait(struct backend *b, struct error *e)
     return hand_over(cuda_of(b)->plugin->wait(&f), &f, e);
 }
 
+/* Packed on the host, with the device's layouts. float16 fits into a TF32 number, so it is float32 here. */
 static int cuda_pack(struct backend *b, struct packed *p, const struct node *n, struct error *e)
 {
-    int status = cuda_pack_on_host(b, p, n, e);
-    void *host = p->product;
+    p->format = p->form == MM_BF16 ? CUDA_BF16 : CUDA_F32;
+    struct backend host = {b->ops, cuda_packing((enum cuda_precision)p->format), b->team, NULL};
+    int status = weights_pack_cpu(&host, p, n, e);
+    void *packed = p->product;
     p->product = status == 0 ? cuda_allocate(b, p->product_size, e) : NULL;
-    status = p->product ? cuda_put(b, p->product, host, p->product_size, e) : -1;
-    mem_free(host);
+    status = p->product ? cuda_put(b, p->product, packed, p->product_size, e) : -1;
+    mem_free(packed);
     return status;
 }
 
@@ -109,8 +113,8 @@ static size_t cuda_packed_size(struct backend *b, const struct mm_shape *s, int 
 
 static size_t cuda_scratch(struct backend *b, const struct matmul *m)
 {
-    (void)b, (void)m;
-    return 0;
+    (void)b;
+    return cuda_matmul_scratch(m);
 }
 
 /* ---- running ---- */
@@ -175,11 +179,6 @@ static int run_call(struct backend *b, const struct kernel_call *c, struct error
     enum cuda_precision precision = (enum cuda_precision)c->format;
     switch (c->kind) {
     case KERNEL_MATMUL:
-        if (c->matmul.form != MM_NATIVE && c->matmul.form != MM_BF16)
-            return error_set(
-                e, HASTEN_EFAIL,
-                "CUDA: there is no kernel for 8-bit weights with float activations; take a schedule "
-                "that does not change the activations' bits, or --backend cpu");
         cuda_matmul(&c->matmul, precision, &l);
         break;
     case KERNEL_ROW_NORM:

@@ -26,4 +26,14 @@ struct attention_args {
     int query_tiles, slabs;
 };
 
+/* Weights of `form` as float32, or (MM_INT4 for int8 sources) as int8: `units` of 16 bytes. */
+struct decode_args {
+    const void *from;
+    void *to;
+    struct mm_shape shape;
+    int group, to_codes;
+    enum mm_weights form;
+    unsigned units;
+};
+
 #endif

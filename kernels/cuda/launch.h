@@ -8,11 +8,11 @@
  *
  * Arguments are the structs of kernels/cpu/cpu.h and move.h. Every pointer in them is a device pointer;
  * weights are packed by cuda_packing(). A kernel takes one parameter, by value: the bytes in args. Work areas
- * are those of the structs (group_norm_workspace; a float for each block of image_quantize); scratch of
- * products and attention is not used. Beyond cpu.h:
+ * are those of the structs (group_norm_workspace; a float for each block of image_quantize); attention's
+ * scratch is not used, a product's has cuda_matmul_scratch() bytes. Beyond cpu.h:
  *   - codes, their rows and their images start at multiples of 16 bytes
- *   - compressed weights are decoded when they are packed: form and group of a product are not looked at, its
- *     column_scale is
+ *   - compressed weights are decoded into the product's scratch by a kernel of their own: they cost their own
+ *     bytes, and the time to write and read the larger ones
  *   - attention's out may be q only for heads of at most 128
  *
  * Row invariance holds as on the CPU: what a row gives does not depend on the number of images or rows. int32
@@ -56,6 +56,7 @@ struct cuda_launches {
 };
 
 void cuda_matmul(const struct matmul *m, enum cuda_precision p, struct cuda_launches *l);
+size_t cuda_matmul_scratch(const struct matmul *m);
 void cuda_row_norm(const struct row_norm *r, struct cuda_launches *l);
 void cuda_group_norm(const struct group_norm *g, struct cuda_launches *l);
 void cuda_image_quantize(const struct image_quantize *q, struct cuda_launches *l);

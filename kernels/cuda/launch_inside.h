@@ -9,6 +9,9 @@
 /* With tiles of 64 or 128 rows and columns (128: not float32, not int8 with two sources). */
 void cuda_matmul_tile(const struct matmul *m, enum cuda_precision p, int tile, struct cuda_launches *l);
 
+/* Compressed weights into the product's scratch. */
+void cuda_decode(const struct matmul *m, struct cuda_launches *l);
+
 /* Another launch in one dimension. */
 static inline void add_launch(struct cuda_launches *l, const char *kernel, int64_t blocks, unsigned threads,
                               size_t shared, const void *args, size_t args_size)

@@ -34,8 +34,46 @@ static double work_of(int64_t tiles, int tile)
     return tile == LARGE ? 4 * most : 1.2 * most;
 }
 
+/* MM_BF16 is what the kernels read, with sources of either kind. */
+static int is_compressed(const struct matmul *m) { return m->form != MM_NATIVE && m->form != MM_BF16; }
+
+static struct mm_shape shape_of(const struct matmul *m)
+{
+    int second = m->sources == 2 ? (int)m->source[1].channels : 0;
+    return (struct mm_shape){m->n, m->kernel_h, m->kernel_w, {(int)m->source[0].channels, second}};
+}
+
+size_t cuda_matmul_scratch(const struct matmul *m)
+{
+    struct mm_shape s = shape_of(m);
+    return is_compressed(m) ? cuda_packing(CUDA_F32)->matmul_packed_size(&s, m->int8) : 0;
+}
+
+void cuda_decode(const struct matmul *m, struct cuda_launches *l)
+{
+    struct decode_args a = {.from = m->weights,
+                            .to = m->scratch,
+                            .shape = shape_of(m),
+                            .group = m->group,
+                            .to_codes = m->int8,
+                            .form = m->form,
+                            .units = (unsigned)(cuda_matmul_scratch(m) / 16)};
+    l->count = 0;
+    add_launch(l, "decode_weights", divide_up(a.units, 256), 256, 0, &a, sizeof a);
+}
+
 void cuda_matmul(const struct matmul *m, enum cuda_precision p, struct cuda_launches *l)
 {
+    if (is_compressed(m)) {
+        struct cuda_launches product;
+        struct matmul plain = *m;
+        plain.weights = m->scratch;
+        plain.form = MM_NATIVE;
+        cuda_matmul(&plain, CUDA_F32, &product);
+        cuda_decode(m, l);
+        l->launch[l->count++] = product.launch[0];
+        return;
+    }
     int64_t rows = (int64_t)m->images * m->out_height * m->out_width;
     int64_t large = divide_up(rows, LARGE) * divide_up(m->n, LARGE),
             small = divide_up(rows, SMALL) * divide_up(m->n, SMALL);

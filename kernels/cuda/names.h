@@ -31,6 +31,7 @@
     X(elementwise_rows)      \
     X(cache_read_rows)       \
     X(move_rows)             \
+    X(decode_weights)        \
     X(sampler_step)          \
     X(change_layout)
 

@@ -108,6 +108,17 @@ static void pack_halves(void *packed, const uint16_t *weight, const struct mm_sh
     pack(packed, weight, s, begin, end, BF16);
 }
 
+/* Nibbles stay as they are: levels, codes, scales. */
+static size_t size_int4(int n, int channels, int group)
+{
+    return cpu_kernels(CPU_REF)->matmul_int4_size(n, channels, group);
+}
+
+static void pack_int4(void *packed, const struct mm_int4 *w, int begin, int end)
+{
+    cpu_kernels(CPU_REF)->matmul_pack_int4(packed, w, begin, end);
+}
+
 const struct cpu_kernels *cuda_packing(enum cuda_precision p)
 {
     static const struct cpu_kernels f32 = {.mm_panel = PANEL,
@@ -115,7 +126,9 @@ const struct cpu_kernels *cuda_packing(enum cuda_precision p)
                                            .matmul_pack = pack_f32,
                                            .matmul_pack_int8 = pack_s8,
                                            .matmul_bf16_size = size_halves,
-                                           .matmul_pack_bf16 = pack_halves},
+                                           .matmul_pack_bf16 = pack_halves,
+                                           .matmul_int4_size = size_int4,
+                                           .matmul_pack_int4 = pack_int4},
                                     bf16 = {.mm_panel = PANEL,
                                             .matmul_packed_size = size_bf16,
                                             .matmul_pack = pack_bf16,

@@ -104,6 +104,31 @@ START_TEST(actions_parts_and_chunks_equal_the_cpu)
 }
 END_TEST
 
+/* An action whose layers read floats over the same weights is the model whose format says so, to the bit. */
+START_TEST(wide_actions)
+{
+    static const int pairs[][2] = {{FORMAT_W8A8, FORMAT_W8A16}, {FORMAT_W4A8, FORMAT_W4A16}};
+    static float want[MOST_OUT];
+    struct world w;
+    const unsigned char *actions[] = {calloc(1000, 1), NULL};
+    open_backend = open_cuda;
+    narrow_hoisted = pairs[_i / 2][0];
+    start(&w, makers[_i % 2], pairs[_i / 2][1], CPU_REF, 2, IMAGES, 0, NULL);
+    narrow_hoisted = 0;
+    size_t bytes = (size_t)(IMAGES * w.out_size) * sizeof *want;
+    fill(&w, 0, IMAGES);
+    memcpy(want, run(&w, 0, 0, 0, IMAGES), bytes);
+    stop(&w);
+    all_wide = 1;
+    start(&w, makers[_i % 2], pairs[_i / 2][0], CPU_REF, 2, IMAGES, 0, actions);
+    all_wide = 0;
+    fill(&w, 0, IMAGES);
+    ck_assert_mem_eq(run(&w, 0, 1, 0, IMAGES), want, bytes);
+    stop(&w);
+    free((void *)actions[0]);
+}
+END_TEST
+
 /* Products at sizes of models, alone: with scales of 1 the results are the int32 sums themselves. */
 static const int products[][3] = {
     {64, 64, 64}, {256, 1152, 288}, {100, 72, 130}, {1, 256, 1000}, {512, 1152, 3456}};
@@ -247,6 +272,7 @@ int main(int argc, char **argv)
     tcase_set_timeout(t, 300);
     tcase_add_loop_test(t, every_format_equals_the_reference, 0, 2 * MODES);
     tcase_add_loop_test(t, actions_parts_and_chunks_equal_the_cpu, 0, 4);
+    tcase_add_loop_test(t, wide_actions, 0, 4);
     tcase_add_loop_test(t, int8_sums_are_the_cpus_to_the_bit, 0, on_device() ? PRODUCTS : PRODUCTS_EMULATED);
     tcase_add_test(t, kernels_are_timed_by_events);
     tcase_add_test(t, values_that_are_not_finite_are_named);
