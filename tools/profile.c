@@ -21,6 +21,8 @@ static const struct tool_option options[] = {
     {"actions", 0, "on|off", OPTION_CHOICE, &o.actions, .choices = "off on",
      .help = "time what a cache schedule may do as well (default on)"},
     {"schedule", 0, "FILE", OPTION_TEXT, &o.schedule, .help = "price the actions of this schedule instead"},
+    {"activations", 0, "N", OPTION_INT, &o.activations, .min = 0, .max = 1000,
+     .help = "also how branches change from call to call and where they look, over N images (default 0)"},
     {"trace", 0, "FILE", OPTION_TEXT, &o.trace, .help = "one call as Chrome trace events (JSON)"},
     {"svg", 0, "FILE", OPTION_TEXT, &o.svg, .help = "one call as a picture: blocks, layers, kernels"},
     {"plan", 0, NULL, OPTION_FLAG, &o.plan, .group = "Instead of that",
@@ -129,6 +131,20 @@ static int measure(struct profile *p, struct error *e)
     return status == 0 ? roofline_measure(&p->roof, p->t->kernels, p->t->team, e) : -1;
 }
 
+static int collect_activations(struct profile *p, struct error *e)
+{
+    if (!p->m.sampler.present || graph_find_output(p->g, "sample") < 0)
+        return error_set(e, HASTEN_EUSAGE, "--activations needs a denoiser with a sampler");
+    if (o.size)
+        return error_set(e, HASTEN_EUSAGE, "--activations does not go with --size");
+    struct measure m = {.model = &p->m,
+                        .graph = p->g,
+                        .weights = p->weights,
+                        .backend = &p->t->backend,
+                        .count = (int)o.activations};
+    return activations_collect(&p->activations, &m, e);
+}
+
 /* ---- output ---- */
 
 static int write_pictures(const struct profile *p, struct error *e)
@@ -226,6 +242,8 @@ static int run(struct profile *p, struct error *e)
     if (o.schedule ? add_schedule_actions(p, e) < 0
                    : o.actions && (p->candidates = candidate_actions(p->g, p->list, e)) < 0)
         return -1;
+    if (o.activations && collect_activations(p, e) < 0)
+        return -1;
     return measure(p, e) < 0 ? -1 : report(p, data, e);
 }
 
@@ -238,6 +256,7 @@ int main(int argc, char **argv)
     p.o = &o;
     if (tool_start(&t, &tool, argc, argv, &e) == 0) {
         run(&p, &e);
+        activations_free(&p.activations);
         mem_free(p.kernel);
         mem_free(p.log.begin);
         mem_free(p.log.end);

@@ -6,6 +6,7 @@
 
 #include "common/file/model.h"
 #include "common/run/actions.h"
+#include "common/run/activations.h"
 #include "common/run/launch.h"
 #include "common/run/measure.h"
 #include "common/run/predict.h"
@@ -16,7 +17,7 @@ enum { FORMAT_TABLE, FORMAT_AS_JSON, FORMAT_CSV, FORMAT_MD };
 enum { SWEEP_BATCH = 1, SWEEP_THREADS, SWEEP_SIZE };
 
 struct profile_options {
-    int64_t batch, repeat, steps;
+    int64_t batch, repeat, steps, activations;
     int format, actions, plan, sweep, by_block;
     double guidance;
     const char *schedule, *size, *compare, *trace, *svg, *predict;
@@ -42,6 +43,7 @@ struct profile {
     struct kernel_sample sample[PREDICT_SAMPLES]; /* of this machine */
     int samples;
     int height, width; /* of the latent */
+    struct activations activations;
 };
 
 double percent_of_peak(const struct profile *p, const struct kernel_call *c, double ms);

@@ -38,6 +38,31 @@ static int add_machine(cJSON *j, struct error *e)
                : 0;
 }
 
+static int add_activations(const struct profile *w, cJSON *j, struct error *e)
+{
+    const struct activations *a = &w->activations;
+    cJSON *o = a->count ? json_add_object(j, "activations", e) : NULL;
+    cJSON *list = o ? json_add_array(o, "branches", e) : NULL;
+    if (!a->count)
+        return 0;
+    if (!list || json_add_int(o, "images", a->images, e) < 0 || json_add_int(o, "calls", a->calls, e) < 0)
+        return -1;
+    for (int i = 0; i < a->count; i++) {
+        const struct branch_activity *b = &a->branch[i];
+        cJSON *k = json_push_object(list, e), *change = k ? json_add_array(k, "changes", e) : NULL;
+        if (!change || json_add_string(k, "name", w->g->node[b->node].name, e) < 0 ||
+            json_add_double(k, "change", b->mean, e) < 0)
+            return -1;
+        for (int c = 0; c < a->calls; c++)
+            if (json_push_double(change, b->change[c], e) < 0)
+                return -1;
+        if (b->overlap >= 0 && (json_add_double(k, "overlap", b->overlap, e) < 0 ||
+                                json_add_bool(k, "foreground", b->foreground, e) < 0))
+            return -1;
+    }
+    return 0;
+}
+
 static const char *const precisions[] = {
     [PRECISION_F32] = "f32", [PRECISION_INT8] = "int8", [PRECISION_BF16] = "bf16"};
 
@@ -81,7 +106,8 @@ cJSON *profile_json(const struct profile *w, struct error *e)
         json_add_double(j, "peak_bf16_gflops", w->roof.gflops[ROOF_BF16], e) < 0 ||
         json_add_double(j, "copy_gbs", w->roof.copy_gbs, e) < 0 ||
         json_add_int(j, "height", w->height, e) < 0 || json_add_int(j, "width", w->width, e) < 0 ||
-        add_launch(w, j, e) < 0 || add_samples(w, j, e) < 0 || add_machine(j, e) < 0)
+        add_launch(w, j, e) < 0 || add_samples(w, j, e) < 0 || add_activations(w, j, e) < 0 ||
+        add_machine(j, e) < 0)
         goto fail;
     return j;
 fail:

@@ -103,5 +103,18 @@ int profile_text(const struct profile *w, struct buf *b, struct error *e)
     buf_text(b, "\n", e);
     for (int a = 0; a < w->candidates; a++)
         buf_printf(b, e, "%-60s %9.3f ms  %5.2fx\n", w->list[a].name, w->ms[a], w->full / w->ms[a]);
+    const struct activations *x = &w->activations;
+    if (x->count)
+        buf_printf(b, e,
+                   "\nbranches over %d images, %d calls: relative change from call to call, overlap of "
+                   "attention and foreground\n",
+                   x->images, x->calls);
+    for (int i = 0; i < x->count; i++) {
+        buf_printf(b, e, "%-60s %9.4f", w->g->node[x->branch[i].node].name, x->branch[i].mean);
+        if (x->branch[i].overlap >= 0)
+            buf_printf(b, e, " %7.3f %s", x->branch[i].overlap,
+                       x->branch[i].foreground ? "foreground" : "background");
+        buf_text(b, "\n", e);
+    }
     return b->failed ? -1 : 0;
 }

@@ -46,6 +46,7 @@ refused 2 profile m.zst --plan -o x
 refused 2 profile m.zst --sweep colour
 refused 2 profile m.zst --size 8 --plan
 refused 2 profile m.zst --learn p.zst -o x
+refused 2 profile m.zst --size 8x8 --activations 1
 refused 4 profile --learn m.zst -o x
 refused 4 profile m.zst --predict p.zst
 refused 1 profile m.zst --compare absent.zst --repeat 3
