@@ -1,4 +1,4 @@
-/* import: a diffusers directory, or a safetensors file with a graph, becomes a model file. */
+/* import: a diffusers directory, or a safetensors or GGUF file with a graph, becomes a model file. */
 #include "common/base/json.h"
 #include "common/file/diffusers.h"
 #include "tools/tool.h"
@@ -13,7 +13,8 @@ static struct {
 } o;
 
 static const struct tool_option options[] = {
-    {"graph", 0, "FILE", OPTION_TEXT, &o.graph, .help = "graph of a .safetensors SOURCE (hasten-model(5))"},
+    {"graph", 0, "FILE", OPTION_TEXT, &o.graph,
+     .help = "graph of a .safetensors or .gguf SOURCE (hasten-model(5))"},
     {"dtype", 0, "TYPE", OPTION_CHOICE, &o.dtype, .choices = "keep f32 f16 bf16",
      .help = "store weights as keep, f32, f16 or bf16"},
     {0}};
@@ -64,7 +65,8 @@ static int run(struct tool_run *t, struct error *e)
         return -1;
     int status = model_new(&m, e);
     if (status == 0 && !directory && !o.graph)
-        status = error_set(e, HASTEN_EUSAGE, "%s is no directory; a .safetensors file needs --graph", source);
+        status = error_set(e, HASTEN_EUSAGE, "%s is no directory; a .safetensors or .gguf file needs --graph",
+                           source);
     else if (status == 0 && directory && o.graph)
         status =
             error_set(e, HASTEN_EUSAGE, "--graph goes with a .safetensors file, %s is a directory", source);

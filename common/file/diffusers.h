@@ -26,7 +26,7 @@ struct import_report {
  * things got; its bufs are the caller's to free. */
 int diffusers_import(struct model *m, const char *path, enum import_dtype dtype, struct import_report *r,
                      struct error *e) HASTEN_CHECKED;
-/* A .safetensors file with a graph file {"components":{...},"sampler":...,"image":...}. */
+/* A .safetensors or .gguf file with a graph file {"components":{...},"sampler":...,"image":...}. */
 int graph_file_import(struct model *m, const char *tensors, const char *graph, enum import_dtype dtype,
                       struct import_report *r, struct error *e) HASTEN_CHECKED;
 

@@ -2,6 +2,7 @@
  * 0.42, utils/constants.py and models/modeling_utils.py. */
 #include "common/file/diffusers_inside.h"
 #include "common/base/json.h"
+#include "common/file/gguf.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -104,34 +105,53 @@ static int convert(struct tensor *t, enum import_dtype dtype, struct error *e)
     return 0;
 }
 
-static int take_tensor(const struct intake *to, struct container *c, int i, struct error *e)
+/* t: its data are taken over, whatever happens; its name is the file's. */
+static int take_tensor(const struct intake *to, struct tensor t, struct error *e)
 {
     char name[1200], full[1400];
-    if (container_tensor_load(c, i, NULL, e) < 0)
-        return -1;
-    struct tensor t = c->tensor[i];
-    const char *now = modern_name(t.name, name);
+    const char *old = t.name, *now = modern_name(old, name);
+    int status = 0;
     snprintf(full, sizeof full, "%s%s", to->prefix, now);
     if (model_find(to->m, full))
-        return error_set(e, HASTEN_EFILE, "tensor '%s' is there twice", full);
-    if (now != t.name && to->renamed && json_add_string(to->renamed, full, t.name, e) < 0)
-        return -1;
+        status = error_set(e, HASTEN_EFILE, "tensor '%s' is there twice", full);
+    else if (now != old && to->renamed)
+        status = json_add_string(to->renamed, full, old, e);
     t.name = full;
-    t.data = container_tensor_take(c, i);
-    if (convert(&t, to->dtype, e) < 0 || model_add_tensor(to->m, &t, 1, e) < 0) {
+    if (status < 0 || convert(&t, to->dtype, e) < 0 || model_add_tensor(to->m, &t, 1, e) < 0) {
         mem_free(t.data);
         return -1;
     }
     return 0;
 }
 
+static int intake_gguf(const struct intake *to, const char *path, struct error *e)
+{
+    struct gguf g;
+    struct tensor t;
+    int status = gguf_open(&g, path, e);
+    if (status < 0)
+        return -1;
+    for (int i = 0; status == 0 && i < g.count; i++)
+        status = gguf_load(&g, i, &t, e) < 0 ? -1 : take_tensor(to, t, e);
+    gguf_close(&g);
+    return status;
+}
+
 int intake_file(const struct intake *to, const char *path, struct error *e)
 {
     struct container_options any = {.foreign = 1};
+    if (gguf_is(path))
+        return intake_gguf(to, path, e);
     struct container *c = container_open(path, &any, e);
     int status = c ? 0 : -1;
-    for (int i = 0; status == 0 && i < c->count; i++)
-        status = take_tensor(to, c, i, e);
+    for (int i = 0; status == 0 && i < c->count; i++) {
+        status = container_tensor_load(c, i, NULL, e);
+        struct tensor t = c->tensor[i];
+        if (status == 0) {
+            t.data = container_tensor_take(c, i);
+            status = take_tensor(to, t, e);
+        }
+    }
     container_close(c);
     return status;
 }

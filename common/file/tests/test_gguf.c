@@ -1,0 +1,203 @@
+/* GGUF: blocks against the package gguf (scripts/golden/gguf_blocks.py), a file that is made here, all its
+ * truncations and flipped bits, and numbers that make no sense. */
+#include "common/file/diffusers.h"
+#include "common/file/gguf.h"
+#include "common/method/tests/golden.h"
+
+#include <math.h>
+#include <unistd.h>
+
+static char path[] = "/tmp/hasten-gguf-XXXXXX";
+
+START_TEST(blocks_are_those_of_the_package)
+{
+    static const struct {
+        const char *name;
+        int type;
+    } types[] = {{"Q8_0", 8}, {"Q4_0", 2}, {"Q4_K", 12}, {"Q6_K", 14}};
+    cJSON *root = golden_load("testdata/golden/gguf.json");
+    const cJSON *g = golden_get(root, types[_i].name);
+    int size, count, bytes, numbers = gguf_block(types[_i].type, &bytes);
+    double *raw = golden_numbers(g, "bytes", &size), *want = golden_numbers(g, "values", &count);
+    unsigned char *blocks = malloc((size_t)size);
+    float *got = malloc((size_t)count * sizeof *got);
+    ck_assert_int_eq(size / bytes * numbers, count);
+    for (int i = 0; i < size; i++)
+        blocks[i] = (unsigned char)raw[i];
+    gguf_decode(types[_i].type, blocks, size / bytes, got);
+    for (int i = 0; i < count;
+         i++) /* the package multiplies in another order: two roundings, and cancellation */
+        ck_assert_double_eq_tol((double)got[i], want[i], 3e-7 * fmax(1, fabs(want[i])));
+    free(raw), free(want), free(blocks), free(got);
+    cJSON_Delete(root);
+}
+END_TEST
+
+/* ---- a file ---- */
+
+static unsigned char file[4096];
+static size_t size;
+
+static void put(const void *data, size_t n)
+{
+    memcpy(file + size, data, n);
+    size += n;
+}
+
+static void put32(uint32_t x) { put(&x, 4); }
+static void put64(uint64_t x) { put(&x, 8); }
+
+static void put_text(const char *s)
+{
+    put64(strlen(s));
+    put(s, strlen(s));
+}
+
+/* w: 3 x 64 in Q8_0 that was 3 x 16 x 2 x 2; b: 3 in F32. */
+static void make_file(uint64_t tensors, uint64_t pairs, uint64_t dimension, uint64_t offset)
+{
+    size = 0;
+    put("GGUF", 4);
+    put32(3);
+    put64(tensors);
+    put64(pairs);
+    put_text("general.architecture"), put32(8), put_text("net");
+    put_text("list"), put32(9), put32(8), put64(2), put_text("a"), put_text("bc");
+    put_text("comfy.gguf.orig_shape.w"), put32(9), put32(5), put64(4), put32(3), put32(16), put32(2),
+        put32(2);
+    put_text("w"), put32(2), put64(dimension), put64(3), put32(8), put64(offset);
+    put_text("b"), put32(1), put64(3), put32(0), put64(224);
+    size = (size + 31) / 32 * 32;
+    for (int block = 0; block < 6; block++) {
+        uint16_t one = 0x3c00; /* 1.0 */
+        put(&one, 2);
+        for (int i = 0; i < 32; i++)
+            put(&(int8_t){(int8_t)(block * 5 + i - 16)}, 1);
+    }
+    size = (size + 31) / 32 * 32;
+    put(&(float[]){0.5f, -1, 2}, 12);
+}
+
+static void write_file(size_t n)
+{
+    FILE *f = fopen(path, "wb");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_uint_eq(fwrite(file, 1, n, f), n);
+    fclose(f);
+}
+
+/* 0: everything could be read. */
+static int read_all(struct error *e)
+{
+    struct gguf g;
+    struct tensor t;
+    int status = gguf_open(&g, path, e);
+    if (status < 0)
+        return -1;
+    for (int i = 0; i < g.count && status == 0; i++) {
+        status = gguf_load(&g, i, &t, e);
+        mem_free(status == 0 ? t.data : NULL);
+    }
+    gguf_close(&g);
+    return status;
+}
+
+START_TEST(a_file_and_its_graph)
+{
+    static const char graph[] = "{\"components\":{\"denoiser\":{\"inputs\":[{\"name\":\"sample\",\"kind\":"
+                                "\"image\",\"channels\":16,\"height\":4,"
+                                "\"width\":4}],\"nodes\":[{\"name\":\"c\",\"op\":\"conv2d\",\"in\":["
+                                "\"sample\"],\"weights\":{\"weight\":\"w\","
+                                "\"bias\":\"b\"}}],\"outputs\":{\"sample\":\"c\"}}}}";
+    struct error e = {0};
+    struct import_report r = {0};
+    struct model m;
+    char json[64];
+    make_file(2, 3, 64, 0);
+    write_file(size);
+    snprintf(json, sizeof json, "%s.json", path);
+    FILE *f = fopen(json, "w");
+    fputs(graph, f);
+    fclose(f);
+    ck_assert_int_eq(gguf_is(path), 1);
+    ck_assert_int_eq(gguf_is(json), 0);
+    ck_assert_int_eq(model_new(&m, &e), 0);
+    ck_assert_msg(graph_file_import(&m, path, json, IMPORT_KEEP, &r, &e) == 0, "%s", e.text);
+    const struct tensor *w = model_find(&m, "w"), *b = model_find(&m, "b");
+    ck_assert_int_eq(w->rank, 4);
+    ck_assert_int_eq(w->shape[1], 16);
+    for (int i = 0; i < 192; i++)
+        ck_assert_float_eq(((float *)w->data)[i], (float)(i / 32 * 5 + i % 32 - 16));
+    ck_assert_float_eq(((float *)b->data)[1], -1);
+    buf_free(&r.unused_names);
+    buf_free(&r.defects);
+    model_close(&m);
+    unlink(json);
+}
+END_TEST
+
+START_TEST(truncations_and_flips)
+{
+    struct error e = {0};
+    make_file(2, 3, 64, 0);
+    write_file(size);
+    ck_assert_msg(read_all(&e) == 0, "%s", e.text);
+    for (size_t n = 0; n < size; n += n < 400 ? 1 : 23) {
+        e = (struct error){0};
+        write_file(n);
+        ck_assert_int_eq(read_all(&e), -1);
+        ck_assert_int_eq(e.code, HASTEN_EFILE);
+    }
+    for (size_t bit = 0; bit < 8 * size; bit += bit < 8 * 400 ? 5 : 137) { /* refused or read, never more */
+        e = (struct error){0};
+        file[bit / 8] ^= (unsigned char)(1 << bit % 8);
+        write_file(size);
+        ck_assert(read_all(&e) == 0 || e.code == HASTEN_EFILE);
+        file[bit / 8] ^= (unsigned char)(1 << bit % 8);
+    }
+}
+END_TEST
+
+START_TEST(absurd_numbers)
+{
+    static const struct {
+        uint64_t tensors, pairs, dimension, offset;
+        const char *text;
+    } cases[] = {
+        {UINT64_MAX, 3, 64, 0, "tensors do not fit"},
+        {1u << 20, 3, 64, 0, "tensors do not fit"},
+        {2, UINT64_MAX / 8, 64, 0, "metadata pairs"},
+        {2, 3, UINT64_MAX, 0, "absurd dimension"},
+        {2, 3, 1ull << 62, 0, "w"},
+        {2, 3, 48, 0, "whole blocks"},
+        {2, 3, 64, 1ull << 63, "behind the end"},
+        {2, 3, 64, 8, "does not divide"},
+        {2, 3, 1024, 0, "original shape"},
+        {2, 3, 0, 0, "original shape"},
+    };
+    struct error e = {0};
+    make_file(cases[_i].tensors, cases[_i].pairs, cases[_i].dimension, cases[_i].offset);
+    write_file(size);
+    ck_assert_int_eq(read_all(&e), -1);
+    ck_assert_int_eq(e.code, HASTEN_EFILE);
+    ck_assert_msg(strstr(e.text, cases[_i].text) != NULL, "%s", e.text);
+}
+END_TEST
+
+int main(void)
+{
+    close(mkstemp(path));
+    Suite *s = suite_create("gguf");
+    TCase *t = tcase_create("all");
+    tcase_add_loop_test(t, blocks_are_those_of_the_package, 0, 4);
+    tcase_add_test(t, a_file_and_its_graph);
+    tcase_add_test(t, truncations_and_flips);
+    tcase_add_loop_test(t, absurd_numbers, 0, 10);
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    unlink(path);
+    return failed != 0;
+}
