@@ -65,7 +65,7 @@ static int open_engine(struct trajectory *t, struct error *e)
         if (engine_action(t->engine, a, x->served, x->predictor, e) < 0 || (x->wide && widen(t, a, e) < 0))
             return -1;
     }
-    return engine_ready(t->engine, e);
+    return triggered_actions(t, e) < 0 ? -1 : engine_ready(t->engine, e);
 }
 
 static int prepare(struct trajectory *t, struct error *e)
@@ -174,7 +174,7 @@ int trajectory_network(struct trajectory *t, int call, int action, int first, in
                        struct error *e)
 {
     int64_t pixels = shape_rows(t->shape);
-    *(action ? &t->passes.served : &t->passes.computed) += rows;
+    *(action && action != t->rest ? &t->passes.served : &t->passes.computed) += rows;
     if (engine_run(t->engine, call, action, first, rows, NULL, e) < 0)
         return -1;
     const float *out = engine_value(t->engine, t->output);

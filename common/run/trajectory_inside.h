@@ -25,6 +25,7 @@ struct trajectory {
     unsigned char *serve;    /* [batch] the trigger's decisions */
     unsigned char *want;     /* nodes that stay readable */
     float *probe;            /* [batch] values of the trigger's node */
+    int rest;                /* the action that computes what is behind that node; 0: none */
     int64_t probe_size;
     struct trajectory_passes passes;
     struct device_run *device; /* NULL: the host makes the steps */
@@ -43,6 +44,8 @@ int trajectory_network(struct trajectory *t, int call, int action, int first, in
                        struct error *e) HASTEN_CHECKED;
 /* Trigger, decisions and what must stay readable, before the engine is opened. */
 int triggered_open(struct trajectory *t, struct error *e) HASTEN_CHECKED;
+/* The action `rest`, when the engine has the schedule's. */
+int triggered_actions(struct trajectory *t, struct error *e) HASTEN_CHECKED;
 /* One call: cond and uncond (-1: none) are the actions that may serve. */
 int triggered_predict(struct trajectory *t, int call, int cond, int uncond, int count,
                       struct error *e) HASTEN_CHECKED;

@@ -46,6 +46,21 @@ int triggered_open(struct trajectory *t, struct error *e)
     return 0;
 }
 
+int triggered_actions(struct trajectory *t, struct error *e)
+{
+    const struct trigger_rule *rule = t->o.schedule ? &t->o.schedule->trigger : NULL;
+    if (!t->trigger || rule->signal != TRIGGER_NODE || !engine_is_step(t->engine, rule->index))
+        return 0;
+    unsigned char *served = mem_array((size_t)t->o.graph->count + 1, 1, e);
+    if (!served)
+        return -1;
+    served[rule->index] = 1;
+    int status = engine_action(t->engine, t->o.schedule->actions, served, NULL, e);
+    t->rest = status == 0 ? t->o.schedule->actions : 0;
+    mem_free(served);
+    return status;
+}
+
 static int is_in_phase(const struct trajectory *t, int first, int rows)
 {
     for (int k = 1; k < rows; k++)
@@ -96,7 +111,8 @@ static int probe_all(struct trajectory *t, int call, int action, int count, stru
 }
 
 /* Let the trigger decide, image by image. A trigger on a node first has the served pass run, which makes that
- * value anew; where it says no, the call is computed after all. */
+ * value anew and stores it; where it says no, what is behind the node is computed after all, out of what was
+ * stored. */
 int triggered_predict(struct trajectory *t, int call, int cond, int uncond, int count, struct error *e)
 {
     int on_node = t->o.schedule->trigger.signal == TRIGGER_NODE, serves = 0;
@@ -113,6 +129,8 @@ int triggered_predict(struct trajectory *t, int call, int cond, int uncond, int 
         t->passes.tried += count - serves;
         t->passes.served -= count - serves;
     }
+    if (on_node && cond > 0 && serves == 0)
+        done = t->rest;
     if (all && in_phase && done >= 0) {
         if (run_all(t, call, done, serves ? uncond : full, count, e) < 0)
             return -1;
@@ -125,6 +143,7 @@ int triggered_predict(struct trajectory *t, int call, int cond, int uncond, int 
             if (run_one(t, call,
                         have          ? -1
                         : t->serve[i] ? cond
+                        : on_node     ? t->rest
                                       : 0,
                         t->serve[i] ? uncond : full, i, count, e) < 0)
                 return -1;
