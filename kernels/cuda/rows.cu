@@ -4,8 +4,8 @@
 
 /* ---- norms: a warp a row; but for rotations a lane sees none but its own numbers, without a barrier ---- */
 
-DEVICE void modulated(const struct row_norm &r, float *v, unsigned image, int c, int count, float mean,
-                      float inverse, unsigned vectors)
+DEVICE void modulated(const struct row_norm &r, float *v, unsigned row, unsigned image, int c, int count,
+                      float mean, float inverse, unsigned vectors)
 {
     float x[4];
 #pragma unroll
@@ -34,6 +34,12 @@ DEVICE void modulated(const struct row_norm &r, float *v, unsigned image, int c,
 #pragma unroll
         for (int i = 0; i < 4; i++)
             v[i] += x[i];
+    }
+    if (r.times) {
+        get4(x, r.times + row * r.times_ld + c, count, vectors & 256);
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            v[i] *= activate(x[i], r.times_act);
     }
 }
 
@@ -115,7 +121,7 @@ DEVICE float row_values(const struct row_norm &r, const row_state &s, int first)
     for (int c = first; c < r.channels; c += 128) {
         int count = r.channels - c;
         read4(r, s, v, c);
-        modulated(r, v, s.image, c, count, s.mean, s.inverse, s.vectors);
+        modulated(r, v, s.row, s.image, c, count, s.mean, s.inverse, s.vectors);
         if (r.tap)
             put4(r.tap + s.row * r.tap_ld + c, v, count, s.vectors & 64);
         if (r.out && !r.codes && !r.rotate)
@@ -139,7 +145,7 @@ DEVICE void row_codes(const struct row_norm &r, const row_state &s, float most, 
         if (count > 0) {
             read4(r, s, v, c);
             if (!s.kept)
-                modulated(r, v, s.image, c, count, s.mean, s.inverse, s.vectors);
+                modulated(r, v, s.row, s.image, c, count, s.mean, s.inverse, s.vectors);
         }
         put_codes(r.codes + s.row * r.codes_ld + c, v, count, to_code);
     }
@@ -163,7 +169,7 @@ KERNEL(row_norm_rows, 128, 4, row_norm_args)
     s.vectors = is_vector(r.x, r.x_ld) | is_vector(r.weight, 0) << 1 | is_vector(r.bias, 0) << 2 |
                 is_vector(r.scale, r.mod_ld) << 3 | is_vector(r.shift, r.mod_ld) << 4 |
                 is_vector(r.out, r.out_ld) << 5 | is_vector(r.tap, r.tap_ld) << 6 |
-                is_vector_bf16(r.out_bf16, r.out_bf16_ld) << 7;
+                is_vector_bf16(r.out_bf16, r.out_bf16_ld) << 7 | is_vector(r.times, r.times_ld) << 8;
     row_moments(r, s, first);
     float most = row_values(r, s, first), v[4];
     if (r.rotate) { /* the row is kept, else it would not have been launched */

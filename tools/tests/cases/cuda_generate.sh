@@ -8,7 +8,7 @@ quantize --backend cpu dit.zst -o dit8.zst --force -q >/dev/null
 quantize --backend cpu unet.zst -o unet8.zst --force -q >/dev/null
 cache-schedule --backend cpu dit8.zst --steps 4 --solver uniform --interval 2 -o fast.zst -q >/dev/null
 float=2e-5   # 21 bits of each factor, float32 sums in another order, over some steps
-int8=2e-2    # a value on a rounding border may fall to the other side; attention reads bfloat16 on the CPU, floats there
+int8=2e-2    # a value on a rounding border may fall to the other side; attention reads bfloat16
 bf16=3e-2    # 8 bits of each factor; the two round at different places
 same $float dit.zst --steps 3 --count 3 --batch 2
 same $float unet.zst --steps 3 --count 2
