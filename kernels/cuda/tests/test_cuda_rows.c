@@ -17,11 +17,12 @@ enum { NORM = 1, AFFINE = 2, MODULATE = 4, CODES = 8, TAP = 16 };
 
 struct rows_data {
     struct row_norm r;
-    float *x, *weight, *bias, *scale, *shift, *out, *tap, *row_scale;
+    float *x, *weight, *bias, *scale, *shift, *times, *out, *tap, *row_scale;
     uint8_t *codes;
     int64_t rows, count, codes_count;
 };
 
+/* Every third combination has a gate of the same rows. */
 static void make_rows(struct rows_data *d, const struct rows_shape *s, int pieces)
 {
     int64_t ld = s->channels + s->apart, codes_ld = (s->channels + 63) / 64 * 64;
@@ -36,6 +37,7 @@ static void make_rows(struct rows_data *d, const struct rows_shape *s, int piece
     d->out = floats(d->count, 6, 1, 0);
     d->tap = floats(d->count, 7, 1, 0);
     d->row_scale = floats(d->rows, 8, 1, 0);
+    d->times = floats(d->rows * (ld + 2), 9, 1, 0);
     d->codes = calloc((size_t)d->codes_count, 1);
     d->r = (struct row_norm){.x = d->x,
                              .x_ld = ld,
@@ -49,6 +51,9 @@ static void make_rows(struct rows_data *d, const struct rows_shape *s, int piece
                              .scale = pieces & MODULATE ? d->scale : NULL,
                              .shift = pieces & MODULATE ? d->shift : NULL,
                              .mod_ld = s->channels,
+                             .times = pieces % 3 ? NULL : d->times,
+                             .times_ld = ld + 2,
+                             .times_act = ACT_GELU_TANH,
                              .out = pieces & CODES ? NULL : d->out,
                              .tap = pieces & TAP ? d->tap : NULL,
                              .out_ld = ld,
@@ -61,7 +66,7 @@ static void make_rows(struct rows_data *d, const struct rows_shape *s, int piece
 static void release_rows(struct rows_data *d)
 {
     free(d->x), free(d->weight), free(d->bias), free(d->scale), free(d->shift), free(d->out), free(d->tap);
-    free(d->row_scale), free(d->codes);
+    free(d->row_scale), free(d->codes), free(d->times);
 }
 
 static void run_rows(struct rows_data *d)
