@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { TOP = 127, LEVELS = 16, PASSES = 2, CHUNK_ROWS = 4, GROUP_MOST = 4096 };
+enum { TOP = 127, LEVELS = 16, PASSES = 2, CHUNK_ROWS = 4, GROUP_MOST = 64 };
 
 /* Magnitudes of the Lloyd-Max quantizer with 16 symmetric levels for Gaussian groups divided by their largest
  * magnitude: groups of up to 16, 32, more (64). By iteration over 400000 simulated groups (scripts/golden/
@@ -60,8 +60,9 @@ static uint8_t to_e4m3(float x, const float values[TOP])
 struct fit {
     struct quantize_w4 *q;
     const float *w, *importance;
-    float e4m3[TOP];
-    unsigned char *bad; /* rows with NaN or Inf */
+    float e4m3[TOP], levels[TOP][LEVELS]; /* of each s_rel: its value, the integers */
+    unsigned char *bad;                   /* rows with NaN or Inf */
+    float *room;                          /* [rows][groups] scales of groups */
 };
 
 static float weight_of(const struct fit *f, int64_t column)
@@ -84,12 +85,24 @@ static void borders_of(const float levels[LEVELS], float borders[LEVELS - 1])
         borders[i] = 0.5f * (levels[i] + levels[i + 1]);
 }
 
+/* nearest() of n values: borders outside, so that the compiler takes several values at a time. */
+static __attribute__((optimize("O3"))) void nearest_all(const float borders[LEVELS - 1], const float *x,
+                                                        int n, int *codes)
+{
+    for (int i = 0; i < n; i++)
+        codes[i] = 0;
+    for (int b = 0; b < LEVELS - 1; b++)
+        for (int i = 0; i < n; i++)
+            codes[i] += x[i] > borders[b];
+}
+
 /* The scale of a group: from its largest magnitude, then twice the least-squares one for its nearest levels.
  */
 static float group_scale(const struct fit *f, const float *w, int64_t column)
 {
     const float *c = f->q->codebook;
-    float most = 0, borders[LEVELS - 1];
+    float most = 0, borders[LEVELS - 1], x[GROUP_MOST] = {0};
+    int codes[GROUP_MOST];
     for (int i = 0; i < f->q->group; i++)
         most = fmaxf(most, fabsf(w[i]));
     float rho = most / fmaxf(c[LEVELS - 1], -c[0]);
@@ -99,8 +112,11 @@ static float group_scale(const struct fit *f, const float *w, int64_t column)
         float inverse = 1 / rho;
         if (!isfinite(inverse))
             return 0;
+        for (int i = 0; i < f->q->group; i++)
+            x[i] = w[i] * inverse;
+        nearest_all(borders, x, f->q->group, codes);
         for (int i = 0; i < f->q->group; i++) {
-            float level = c[nearest(borders, w[i] * inverse)], h = weight_of(f, column + i);
+            float level = c[codes[i]], h = weight_of(f, column + i);
             above += (double)(h * w[i] * level);
             below += (double)(h * level * level);
         }
@@ -119,14 +135,17 @@ static void integer_levels(const struct quantize_w4 *q, uint8_t s_rel, float lev
 static double choose_codes(const struct fit *f, const float *w, int64_t column, float inverse, uint8_t s_rel,
                            uint8_t *codes)
 {
-    float levels[LEVELS], borders[LEVELS - 1];
+    const float *levels = f->levels[s_rel];
+    float borders[LEVELS - 1], x[GROUP_MOST] = {0};
+    int code[GROUP_MOST];
     double error = 0;
-    integer_levels(f->q, s_rel, levels);
     borders_of(levels, borders);
+    for (int i = 0; i < f->q->group; i++)
+        x[i] = w[i] * inverse;
+    nearest_all(borders, x, f->q->group, code);
     for (int i = 0; i < f->q->group; i++) {
-        float x = w[i] * inverse;
-        codes[i] = (uint8_t)nearest(borders, x);
-        float d = x - levels[codes[i]];
+        codes[i] = (uint8_t)code[i];
+        float d = x[i] - levels[code[i]];
         error += (double)(weight_of(f, column + i) * d * d);
     }
     return error;
@@ -145,8 +164,11 @@ static void fit_row(const struct fit *f, int64_t row)
     q->scale[row] = 0;
     if (f->bad[row])
         return;
-    for (int64_t g = 0; g < groups; g++)
-        most = fmaxf(most, group_scale(f, w + g * q->group, g * q->group));
+    float *rho = f->room + row * groups;
+    for (int64_t g = 0; g < groups; g++) {
+        rho[g] = group_scale(f, w + g * q->group, g * q->group);
+        most = fmaxf(most, rho[g]);
+    }
     float scale = most * fmaxf(q->codebook[LEVELS - 1], -q->codebook[0]) / TOP;
     if (scale < FLT_MIN) { /* a row of zeros */
         memset(codes, LEVELS / 2, (size_t)q->columns);
@@ -156,7 +178,7 @@ static void fit_row(const struct fit *f, int64_t row)
     q->scale[row] = scale;
     for (int64_t g = 0; g < groups; g++) {
         int64_t at = g * q->group;
-        uint8_t first = to_e4m3(group_scale(f, w + at, at) / scale, f->e4m3);
+        uint8_t first = to_e4m3(rho[g] / scale, f->e4m3);
         double least = choose_codes(f, w + at, at, 1 / scale, first, codes + at);
         s_rel[g] = first;
         /* Its neighbours are 6 to 12 % away; what the integers lose differs. */
@@ -194,11 +216,17 @@ int quantize_w4_fit(struct quantize_w4 *q, const float *w, const float *importan
 {
     struct fit f = {.q = q, .w = w, .importance = importance};
     f.bad = mem_array((size_t)q->rows, 1, e);
-    if (!f.bad)
+    f.room = mem_array((size_t)q->rows, (size_t)(q->columns / q->group) * sizeof *f.room, e);
+    if (!f.bad || !f.room) {
+        mem_free(f.bad);
+        mem_free(f.room);
         return -1;
+    }
     choose_codebook(q, linear);
-    for (int i = 0; i < TOP; i++)
+    for (int i = 0; i < TOP; i++) {
         f.e4m3[i] = mm_e4m3((uint8_t)i);
+        integer_levels(q, (uint8_t)i, f.levels[i]);
+    }
     if (team)
         team_run(team, fit_rows, &f);
     else
@@ -213,6 +241,7 @@ int quantize_w4_fit(struct quantize_w4 *q, const float *w, const float *importan
                                (long long)k, (double)w[row * q->columns + k]);
     }
     mem_free(f.bad);
+    mem_free(f.room);
     return status;
 }
 

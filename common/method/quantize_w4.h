@@ -22,7 +22,7 @@
 
 struct quantize_w4 {
     int64_t rows, columns;
-    int group;          /* divides columns */
+    int group;          /* 2 .. 64, divides columns */
     float codebook[16]; /* rising */
     uint8_t *codes;     /* [rows][columns], one a byte */
     uint8_t *s_rel;     /* e4m3 [rows][columns / group] */
