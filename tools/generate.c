@@ -7,6 +7,7 @@
 #include "common/run/backend_sizes.h"
 #include "tools/generate.h"
 
+#include <malloc.h>
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -486,6 +487,9 @@ static int run_slo(struct job *j, struct error *e)
 static int run(struct job *j, struct error *e)
 {
     const char *path = check_mode(j, e) < 0 ? NULL : tool_input(j->t, e);
+    /* Tensors come and go while packed weights stay: in blocks of their own they leave no holes behind.
+     * (glibc would raise the threshold to 32 MiB with the first that is freed.) */
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
     /* Jobs and branches may want the tensors again. */
     int again = o.jobs || o.slo > 0, plan = o.plan && !o.once && !again;
     if (!path || (plan    ? model_open_structure(&j->m, path, e)
