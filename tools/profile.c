@@ -128,7 +128,9 @@ static int measure(struct profile *p, struct error *e)
     if (status == 0 && p->t->backend.ops->direct && /* --learn and --predict are about the CPU */
         (p->samples = reference_samples(p->sample, &p->t->backend, e)) < 0)
         status = -1;
-    return status == 0 ? roofline_measure(&p->roof, p->t->kernels, p->t->team, e) : -1;
+    if (status < 0 || !p->t->backend.ops->direct) /* no peak of a device is measured */
+        return status;
+    return roofline_measure(&p->roof, p->t->kernels, p->t->team, e);
 }
 
 static int collect_activations(struct profile *p, struct error *e)

@@ -15,6 +15,19 @@ static int add_samples(const struct profile *p, cJSON *j, struct error *e)
     return list ? samples_to_json(p->sample, p->samples, list, e) : -1;
 }
 
+/* Of the CPU; those of a device are not measured. */
+static int add_peaks(const struct profile *p, cJSON *j, struct error *e)
+{
+    if (!p->t->backend.ops->direct)
+        return 0;
+    return json_add_double(j, "peak_f32_gflops", p->roof.gflops[ROOF_F32], e) < 0 ||
+                   json_add_double(j, "peak_int8_gops", p->roof.gflops[ROOF_INT8], e) < 0 ||
+                   json_add_double(j, "peak_bf16_gflops", p->roof.gflops[ROOF_BF16], e) < 0 ||
+                   json_add_double(j, "copy_gbs", p->roof.copy_gbs, e) < 0
+               ? -1
+               : 0;
+}
+
 static int add_launch(const struct profile *p, cJSON *j, struct error *e)
 {
     cJSON *l = p->log.calls ? json_add_object(j, "launch", e) : NULL;
@@ -100,11 +113,7 @@ cJSON *profile_json(const struct profile *w, struct error *e)
         json_add_string(j, "cpu_level", cpu_level_name(w->t->kernels->level), e) < 0 ||
         json_add_double(j, "full_ms", w->full, e) < 0 || json_add_double(j, "kernel_sum_ms", w->sum, e) < 0 ||
         json_add_double(j, "spread", w->spread, e) < 0 ||
-        json_add_string(j, "backend", w->t->backend.ops->name, e) < 0 ||
-        json_add_double(j, "peak_f32_gflops", w->roof.gflops[ROOF_F32], e) < 0 ||
-        json_add_double(j, "peak_int8_gops", w->roof.gflops[ROOF_INT8], e) < 0 ||
-        json_add_double(j, "peak_bf16_gflops", w->roof.gflops[ROOF_BF16], e) < 0 ||
-        json_add_double(j, "copy_gbs", w->roof.copy_gbs, e) < 0 ||
+        json_add_string(j, "backend", w->t->backend.ops->name, e) < 0 || add_peaks(w, j, e) < 0 ||
         json_add_int(j, "height", w->height, e) < 0 || json_add_int(j, "width", w->width, e) < 0 ||
         add_launch(w, j, e) < 0 || add_samples(w, j, e) < 0 || add_activations(w, j, e) < 0 ||
         add_machine(j, e) < 0)

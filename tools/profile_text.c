@@ -88,13 +88,16 @@ int profile_text(const struct profile *w, struct buf *b, struct error *e)
     mem_free(rows);
     if (w->o->format == FORMAT_CSV)
         return b->failed ? -1 : 0;
-    buf_printf(b, e,
-               "\none call of %lld images: %.3f ms (spread %.1f %%), sum of kernels %.3f ms; %d threads, %s; "
-               "peak measured in this run: "
-               "%.0f GF/s float, %.0f bfloat16, %.0f GOP/s int8, copies at %.0f GB/s\n",
-               (long long)w->o->batch, w->full, 100 * w->spread, w->sum, team_size(w->t->team),
-               cpu_level_name(w->t->kernels->level), w->roof.gflops[ROOF_F32], w->roof.gflops[ROOF_BF16],
-               w->roof.gflops[ROOF_INT8], w->roof.copy_gbs);
+    buf_printf(b, e, "\none call of %lld images: %.3f ms (spread %.1f %%), sum of kernels %.3f ms; ",
+               (long long)w->o->batch, w->full, 100 * w->spread, w->sum);
+    if (w->t->backend.ops->direct)
+        buf_printf(b, e,
+                   "%d threads, %s; peak measured in this run: "
+                   "%.0f GF/s float, %.0f bfloat16, %.0f GOP/s int8, copies at %.0f GB/s\n",
+                   team_size(w->t->team), cpu_level_name(w->t->kernels->level), w->roof.gflops[ROOF_F32],
+                   w->roof.gflops[ROOF_BF16], w->roof.gflops[ROOF_INT8], w->roof.copy_gbs);
+    else
+        buf_printf(b, e, "on %s, whose peak is not measured\n", w->t->backend.ops->name);
     if (w->log.calls)
         buf_printf(b, e,
                    "launches: %.3f ms between submit and begin (TKLQT), %.1f %% of the threads' time outside "
