@@ -7,20 +7,18 @@
 
 enum {
     TOP = 127,
-    SHRINK_STEPS = 10, /* factors 1, 0.99, ..., 0.90 */
     CHUNK_ROWS = 8,
 };
 
 /* What happened to a row; error < 0 marks a NaN or Inf in it. */
 struct row_result {
     double error, norm;
-    int zero, clipped;
+    int zero;
 };
 
 struct w8_job {
-    const float *w, *importance;
+    const float *w;
     int64_t columns, rows;
-    int search;
     int8_t *q;
     float *scale;
     struct row_result *results;
@@ -30,33 +28,6 @@ static float to_level(float w, float scale)
 {
     float level = rintf(w / scale);
     return level > TOP ? TOP : level < -TOP ? -TOP : level;
-}
-
-static double weighted_error(const float *w, const float *importance, int64_t n, float scale)
-{
-    double sum = 0;
-    for (int64_t k = 0; k < n; k++) {
-        double d = (double)w[k] - (double)scale * (double)to_level(w[k], scale);
-        sum += (importance ? (double)importance[k] : 1) * d * d;
-    }
-    return sum;
-}
-
-static float search_scale(const struct w8_job *job, const float *w, float largest, int *clipped)
-{
-    float best = largest / TOP;
-    double least = job->search ? weighted_error(w, job->importance, job->columns, best) : 0;
-    *clipped = 0;
-    for (int step = 1; job->search && step <= SHRINK_STEPS; step++) {
-        float scale = largest / TOP * (float)(1 - 0.01 * step);
-        double error = weighted_error(w, job->importance, job->columns, scale);
-        if (error < least) {
-            least = error;
-            best = scale;
-            *clipped = 1;
-        }
-    }
-    return best;
 }
 
 static struct row_result quantize_row(const struct w8_job *job, int64_t row)
@@ -75,7 +46,7 @@ static struct row_result quantize_row(const struct w8_job *job, int64_t row)
         return r;
     }
     r.zero = largest / TOP < FLT_MIN;
-    float scale = r.zero ? 0 : search_scale(job, w, largest, &r.clipped);
+    float scale = r.zero ? 0 : largest / TOP;
     for (int64_t k = 0; k < job->columns; k++) {
         q[k] = r.zero ? 0 : (int8_t)to_level(w[k], scale);
         double d = (double)w[k] - (double)scale * q[k];
@@ -102,10 +73,10 @@ static int bad_entry(const struct w8_job *job, int64_t row, struct error *e)
                      (long long)k, (double)job->w[row * job->columns + k]);
 }
 
-int quantize_w8(const float *w, int64_t rows, int64_t columns, const float *importance, int search,
-                struct team *team, int8_t *q, float *scale, struct quantize_report *report, struct error *e)
+int quantize_w8(const float *w, int64_t rows, int64_t columns, struct team *team, int8_t *q, float *scale,
+                struct quantize_report *report, struct error *e)
 {
-    struct w8_job job = {w, importance, columns, rows, search, q, scale, NULL};
+    struct w8_job job = {w, columns, rows, q, scale, NULL};
     job.results = mem_array((size_t)rows, sizeof *job.results, e);
     if (!job.results)
         return -1;
@@ -125,7 +96,6 @@ int quantize_w8(const float *w, int64_t rows, int64_t columns, const float *impo
         error += r->error;
         norm += r->norm;
         report->zero_rows += r->zero;
-        report->clipped += r->clipped;
         if (r->norm > 0)
             report->worst_row = fmax(report->worst_row, sqrt(r->error / r->norm));
     }

@@ -203,8 +203,7 @@ static int to_bytes(struct work *w, const struct node *n, struct error *e)
         return 0;
     }
     struct quantize_w8 q = {codes, scale, w->columns};
-    if (quantize_w8(w->wide, w->rows, w->columns, NULL, 0, w->q->team, codes, scale, &w->out->weights, e) <
-            0 ||
+    if (quantize_w8(w->wide, w->rows, w->columns, w->q->team, codes, scale, &w->out->weights, e) < 0 ||
         (likeness_known(w) && w->q->gptq && round_by_gptq(w, quantize_w8_round, &q, e) < 0))
         return -1;
     if (w->moment)

@@ -111,32 +111,13 @@ def quantize():
     w[4, 0] = 127
     w[5, :] = short(0.02 * rng.normal(0, 1, 24))
     w[5, 3] = 3
-    importance = short(rng.uniform(0, 2, 24))
-    importance[5] = importance[3] = 0
-    out = {"rows": 7, "columns": 24, "w": flat(w), "importance": flat(importance)}
-
-    def levels(row, scale):
-        return np.clip(np.rint(row / scale), -127, 127).astype(np.float32)
-
-    for name, factors, weight in (("plain", 1, np.ones(24)), ("search", 11, np.ones(24)), ("weighted", 11, importance)):
-        scales, codes = [], []
-        for row in w:
-            largest = np.abs(row).max()
-            if largest == 0:
-                scales.append(0.0)
-                codes.append(np.zeros(24))
-                continue
-            options = [largest / np.float32(127)]
-            options += [largest / np.float32(127) * np.float32(1 - 0.01 * k) for k in range(1, factors)]
-            error = [(weight.astype(np.float64) * (row.astype(np.float64) - np.float64(c) * levels(row, c)) ** 2).sum()
-                     for c in options]
-            best = options[int(np.argmin(error))]
-            scales.append(float(best))
-            codes.append(levels(row, best))
-        restored = np.array(codes) * np.array(scales)[:, None]
-        w64 = w.astype(np.float64)
-        out[name] = {"scale": scales, "q": flat(codes),
-                     "rel_l2": float(np.linalg.norm(restored - w64) / np.linalg.norm(w64))}
+    out = {"rows": 7, "columns": 24, "w": flat(w)}
+    scales = [float(np.abs(row).max() / np.float32(127)) for row in w]
+    codes = [np.clip(np.rint(row / np.float32(c)), -127, 127) if c else np.zeros(24) for row, c in zip(w, scales)]
+    restored = np.array(codes) * np.array(scales)[:, None]
+    w64 = w.astype(np.float64)
+    out["plain"] = {"scale": scales, "q": flat(np.array(codes)),
+                    "rel_l2": float(np.linalg.norm(restored - w64) / np.linalg.norm(w64))}
     return out
 
 

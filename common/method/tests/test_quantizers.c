@@ -118,7 +118,7 @@ START_TEST(what_is_not_finite_is_named)
     ck_assert_int_eq(quantize_fp8(w, 5, 32, NULL, bytes, scale, &report, &e), -1);
     ck_assert_ptr_nonnull(strstr(e.text, "row 2, column 7"));
     e = (struct error){0};
-    ck_assert_int_eq(quantize_w8(w, 5, 32, NULL, 1, NULL, codes, scale, &report, &e), -1);
+    ck_assert_int_eq(quantize_w8(w, 5, 32, NULL, codes, scale, &report, &e), -1);
     ck_assert_ptr_nonnull(strstr(e.text, "row 2, column 7"));
     free(w);
 }

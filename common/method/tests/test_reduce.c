@@ -9,32 +9,25 @@
 
 #define GOLDEN "testdata/golden/methods.json"
 
-static void check_quantized(const cJSON *g, const float *w, const float *importance, const char *name,
-                            struct team *team)
+static void check_quantized(const cJSON *g, const float *w, struct team *team)
 {
     int rows = golden_int(g, "rows"), columns = golden_int(g, "columns");
     int8_t q[7 * 24];
     float scale[7], back[7 * 24];
     struct quantize_report r;
     struct error e = {0};
-    int search = strcmp(name, "plain") != 0;
-    ck_assert_msg(quantize_w8(w, rows, columns, importance, search, team, q, scale, &r, &e) == 0, "%s",
+    ck_assert_msg(quantize_w8(w, rows, columns, team, q, scale, &r, &e) == 0, "%s",
                   e.text);
-    const cJSON *want = golden_get(g, name);
+    const cJSON *want = golden_get(g, "plain");
     float *want_scale = golden_floats(want, "scale", NULL), *want_q = golden_floats(want, "q", NULL);
-    int clipped = 0;
     for (int i = 0; i < rows; i++) {
         ck_assert_float_eq(scale[i], want_scale[i]);
-        float largest = 0;
         for (int k = 0; k < columns; k++) {
             ck_assert_int_eq(q[i * columns + k], (int)want_q[i * columns + k]);
-            largest = fmaxf(largest, fabsf(w[i * columns + k]));
         }
-        clipped += scale[i] < largest / 127;
     }
     ck_assert_double_eq_tol(r.rel_l2, golden_number(want, "rel_l2"), 1e-12);
     ck_assert_int_eq(r.zero_rows, 1);
-    ck_assert_int_eq(r.clipped, clipped);
     ck_assert_double_ge(r.worst_row, r.rel_l2);
     quantize_w8_restore(q, scale, rows, columns, back);
     for (int i = 0; i < rows * columns; i++)
@@ -47,60 +40,53 @@ START_TEST(test_w8)
 {
     cJSON *root = golden_load(GOLDEN);
     const cJSON *g = golden_get(root, "quantize");
-    float *w = golden_floats(g, "w", NULL), *importance = golden_floats(g, "importance", NULL);
+    float *w = golden_floats(g, "w", NULL);
     struct team *team = team_open(3, NULL);
-    for (int k = 0; k < 2; k++) {
-        check_quantized(g, w, NULL, "plain", k ? team : NULL);
-        check_quantized(g, w, NULL, "search", k ? team : NULL);
-        check_quantized(g, w, importance, "weighted", k ? team : NULL);
-    }
+    check_quantized(g, w, NULL);
+    check_quantized(g, w, team);
     struct quantize_report r;
     struct error e = {0};
     int8_t q[7 * 24];
     float scale[7];
     w[3 * 24 + 17] = NAN;
     w[5 * 24 + 2] = INFINITY;
-    ck_assert_int_eq(quantize_w8(w, 7, 24, NULL, 1, team, q, scale, &r, &e), -1);
+    ck_assert_int_eq(quantize_w8(w, 7, 24, team, q, scale, &r, &e), -1);
     ck_assert_int_eq(e.code, HASTEN_EFILE);
     ck_assert_ptr_nonnull(strstr(e.text, "row 3, column 17"));
     team_close(team);
     free(w);
-    free(importance);
     cJSON_Delete(root);
 }
 END_TEST
 
 START_TEST(test_w8_bounds)
 {
-    /* Without search no entry is off by more than half a step; with it the sum of squares is never larger. */
+    /* No entry is off by more than half a step. */
     enum {
         ROWS = 4,
         COLUMNS = 4096
-    }; /* in short rows clipping never pays: half a step is 1 / 254 of the range */
+    };
     struct prng random = {3};
     float *w = calloc(ROWS * COLUMNS, sizeof *w), scale[ROWS];
     int8_t *q = calloc(ROWS * COLUMNS, 1);
-    struct quantize_report plain, search;
+    struct quantize_report plain;
     for (int i = 0; i < ROWS * COLUMNS; i++)
         w[i] = (float)((prng_unit(&random) - 0.5) * exp(3 * prng_unit(&random)));
-    ck_assert_int_eq(quantize_w8(w, ROWS, COLUMNS, NULL, 0, NULL, q, scale, &plain, NULL), 0);
+    ck_assert_int_eq(quantize_w8(w, ROWS, COLUMNS, NULL, q, scale, &plain, NULL), 0);
     for (int i = 0; i < ROWS * COLUMNS; i++) {
         double s = scale[i / COLUMNS];
         ck_assert_double_le(fabs((double)w[i] - s * q[i]),
                             0.5 * s * (1 + 1e-5)); /* w / s is a rounded float */
         ck_assert(q[i] >= -127);
     }
-    ck_assert_int_eq(quantize_w8(w, ROWS, COLUMNS, NULL, 1, NULL, q, scale, &search, NULL), 0);
-    ck_assert_double_lt(search.rel_l2, plain.rel_l2);
-    ck_assert_int_gt(search.clipped, 0);
     /* Nothing smaller than a normal scale; an empty matrix. */
     float tiny[2] = {1e-40f, -2e-37f};
-    ck_assert_int_eq(quantize_w8(tiny, 1, 2, NULL, 1, NULL, q, scale, &plain, NULL), 0);
+    ck_assert_int_eq(quantize_w8(tiny, 1, 2, NULL, q, scale, &plain, NULL), 0);
     ck_assert_int_eq(plain.zero_rows, 1);
     ck_assert_float_eq(scale[0], 0);
     ck_assert_int_eq(q[1], 0);
     ck_assert_double_eq(plain.rel_l2, 1);
-    ck_assert_int_eq(quantize_w8(tiny, 0, 2, NULL, 1, NULL, q, scale, &plain, NULL), 0);
+    ck_assert_int_eq(quantize_w8(tiny, 0, 2, NULL, q, scale, &plain, NULL), 0);
     ck_assert_double_eq(plain.rel_l2, 0);
     free(q);
     free(w);
