@@ -1,8 +1,8 @@
-/* The thread team: one pinned set of threads that runs one function at a time.
+/* The thread team: one set of threads that runs one function at a time, pinned where it has every CPU.
  *
  *     struct team *t = team_open(0, e);                  // 0: as many as this process may use
- *     team_run(t, work, &job);                           // work(&job, part, parts) on every thread, then
- * returns team_close(t);
+ *     team_run(t, work, &job);                           // work(&job, part, parts) on every thread
+ *     team_close(t);
  *
  *     static void work(void *job, int part, int parts)   // part 0 is the calling thread
  *     {
