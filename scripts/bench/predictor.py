@@ -52,7 +52,7 @@ def main():
     repeat, chosen = options.repeat, options.measure
     machines = [(level, threads) for level in ("avx2", "avx512", "avx512-vnni", "avx512-bf16")
                 for threads in range(1, len(os.sched_getaffinity(0)) + 1)]
-    names = [n for n in report.WORK if os.path.isdir(report.WORK[n][2]) or os.path.isdir(report.SHARED)]
+    names = [n for n in report.WORK if report.is_here(n)]
     names = [n for n in names if not chosen or n in chosen]
     with contextlib.nullcontext(options.folder) if options.folder else tempfile.TemporaryDirectory() as folder:
         models, measured = {}, {}

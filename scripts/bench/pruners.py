@@ -17,7 +17,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from report import MODELS, SHARED, WORK, model_file, tool  # noqa: E402
+from report import MODELS, WORK, is_here, model_file, tool  # noqa: E402
 
 ROWS = [
     ("random", ["--score", "random", "--compensate", "off"]),
@@ -87,8 +87,7 @@ def main():
     args.add_argument("--packages", type=int, default=1)
     options = args.parse_args()
     for name in options.model or WORK:
-        if not os.path.isdir(WORK[name][2]) and not os.path.isdir(SHARED):
-            print(f"{name}: ../shared is not here, left out")
+        if not is_here(name):
             continue
         with tempfile.TemporaryDirectory() as folder:
             run(name, options, folder)

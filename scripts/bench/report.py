@@ -28,12 +28,25 @@ WORK = {
 }
 
 
+class Unreachable(RuntimeError):
+    """A budget or gate is not met (exit 3)."""
+
+
 def tool(name, *args):
     """Run a tool quietly; its JSON report."""
     done = subprocess.run([os.path.join(ROOT, "bin", name), *map(str, args), "-q", "--json"], capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"{name}: exit {done.returncode}: {done.stderr.strip()}")
+        kind = Unreachable if done.returncode == 3 else RuntimeError
+        raise kind(f"{name}: exit {done.returncode}: {done.stderr.strip()}")
     return json.loads(done.stdout) if done.stdout.strip() else {}
+
+
+def is_here(name):
+    """Says so where it is not."""
+    here = os.path.isdir(WORK[name][2]) or os.path.isdir(SHARED)
+    if not here:
+        print(f"{name}: ../shared is not here, left out")
+    return here
 
 
 def model_file(name, folder):
@@ -111,8 +124,7 @@ def main():
     args.add_argument("--speedup", type=float, default=2.5)
     options = args.parse_args()
     for name in options.model or WORK:
-        if not os.path.isdir(WORK[name][2]) and not os.path.isdir(SHARED):
-            print(f"{name}: ../shared is not here, left out")
+        if not is_here(name):
             continue
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(name, folder, options.count)
