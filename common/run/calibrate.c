@@ -137,6 +137,8 @@ static int is_probe(const struct calibration *c, int i)
     return 0;
 }
 
+static int groups_of(int channels) { return channels < GRAM_GROUPS ? channels : GRAM_GROUPS; }
+
 /* PARTS arrays for each node, then the latents. */
 static struct sum_array *arrays_of(const struct calibration *c, const struct shape *latent,
                                    struct arena *names, struct error *e)
@@ -146,7 +148,7 @@ static struct sum_array *arrays_of(const struct calibration *c, const struct sha
     for (int i = 0; list && i < c->nodes; i++) {
         struct sum_array *a = list + (size_t)i * PARTS;
         const struct node *n = &c->g->node[c->node[i]];
-        int64_t calls = c->calls, groups = n->shape.channels < GRAM_GROUPS ? n->shape.channels : GRAM_GROUPS;
+        int64_t calls = c->calls, groups = groups_of(n->shape.channels);
         a[CROSS] = (struct sum_array){.dtype = DTYPE_F64, .rank = 3, .shape = {groups, calls, calls}};
         a[SUM] = (struct sum_array){.dtype = DTYPE_F64, .rank = 2, .shape = {groups, calls}};
         a[ROWS] = (struct sum_array){.dtype = DTYPE_I64, .rank = 1, .shape = {calls}};
@@ -180,7 +182,7 @@ static void bind(struct calibration *c, const struct sum_record *r)
         int channels = c->g->node[c->node[i]].shape.channels;
         c->gram[i] = (struct gram){.calls = c->calls,
                                    .channels = channels,
-                                   .groups = channels < GRAM_GROUPS ? channels : GRAM_GROUPS,
+                                   .groups = groups_of(channels),
                                    .cross = data[CROSS],
                                    .sum = data[SUM],
                                    .rows = data[ROWS],

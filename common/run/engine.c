@@ -2,7 +2,6 @@
  * latent) and step. Constants are computed once, hoisted values in chunks of calls as far as the memory for
  * them goes. */
 #include "common/run/engine_inside.h"
-#include "common/base/clock.h"
 
 #include <string.h>
 
@@ -409,14 +408,12 @@ int engine_hoist(struct engine *x, int call, struct error *e)
     int first = call / x->chunk * x->chunk;
     if (x->chunk_first == first)
         return 0;
-    double start = clock_ms();
     if (engine_fill_inputs(x, first, e) < 0)
         return -1;
     x->memory.hoisted_call = 0;
     if (x->hoist && plan_run(x->hoist, &x->memory, NULL, e) < 0)
         return -1;
     x->chunk_first = first;
-    x->hoist_ms += clock_ms() - start;
     return 0;
 }
 
@@ -463,5 +460,3 @@ const char *engine_first_nonfinite(struct engine *x, int call, int action, int f
     return at < 0 ? NULL : x->g->node[c->plan->call[at].node].name;
 }
 
-const struct plan *engine_hoist_plan(const struct engine *x) { return x->hoist; }
-double engine_hoist_ms(const struct engine *x) { return x->hoist_ms; }

@@ -114,8 +114,4 @@ int engine_generation(const struct engine *g);
 /* Does the node's value depend on the latent? Only such nodes can be served. */
 int engine_is_step(const struct engine *g, int node);
 
-/* The hoisted part: its plan (NULL: nothing to hoist), and the milliseconds spent in it so far. */
-const struct plan *engine_hoist_plan(const struct engine *g);
-double engine_hoist_ms(const struct engine *g);
-
 #endif

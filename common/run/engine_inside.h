@@ -60,7 +60,6 @@ struct engine {
     float *host_input;
     const struct plan *last;
     int ready, generation;
-    double hoist_ms;
 };
 
 /* engine_memory.c */

@@ -18,22 +18,18 @@ static int emit_elementwise(struct builder *b, int node)
     if (((wants_float || !half) && place_value(b, node) < 0) || (half && new_half(b, node) < 0))
         return -1;
     struct place out = b->p->place[node];
-    struct kernel_call *c = add_call(b, KERNEL_ELEMENTWISE, node);
+    struct kernel_call *c = add_elementwise(b, node, x);
     if (!c)
         return -1;
     struct elementwise *el = &c->elementwise;
-    *el = (struct elementwise){.a_ld = x.ld,
-                               .images = b->r->images,
-                               .rows_per_image = (int)shape_rows(n->shape),
-                               .channels = n->shape.channels,
-                               .b_ld = broadcast ? y.image_ld : y.ld,
-                               .b_kind = broadcast ? PER_IMAGE : PER_ROW,
-                               .act = activation_of(n),
-                               .out_ld = is_vector(b, node) ? out.image_ld : out.ld,
-                               .out_bf16_ld = b->half[node].ld};
+    el->b_ld = broadcast ? y.image_ld : y.ld;
+    el->b_kind = broadcast ? PER_IMAGE : PER_ROW;
+    el->act = activation_of(n);
+    el->out_ld = is_vector(b, node) ? out.image_ld : out.ld;
+    el->out_bf16_ld = b->half[node].ld;
     el->op = node_is(n, "mul") ? BIN_MUL : node_is(n, "sub") ? BIN_SUB : BIN_ADD;
     c->bytes = (binary && !broadcast ? 12.0 : 8.0) * b->r->images * (double)shape_size(n->shape);
-    if (cover(b, c, node) < 0 || point(b, c, &el->a, x.buffer, x.offset) < 0 ||
+    if (cover(b, c, node) < 0 ||
         ((wants_float || !half) && point(b, c, &el->out, out.buffer, out.offset) < 0) ||
         (half && point(b, c, &el->out_bf16, b->half[node].buffer, 0) < 0))
         return -1;
@@ -277,20 +273,15 @@ static int emit_difference(struct builder *b, int node)
     struct place x, y, out = b->r->given[node];
     if (row_place(b, node, &x) < 0 || row_place(b, base_of(b, node), &y) < 0)
         return -1;
-    struct kernel_call *c = add_call(b, KERNEL_ELEMENTWISE, node);
+    struct kernel_call *c = add_elementwise(b, node, x);
     if (!c)
         return -1;
-    c->elementwise = (struct elementwise){.a_ld = x.ld,
-                                          .images = b->r->images,
-                                          .rows_per_image = (int)shape_rows(n->shape),
-                                          .channels = n->shape.channels,
-                                          .b_ld = y.ld,
-                                          .b_kind = PER_ROW,
-                                          .op = BIN_SUB,
-                                          .out_ld = is_vector(b, node) ? out.image_ld : out.ld};
+    c->elementwise.b_ld = y.ld;
+    c->elementwise.b_kind = PER_ROW;
+    c->elementwise.op = BIN_SUB;
+    c->elementwise.out_ld = is_vector(b, node) ? out.image_ld : out.ld;
     c->bytes = 12.0 * b->r->images * (double)shape_size(n->shape);
-    if (point(b, c, &c->elementwise.a, x.buffer, x.offset) < 0 ||
-        point(b, c, &c->elementwise.b, y.buffer, y.offset) < 0)
+    if (point(b, c, &c->elementwise.b, y.buffer, y.offset) < 0)
         return -1;
     return point(b, c, &c->elementwise.out, out.buffer, out.offset);
 }

@@ -81,16 +81,10 @@ int need_half(struct builder *b, int node, struct place *at)
     if (row_place(b, node, &x) < 0 || new_half(b, node) < 0)
         return -1;
     *at = b->half[node];
-    struct kernel_call *c = add_call(b, KERNEL_ELEMENTWISE, node);
+    struct kernel_call *c = add_elementwise(b, node, x);
     if (!c)
         return -1;
-    c->elementwise = (struct elementwise){.a_ld = x.ld,
-                                          .images = b->r->images,
-                                          .rows_per_image = (int)shape_rows(s),
-                                          .channels = s.channels,
-                                          .out_bf16_ld = at->ld};
+    c->elementwise.out_bf16_ld = at->ld;
     c->bytes = 6.0 * b->r->images * (double)shape_size(s);
-    return point(b, c, &c->elementwise.a, x.buffer, x.offset) < 0
-               ? -1
-               : point(b, c, &c->elementwise.out_bf16, at->buffer, at->offset);
+    return point(b, c, &c->elementwise.out_bf16, at->buffer, at->offset);
 }

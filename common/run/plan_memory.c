@@ -61,6 +61,17 @@ int point(struct builder *b, const struct kernel_call *c, const void *field, int
     return 0;
 }
 
+struct kernel_call *add_elementwise(struct builder *b, int node, struct place a)
+{
+    struct shape s = b->g->node[node].shape;
+    struct kernel_call *c = add_call(b, KERNEL_ELEMENTWISE, node);
+    if (!c)
+        return NULL;
+    c->elementwise = (struct elementwise){
+        .a_ld = a.ld, .images = b->r->images, .rows_per_image = (int)shape_rows(s), .channels = s.channels};
+    return point(b, c, &c->elementwise.a, a.buffer, a.offset) < 0 ? NULL : c;
+}
+
 int cover(struct builder *b, struct kernel_call *c, int node)
 {
     struct plan *p = b->p;

@@ -3,6 +3,7 @@
  *
  * The plugin opens the recording driver of bin/tests/cuda, which runs the kernels in the emulator; with
  * HASTEN_TEST_DEVICE=1 it opens the machine's own, which scripts/gpu-check does. */
+#include "common/base/tests/run_suite.h"
 #include "common/run/backend_cuda.h"
 #include "common/run/tests/engine_test.h"
 #include "kernels/cuda/launch.h"
@@ -288,9 +289,5 @@ int main(int argc, char **argv)
     tcase_add_test(t, what_is_no_plugin_is_refused);
     Suite *s = suite_create("cuda");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

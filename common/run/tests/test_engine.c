@@ -1,6 +1,7 @@
 /* The engine against the scalar reference of the graph: a small transformer and a small U-Net with every
  * fusion in them, float and int8; same bits for threads, batch, chunks of hoisting, kept values and parts of
  * a batch. */
+#include "common/base/tests/run_suite.h"
 #include "common/run/tests/engine_test.h"
 
 static void compare_levels(int first, int quantized, void (*make)(struct zoo *, int), double limit)
@@ -340,9 +341,5 @@ int main(void)
     tcase_add_loop_test(t, a_predicted_value_is_what_its_table_says, 0, 4);
     tcase_add_test(t, groups_out_of_phase_are_refused);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

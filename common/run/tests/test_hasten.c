@@ -1,4 +1,5 @@
 /* The public header alone: how it fails. What it computes is compared with generate's by a shell case. */
+#include "common/base/tests/run_suite.h"
 #include "hasten.h"
 
 #include <check.h>
@@ -28,9 +29,5 @@ int main(void)
     tcase_add_test(t, a_missing_file_is_explained);
     tcase_add_test(t, a_level_that_is_none_is_refused);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

@@ -1,5 +1,6 @@
 /* Cuts of a graph, narrower networks and refitted weights: against the graph's reference with zeros in the
  * places of what went, and against straight sums. */
+#include "common/base/tests/run_suite.h"
 #include "common/graph/ops.h"
 #include "common/method/prng.h"
 #include "common/graph/branches.h"
@@ -450,9 +451,5 @@ int main(void)
     tcase_add_test(c, test_overlay);
     tcase_add_test(c, test_pairs);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -7,6 +7,7 @@
  * large numbers. Of the second 2e-5, the project's promise. */
 #include "common/base/json.h"
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 #include "common/base/torch_random.h"
 #include "common/method/tests/golden.h"
 #include "common/run/sampler_numbers.h"
@@ -526,9 +527,5 @@ int main(void)
     tcase_add_test(c, a_class_is_needed);
     tcase_add_test(c, unknown_keys_and_nulls_are_passed_over);
     suite_add_tcase(suite, c);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

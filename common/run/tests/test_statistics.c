@@ -1,6 +1,7 @@
 /* Statistics of edges: the sums against a plain count over tapped values, going on from a file bit for bit,
  * and files that make no sense. */
 #include "common/base/json.h"
+#include "common/base/tests/run_suite.h"
 #include "common/run/statistics.h"
 
 #include <check.h>
@@ -246,9 +247,5 @@ int main(void)
     tcase_add_test(t, bad_files_are_refused);
     tcase_add_test(t, no_rows_give_the_identity);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

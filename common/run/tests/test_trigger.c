@@ -1,6 +1,7 @@
 /* Triggers: decisions against the papers' formulas, written down once more over whole histories. */
 #include "common/base/json.h"
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 #include "common/method/prng.h"
 #include "common/run/trigger.h"
 
@@ -192,9 +193,5 @@ int main(void)
     tcase_add_test(c, test_ends);
     tcase_add_test(c, test_file);
     suite_add_tcase(suite, c);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }
