@@ -2,6 +2,7 @@
 #include "common/base/buf.h"
 #include "common/base/hash.h"
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -324,9 +325,5 @@ int main(void)
     tcase_add_test(t, buffers_keep_their_limit_and_first_failure);
     tcase_add_test(t, hashes);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

@@ -1,6 +1,7 @@
 /* Strict JSON: what is refused and where, values, typed access, canonical text, speed, lack of memory. */
 #include "common/base/json.h"
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 
 #include <check.h>
 #include <math.h>
@@ -409,9 +410,5 @@ int main(void)
     tcase_add_test(t, many_keys_are_fast);
     tcase_add_test(t, every_allocation_may_fail);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

@@ -1,6 +1,7 @@
 /* Numbers of command lines: what is taken, what is refused, and that a locale changes nothing. */
 #include "common/base/mem.h"
 #include "common/base/num.h"
+#include "common/base/tests/run_suite.h"
 
 #include <check.h>
 #include <locale.h>
@@ -290,9 +291,5 @@ int main(void)
     tcase_add_test(t, arithmetic);
     tcase_add_test(t, locale_changes_nothing);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

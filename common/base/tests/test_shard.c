@@ -2,6 +2,7 @@
 #include "common/base/mem.h"
 #include "common/base/seen.h"
 #include "common/base/shard.h"
+#include "common/base/tests/run_suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -149,9 +150,5 @@ int main(void)
     tcase_add_test(c, coverage);
     tcase_add_test(c, sets);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_NORMAL);
-    int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    return bad != 0;
+    return run_suite(suite);
 }

@@ -2,6 +2,7 @@
  * error. */
 #include "common/base/mem.h"
 #include "common/base/team.h"
+#include "common/base/tests/run_suite.h"
 
 #include <check.h>
 #include <sched.h>
@@ -171,9 +172,5 @@ int main(void)
     tcase_add_test(t, default_size);
     tcase_add_test(t, only_a_team_of_all_cpus_is_pinned);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

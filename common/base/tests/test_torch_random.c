@@ -1,6 +1,7 @@
 /* The generator against torch 2.15 (scripts/golden/samplers.py) and against published values of MT19937.
  * Tolerance 1e-6: torch computes logarithm, sine and cosine of float32 with vector code of its own; uniforms
  * and the generator's words are exact. */
+#include "common/base/tests/run_suite.h"
 #include "common/base/torch_random.h"
 #include "common/method/tests/golden.h"
 
@@ -113,9 +114,5 @@ int main(void)
     tcase_add_test(c, sequences_of_draws);
     tcase_add_test(c, none_drawn_leaves_the_generator);
     suite_add_tcase(suite, c);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -1,6 +1,7 @@
 /* The families against diffusers: testdata/tiny holds small random pipelines in several layouts, and what
  * PyTorch makes of one input (scripts/parity/make_tiny.py). Then configs that must be refused, by name. */
 #include "common/base/json.h"
+#include "common/base/tests/run_suite.h"
 #include "common/families/family.h"
 #include "common/file/diffusers.h"
 
@@ -346,9 +347,5 @@ int main(void)
     suite_add_tcase(s, forward);
     suite_add_tcase(s, import_case);
     suite_add_tcase(s, config);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(s);
 }

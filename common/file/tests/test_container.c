@@ -1,5 +1,6 @@
 /* The container when all is well: what is written comes back, from files and pipes, ours, plain and foreign;
  * the bytes do not depend on the threads; other programs can open it. */
+#include "common/base/tests/run_suite.h"
 #include "common/file/tests/container_cases.h"
 
 #include <math.h>
@@ -542,9 +543,5 @@ int main(void)
     tcase_add_test(t, nothing_inside);
     tcase_add_test(t, python_opens_it);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

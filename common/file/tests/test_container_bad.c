@@ -2,6 +2,7 @@
  * file, plain pipe, zstd file, zstd pipe), with the message and code that it must give. The list follows the
  * defect classes that broke other readers: lengths, JSON, names, shapes, offsets, types, bombs; and the time
  * that large headers take. */
+#include "common/base/tests/run_suite.h"
 #include "common/file/tests/container_cases.h"
 
 #include <pty.h>
@@ -540,9 +541,5 @@ int main(void)
     tcase_add_test(t, writer_refuses);
     tcase_add_test(t, large_headers_are_fast);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

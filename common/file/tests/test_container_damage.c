@@ -4,6 +4,7 @@
  * it repaired, so that each check behind the checksums is reached. The flawless assembly equals what
  * container_write writes. */
 #include "common/base/hash.h"
+#include "common/base/tests/run_suite.h"
 #include "common/file/tests/container_cases.h"
 
 #include <zstd.h>
@@ -505,9 +506,5 @@ int main(void)
     tcase_add_loop_test(t, flaws_behind_the_checksums, 0, (int)(sizeof flaws / sizeof *flaws));
     tcase_add_test(t, compressed_again);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

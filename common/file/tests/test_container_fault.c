@@ -1,6 +1,7 @@
 /* The container on a failing machine: every allocation failing once and from then on, every system call
  * failing, in every packing, with one thread and with several: an error of the right kind, nothing leaked,
  * the old file intact. */
+#include "common/base/tests/run_suite.h"
 #include "common/file/tests/container_cases.h"
 
 #include <dirent.h>
@@ -263,9 +264,5 @@ int main(void)
     tcase_add_loop_test(t, reading, 0, FORMS * 4);
     tcase_add_test(t, a_file_that_changes_while_it_is_read);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

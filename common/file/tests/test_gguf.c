@@ -1,5 +1,6 @@
 /* GGUF: blocks against the package gguf (scripts/golden/gguf_blocks.py), a file that is made here, all its
  * truncations and flipped bits, and numbers that make no sense. */
+#include "common/base/tests/run_suite.h"
 #include "common/file/diffusers.h"
 #include "common/file/gguf.h"
 #include "common/method/tests/golden.h"
@@ -195,10 +196,7 @@ int main(void)
     tcase_add_test(t, truncations_and_flips);
     tcase_add_loop_test(t, absurd_numbers, 0, 10);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
+    int failed = run_suite(s);
     unlink(path);
-    return failed != 0;
+    return failed;
 }

@@ -1,5 +1,6 @@
 /* Lines that come late, long or without an end; manifests that were cut. */
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 #include "common/file/lines.h"
 #include "common/file/manifest.h"
 
@@ -162,9 +163,5 @@ int main(void)
     tcase_add_test(c, manifests);
     tcase_add_test(c, manifest_faults);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_NORMAL);
-    int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    return bad != 0;
+    return run_suite(suite);
 }

@@ -1,6 +1,7 @@
 /* LoRA: every spelling gives W + scale alpha / rank B A, counted here in double; what does not match or fit
  * is refused by name, and a merged model has another id. */
 #include "common/base/json.h"
+#include "common/base/tests/run_suite.h"
 #include "common/file/lora.h"
 
 #include <check.h>
@@ -176,9 +177,5 @@ int main(void)
     tcase_add_test(t, convolutions_and_alpha);
     tcase_add_loop_test(t, refusals, 0, 4);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

@@ -1,5 +1,6 @@
 /* Models: there and back through a file, editing tensors, provenance, and blocks that make no sense. */
 #include "common/base/json.h"
+#include "common/base/tests/run_suite.h"
 #include "common/file/model.h"
 
 #include <check.h>
@@ -330,14 +331,11 @@ int main(void)
     tcase_add_test(c, damage_is_found_when_a_tensor_is_wanted);
     tcase_add_test(c, other_files_are_loaded_whole);
     suite_add_tcase(s, c);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    int failed = run_suite(s);
     static const char *const files[] = {"whole.zst", "wrong.zst", "edited.safetensors", "layers.zst",
                                         "layers.safetensors"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         unlink(path_of(files[i]));
     rmdir(folder);
-    return failed != 0;
+    return failed;
 }

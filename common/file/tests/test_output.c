@@ -1,5 +1,6 @@
 /* Outputs appear whole or not at all: modes, links, devices, faults at each system call, signals; inputs. */
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 #include "common/file/input.h"
 #include "common/file/output.h"
 
@@ -457,9 +458,5 @@ int main(int argc, char **argv)
     tcase_add_loop_test(t, signals_leave_nothing_behind, 0, 3);
     tcase_add_test(t, inputs);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

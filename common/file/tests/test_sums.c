@@ -3,6 +3,7 @@
  * additions is written out. */
 #include "common/base/json.h"
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 #include "common/file/container.h"
 #include "common/file/sums.h"
 
@@ -247,9 +248,5 @@ int main(void)
     tcase_add_test(t, records_that_make_no_sense);
     tcase_add_test(t, failing_allocations);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

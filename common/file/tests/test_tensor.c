@@ -3,6 +3,7 @@
  * same rules were compared with PyTorch 2.15 over 10^9 float32 patterns when they were written (F8_E4M3
  * clamps there as well). */
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 #include "common/file/tensor.h"
 
 #include <check.h>
@@ -292,9 +293,5 @@ int main(void)
     tcase_add_test(t, measuring_does_not_wrap);
     tcase_add_test(t, nonfinite_numbers_are_found);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

@@ -2,6 +2,7 @@
  * without libpng; what we write is taken apart here chunk by chunk. */
 #include "common/base/buf.h"
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 #include "common/image/font.h"
 #include "common/image/png.h"
 #include "common/image/sheet.h"
@@ -464,9 +465,5 @@ int main(void)
     tcase_add_test(c, test_font);
     tcase_add_test(c, test_sheet);
     suite_add_tcase(suite, c);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -1,5 +1,6 @@
 /* Mixed precision: paths and polished choices against all choices of small problems, and limits that hold. */
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 #include "common/method/allocate.h"
 #include "common/method/prng.h"
 
@@ -141,9 +142,5 @@ int main(void)
     tcase_add_test(t, two_limits_hold);
     tcase_add_test(t, failing_memory_is_an_error);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

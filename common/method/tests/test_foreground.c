@@ -1,4 +1,5 @@
 /* Foreground and background: pictures whose object is known, attention by the definition. */
+#include "common/base/tests/run_suite.h"
 #include "common/method/foreground.h"
 #include "common/method/prng.h"
 
@@ -77,9 +78,5 @@ int main(void)
     tcase_add_test(c, test_otsu);
     tcase_add_test(c, test_received);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

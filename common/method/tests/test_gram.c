@@ -1,6 +1,7 @@
 /* Gram matrices, L1 pairs and correction lines against residuals that NumPy formed one by one
  * (scripts/golden/methods.py). */
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 #include "common/method/gram.h"
 #include "common/method/l1.h"
 #include "common/method/predict.h"
@@ -292,9 +293,5 @@ int main(void)
     tcase_add_test(c, test_correction_per_channel);
     tcase_add_test(c, test_lines_without_variance);
     suite_add_tcase(suite, c);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

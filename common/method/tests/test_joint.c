@@ -1,5 +1,6 @@
 /* Schedules of several objects, of many blocks, and searches with a judge: against enumeration. */
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 #include "common/method/prng.h"
 #include "common/method/schedule_blocks.h"
 #include "common/method/schedule_joint.h"
@@ -479,9 +480,5 @@ int main(void)
     tcase_add_test(c, test_searches);
     tcase_add_test(c, test_searches_stop);
     suite_add_tcase(suite, c);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

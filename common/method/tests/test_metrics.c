@@ -1,6 +1,7 @@
 /* Metrics, eigenvalues and the Fréchet distance against NumPy, SciPy and scikit-image
  * (scripts/golden/methods.py), and against closed forms. */
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 #include "common/method/eigen.h"
 #include "common/method/frechet.h"
 #include "common/method/metrics.h"
@@ -375,9 +376,5 @@ int main(void)
     tcase_add_test(c, test_bootstrap);
     tcase_add_test(c, test_allocations_fail);
     suite_add_tcase(suite, c);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

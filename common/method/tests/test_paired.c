@@ -1,4 +1,5 @@
 /* Paired ratios against counting, knees of curves that have one. */
+#include "common/base/tests/run_suite.h"
 #include "common/method/paired.h"
 
 #include <check.h>
@@ -57,9 +58,5 @@ int main(void)
     tcase_add_test(t, interval_has_the_ranks_of_the_sign_test);
     tcase_add_test(t, knee_is_found);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

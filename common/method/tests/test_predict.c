@@ -1,6 +1,7 @@
 /* Predictors: errors from Gram matrices against errors of the values that the coefficients give, formed one
  * by one from the features, and the least-squares ones against every small change of their coefficients. */
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 #include "common/method/predict.h"
 
 #include <check.h>
@@ -157,9 +158,5 @@ int main(void)
     tcase_add_test(t, more_coefficients_are_never_worse);
     tcase_add_test(t, tables_have_the_errors_at_their_places);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

@@ -1,5 +1,6 @@
 /* The latency predictor: exact where the model is exact, and better than the prior alone for a machine
  * between those that it knows. */
+#include "common/base/tests/run_suite.h"
 #include "common/method/predictor.h"
 
 #include <check.h>
@@ -85,9 +86,5 @@ int main(void)
     tcase_add_test(t, few_samples_are_enough_with_a_prior);
     tcase_add_test(t, samples_win_over_the_prior);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

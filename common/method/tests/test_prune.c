@@ -1,5 +1,6 @@
 /* Pruning's solvers: against direct formulas and enumeration. */
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 #include "common/method/obs.h"
 #include "common/method/prng.h"
 #include "common/method/prune_choose.h"
@@ -325,9 +326,5 @@ int main(void)
     tcase_add_test(c, test_choose);
     tcase_add_test(c, test_sketch);
     suite_add_tcase(s, c);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

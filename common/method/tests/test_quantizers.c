@@ -1,6 +1,7 @@
 /* Quantizers of weights: bounds of a round trip, levels and scales, GPTQ against brute force and against a
  * restatement in NumPy, rotation against the dense matrix, zeros and values that are not finite. */
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 #include "common/method/gptq.h"
 #include "common/method/neighbours.h"
 #include "common/method/prng.h"
@@ -438,9 +439,5 @@ int main(void)
     tcase_add_test(t, gptq_without_data_uses_the_neighbours);
     tcase_add_test(t, gptq_of_taps_is_that_of_the_product);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

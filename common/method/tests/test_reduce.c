@@ -1,5 +1,6 @@
 /* Weights in 8 bits, LD-Pruner's score, against NumPy (scripts/golden/methods.py). */
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 #include "common/method/latent_score.h"
 #include "common/method/prng.h"
 #include "common/method/quantize_w8.h"
@@ -131,9 +132,5 @@ int main(void)
     tcase_add_test(c, test_w8_bounds);
     tcase_add_test(c, test_latent_score);
     suite_add_tcase(suite, c);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -1,6 +1,7 @@
 /* The schedule solvers against enumeration of every schedule, with tables of random reals (no ties) and
  * of small integers (many ties, exact sums). */
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 #include "common/method/l1.h"
 #include "common/method/tests/schedule_cases.h"
 
@@ -434,9 +435,5 @@ int main(void)
     tcase_add_test(c, test_bad_problems);
     tcase_add_test(c, test_allocations_fail);
     suite_add_tcase(suite, c);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

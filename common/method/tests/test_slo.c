@@ -1,4 +1,5 @@
 /* The controller against an oracle that knows the load, and under changing load. */
+#include "common/base/tests/run_suite.h"
 #include "common/method/slo.h"
 
 #include <check.h>
@@ -92,9 +93,5 @@ int main(void)
     tcase_add_test(c, contention);
     tcase_add_test(c, hysteresis);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_NORMAL);
-    int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    return bad != 0;
+    return run_suite(suite);
 }

@@ -1,6 +1,7 @@
 /* The solvers beside dp, front, cachequant and uniform: against enumeration, and against numbers that the
  * published code gives. */
 #include "common/base/mem.h"
+#include "common/base/tests/run_suite.h"
 #include "common/method/tests/schedule_cases.h"
 
 #include <check.h>
@@ -385,9 +386,5 @@ int main(void)
     tcase_add_test(c, test_magcache);
     tcase_add_test(c, test_constraints);
     suite_add_tcase(suite, c);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

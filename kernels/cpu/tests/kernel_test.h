@@ -38,6 +38,34 @@ static inline float *copy_of(const float *x, int64_t n)
     return y;
 }
 
+/* Attention whose keys and values lie in the same rows, as in a merged projection; distances in elements.
+ * Pointers to values, out and scratch are the caller's. */
+struct attention_shape {
+    int images, heads, dim, queries, keys, causal;
+};
+struct attention_lds {
+    int64_t q, kv, out, q_image, kv_image, out_image;
+};
+static inline struct attention merged_attention(const struct attention_shape *s,
+                                                const struct attention_lds *ld)
+{
+    return (struct attention){.q_ld = ld->q,
+                              .k_ld = ld->kv,
+                              .v_ld = ld->kv,
+                              .q_image_ld = ld->q_image,
+                              .k_image_ld = ld->kv_image,
+                              .v_image_ld = ld->kv_image,
+                              .images = s->images,
+                              .heads = s->heads,
+                              .head_dim = s->dim,
+                              .queries = s->queries,
+                              .keys = s->keys,
+                              .causal = s->causal,
+                              .scale = 1 / sqrtf((float)s->dim),
+                              .out_ld = ld->out,
+                              .out_image_ld = ld->out_image};
+}
+
 /* An assertion of Check that holds still costs a system call: loops over values call it only when one does
  * not. */
 static inline void near(const float *got, const float *want, int64_t n, double tolerance, const char *what)

@@ -3,11 +3,7 @@
  * number of queries. */
 #include "kernels/cpu/tests/kernel_test.h"
 
-struct shape {
-    int images, heads, dim, queries, keys, causal;
-};
-
-static const struct shape shapes[] = {
+static const struct attention_shape shapes[] = {
     {1, 1, 1, 1, 1, 0},     {1, 1, 16, 1, 1, 0},     {2, 3, 16, 49, 49, 0},   {1, 2, 72, 130, 130, 0},
     {1, 1, 40, 20, 77, 0},  {1, 2, 33, 150, 150, 1}, {1, 1, 300, 17, 257, 0}, {2, 1, 5, 3, 129, 0},
     {1, 2, 24, 14, 128, 0}, {3, 2, 8, 15, 127, 0},   {1, 1, 128, 13, 16, 0},  {1, 1, 129, 6, 17, 0},
@@ -23,7 +19,7 @@ struct data {
 };
 
 /* Keys and values lie in the same rows, as in a merged projection; every distance is another one. */
-static void make(struct data *d, const struct shape *s, float size)
+static void make(struct data *d, const struct attention_shape *s, float size)
 {
     int64_t wide = s->heads * s->dim, q_ld = wide + 3, kv_ld = 2 * wide + 1, out_ld = wide + 2;
     int64_t q_image = s->queries * q_ld + 5, kv_image = s->keys * kv_ld + 7,
@@ -32,25 +28,11 @@ static void make(struct data *d, const struct shape *s, float size)
     d->q = floats(s->images * q_image, 1, size, 0);
     d->kv = floats(s->images * kv_image, 2, 1, 0.1f);
     d->out = floats(d->count, 3, 1, 0);
-    d->a = (struct attention){.q = d->q,
-                              .k = d->kv,
-                              .v = d->kv + wide,
-                              .q_ld = q_ld,
-                              .k_ld = kv_ld,
-                              .v_ld = kv_ld,
-                              .q_image_ld = q_image,
-                              .k_image_ld = kv_image,
-                              .v_image_ld = kv_image,
-                              .images = s->images,
-                              .heads = s->heads,
-                              .head_dim = s->dim,
-                              .queries = s->queries,
-                              .keys = s->keys,
-                              .causal = s->causal,
-                              .scale = 1 / sqrtf((float)s->dim),
-                              .out = d->out,
-                              .out_ld = out_ld,
-                              .out_image_ld = out_image};
+    d->a = merged_attention(s, &(struct attention_lds){q_ld, kv_ld, out_ld, q_image, kv_image, out_image});
+    d->a.q = d->q;
+    d->a.k = d->kv;
+    d->a.v = d->kv + wide;
+    d->a.out = d->out;
     d->a.scratch_ld = attention_scratch(&d->a);
     size_t bytes = MOST_PARTS * d->a.scratch_ld * sizeof(float);
     d->a.scratch = aligned_alloc(64, bytes);
@@ -82,7 +64,7 @@ END_TEST
 
 START_TEST(split_batch_and_number_of_queries_do_not_change_a_bit)
 {
-    const struct shape *s = &shapes[_i];
+    const struct attention_shape *s = &shapes[_i];
     for (int level = CPU_REF; level <= (int)cpu_best_level(); level++) {
         const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);
         struct data whole, other;
@@ -201,7 +183,7 @@ END_TEST
 /* A bad query spoils its row and no other; a bad value spoils its column in all rows. */
 START_TEST(what_is_not_a_number_is_not_lost)
 {
-    struct shape s = {1, 1, 40, 30, 140, 0};
+    struct attention_shape s = {1, 1, 40, 30, 140, 0};
     for (int level = CPU_REF; level <= (int)cpu_best_level(); level++)
         for (int at = 0; at < 30; at++) {
             const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);

@@ -3,11 +3,7 @@
  * operations: what they write is their float result, rounded. */
 #include "kernels/cpu/tests/kernel_test.h"
 
-struct shape {
-    int images, heads, dim, queries, keys, causal;
-};
-
-static const struct shape shapes[] = {
+static const struct attention_shape shapes[] = {
     {1, 1, 2, 1, 1, 0},      {2, 3, 16, 49, 49, 0},   {1, 2, 72, 130, 130, 0}, {1, 1, 40, 20, 77, 0},
     {1, 2, 34, 150, 150, 1}, {1, 1, 300, 17, 257, 0}, {2, 1, 6, 3, 129, 0},    {1, 2, 24, 14, 128, 0},
     {3, 2, 8, 15, 127, 0},   {2, 2, 64, 7, 33, 1},    {1, 1, 512, 29, 131, 0}, {1, 1, 130, 6, 17, 0},
@@ -21,7 +17,7 @@ struct data {
     int64_t count;
 };
 
-static void make(struct data *d, const struct shape *s, float size)
+static void make(struct data *d, const struct attention_shape *s, float size)
 {
     int64_t wide = s->heads * s->dim, q_ld = wide + 3, kv_ld = 2 * wide + 1, out_ld = wide + 2;
     int64_t q_image = (s->queries - 1) * q_ld + wide, kv_image = (s->keys - 1) * kv_ld + 2 * wide;
@@ -32,22 +28,10 @@ static void make(struct data *d, const struct shape *s, float size)
     d->kv16 = round_all(d->kv, s->images * kv_image);
     d->out = floats(d->count, 3, 1, 0);
     d->out16 = calloc((size_t)d->count, sizeof *d->out16);
-    struct attention a = {.q_ld = q_ld,
-                          .k_ld = kv_ld,
-                          .v_ld = kv_ld,
-                          .q_image_ld = q_image,
-                          .k_image_ld = kv_image,
-                          .v_image_ld = kv_image,
-                          .images = s->images,
-                          .heads = s->heads,
-                          .head_dim = s->dim,
-                          .queries = s->queries,
-                          .keys = s->keys,
-                          .causal = s->causal,
-                          .scale = 1 / sqrtf((float)s->dim),
-                          .out = d->out,
-                          .out_ld = out_ld,
-                          .out_image_ld = s->queries * out_ld};
+    int64_t out_image = s->queries * out_ld;
+    struct attention a =
+        merged_attention(s, &(struct attention_lds){q_ld, kv_ld, out_ld, q_image, kv_image, out_image});
+    a.out = d->out;
     a.scratch_ld = attention_scratch(&a);
     a.scratch = aligned_alloc(64, 3 * a.scratch_ld * sizeof(float));
     memset(a.scratch, 0xff, 3 * a.scratch_ld * sizeof(float)); /* NaN: what is read must have been written */
@@ -94,7 +78,7 @@ END_TEST
 
 START_TEST(attention_in_parts_and_alone)
 {
-    const struct shape *s = &shapes[_i];
+    const struct attention_shape *s = &shapes[_i];
     for (int level = CPU_REF; level <= (int)cpu_best_level(); level++) {
         const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);
         struct data d;

@@ -3,11 +3,7 @@
 #include "kernels/cpu/tests/kernel_test.h"
 #include "kernels/cuda/tests/cuda_test.h"
 
-struct shape {
-    int images, heads, dim, queries, keys, causal;
-};
-
-static const struct shape shapes[] = {
+static const struct attention_shape shapes[] = {
     {1, 1, 1, 1, 1, 0},     {1, 1, 16, 1, 1, 0},     {2, 3, 16, 49, 49, 0},  {1, 2, 72, 130, 130, 0},
     {1, 1, 40, 20, 77, 0},  {1, 2, 33, 150, 150, 1}, {1, 1, 300, 17, 65, 0}, {2, 1, 5, 3, 129, 0},
     {1, 2, 24, 64, 64, 0},  {3, 2, 8, 65, 63, 0},    {1, 1, 128, 13, 16, 0}, {1, 1, 129, 6, 17, 0},
@@ -24,7 +20,7 @@ struct data {
 
 /* Keys and values lie in the same rows, as in a merged projection; every distance is another one. apart:
  * added to rows, 0 for such that vectors may be read. */
-static void make(struct data *d, const struct shape *s, float size, int apart)
+static void make(struct data *d, const struct attention_shape *s, float size, int apart)
 {
     int64_t wide = s->heads * s->dim, q_ld = wide + 3 * apart, kv_ld = 2 * wide + apart,
             out_ld = wide + 2 * apart;
@@ -36,25 +32,11 @@ static void make(struct data *d, const struct shape *s, float size, int apart)
     d->q = floats(d->q_count, 1, size, 0);
     d->kv = floats(d->kv_count, 2, 1, 0.1f);
     d->out = floats(d->count, 3, 1, 0);
-    d->a = (struct attention){.q = d->q,
-                              .k = d->kv,
-                              .v = d->kv + wide,
-                              .q_ld = q_ld,
-                              .k_ld = kv_ld,
-                              .v_ld = kv_ld,
-                              .q_image_ld = q_image,
-                              .k_image_ld = kv_image,
-                              .v_image_ld = kv_image,
-                              .images = s->images,
-                              .heads = s->heads,
-                              .head_dim = s->dim,
-                              .queries = s->queries,
-                              .keys = s->keys,
-                              .causal = s->causal,
-                              .scale = 1 / sqrtf((float)s->dim),
-                              .out = d->out,
-                              .out_ld = out_ld,
-                              .out_image_ld = out_image};
+    d->a = merged_attention(s, &(struct attention_lds){q_ld, kv_ld, out_ld, q_image, kv_image, out_image});
+    d->a.q = d->q;
+    d->a.k = d->kv;
+    d->a.v = d->kv + wide;
+    d->a.out = d->out;
 }
 
 static void release(struct data *d) { free(d->q), free(d->kv), free(d->out); }
@@ -75,7 +57,8 @@ static void run_cuda(struct data *d, enum cuda_precision p, unsigned seed)
     ck_assert_int_eq(emulator_bank_conflicts(), 0);
 }
 
-static void compare(const struct shape *s, enum cuda_precision p, float size, int apart, double tolerance)
+static void compare(const struct attention_shape *s, enum cuda_precision p, float size, int apart,
+                    double tolerance)
 {
     struct data want, got;
     make(&want, s, size, apart);
@@ -111,7 +94,7 @@ END_TEST
 /* The same in bfloat16 from end to end: with its roundings of the result. */
 START_TEST(bfloat16_rows_equal_the_reference)
 {
-    struct shape s = shapes[_i];
+    struct attention_shape s = shapes[_i];
     s.dim = (s.dim + 1) / 2 * 2;
     for (int apart = 0; apart < 2; apart++) {
         struct data want, got;
@@ -144,7 +127,7 @@ END_TEST
 
 START_TEST(bits_do_not_depend_on_batch_order_or_queries)
 {
-    const struct shape s = {2, 2, 40, 70, 90, 0};
+    const struct attention_shape s = {2, 2, 40, 70, 90, 0};
     for (int p = CUDA_F32; p <= CUDA_BF16; p++) {
         struct data all, one;
         make(&all, &s, 6, 0);
@@ -167,7 +150,7 @@ END_TEST
 /* A bad value stays a bad value in the rows that see it, and in no others. */
 START_TEST(values_that_are_not_finite_give_nan)
 {
-    const struct shape s = {1, 1, 16, 70, 90, 0};
+    const struct attention_shape s = {1, 1, 16, 70, 90, 0};
     for (int p = CUDA_F32; p <= CUDA_BF16; p++)
         for (int where = 0; where < 3; where++) {
             struct data d;
