@@ -36,9 +36,10 @@ static const struct op ops[] = {
     /* A value from outside. */
     {"input", 1, 0, 0, {{0}}, {{0}}, NULL, NULL},
     /* y = x weight' + bias on every row. weight [N,K] or [N,K,1,1].
-     * w8a8: weight int8 with weight_scale [N,1]; each row of x is rounded to int8 with the scale max|x|/127,
-     * half to even, and the sum is exact. w8a16: the same weights, x as it is. fp8: weight e4m3 with
-     * weight_scale.
+     * w8a8: weight int8 with weight_scale [N,1]; each row of x is rounded to uint8: with top = max(x, 0) and
+     * low = min(x, 0), x is scale * (code - zero) with scale = top/255 - low/255 and the code
+     * clip(round(x/scale) + zero, 0, 255), zero = round(-low/scale), both half to even, and the sum of (code
+     * - zero) * weight is exact. w8a16: the same weights, x as it is. fp8: weight e4m3 with weight_scale.
      * w4a8, w4a16: weight [N,K/2] of two codes a byte, the low nibble first, weight_s_rel [N,K/g] e4m3,
      * weight_codebook [16], weight_scale [N]: the code's number in the codebook times its group's s_rel,
      * rounded half to even and clipped to +-127, is the int8 weight of w8a8 or w8a16.
@@ -53,8 +54,8 @@ static const struct op ops[] = {
      infer_linear,
      ref_linear},
     /* Cross-correlation as in PyTorch; pad: zeros above and left, pad_end below and right (-1: the same).
-     * w8a8: one activation scale for each image, and one for each side of `split` (channels before it and
-     * from it). w8a16, fp8 as in linear; w4a8 and w4a16 do not exist here. */
+     * w8a8: one activation scale and zero for each image, and one for each side of `split` (channels before
+     * it and from it). w8a16, fp8 as in linear; w4a8 and w4a16 do not exist here. */
     {"conv2d",
      1,
      1,

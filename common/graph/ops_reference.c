@@ -2,6 +2,7 @@
  * fast kernels, and fast enough for tests only. */
 #include "common/graph/ops.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -64,18 +65,31 @@ void ref_modulate(const struct op_call *c)
 
 /* ---- products ---- */
 
-/* max|x| of n numbers at stride 1, as an int8 scale. */
-static double scale_of(const float *x, int64_t n)
+/* How numbers are rounded to 256 codes: x is scale * (code - zero). NaN when one is not finite. */
+struct rounding {
+    float top, low; /* of the numbers and 0 */
+    float scale, zero;
+};
+
+static void rounding_add(struct rounding *r, float x)
 {
-    double most = 0;
-    for (int64_t i = 0; i < n; i++)
-        most = fabs(x[i]) > most || isnan(x[i]) ? fabs(x[i]) : most;
-    return (float)most / 127.0f;
+    r->top = x > r->top || isnan(x) ? x : r->top;
+    r->low = x < r->low ? x : r->low;
 }
 
-static double round_to(double x, double scale)
+static void rounding_end(struct rounding *r)
 {
-    return scale > 0 ? nearbyint((float)x * (1.0f / (float)scale)) : 0;
+    r->scale = isfinite(r->top) && isfinite(r->low) ? r->top / 255 - r->low / 255 : NAN;
+    r->zero = r->scale >= FLT_MIN ? nearbyintf(-r->low * (1 / r->scale)) : 0;
+}
+
+/* code - zero */
+static double round_to(double x, const struct rounding *r)
+{
+    if (!(r->scale >= FLT_MIN)) /* its inverse could overflow */
+        return 0;
+    float code = nearbyintf((float)x * (1 / r->scale)) + r->zero;
+    return fminf(fmaxf(code, 0), 255) - r->zero;
 }
 
 /* Weight k of output n before its scale; four-bit codes come as the floats of signed bytes. */
@@ -110,17 +124,16 @@ void ref_linear(const struct op_call *c)
         rotate = (int)node_attr(c->node, "rotate"), rounds = node_rounds_input(c->node);
     for (int64_t row = 0; row < rows_of(c, 0); row++) {
         const float *x = c->in[0] + row * k_count;
-        float most = 0;
-        for (int k = 0; rotate && k < k_count; k++) {
-            float v = fabsf((float)rotated(x, k, rotate));
-            most = v > most || isnan(v) ? v : most;
-        }
-        double scale = !rounds ? 1 : rotate ? (double)(most / 127.0f) : scale_of(x, k_count);
+        struct rounding by = {0};
+        for (int k = 0; rounds && k < k_count; k++)
+            rounding_add(&by, rotate ? (float)rotated(x, k, rotate) : x[k]);
+        rounding_end(&by);
+        double scale = rounds ? by.scale : 1;
         for (int n = 0; n < n_count; n++) {
             double sum = 0;
             for (int k = 0; k < k_count; k++) {
                 double v = rotate ? rotated(x, k, rotate) : (double)x[k];
-                sum += linear_weight(c, n, k) * (rounds ? round_to(v, scale) : v);
+                sum += linear_weight(c, n, k) * (rounds ? round_to(v, &by) : v);
             }
             if (c->weight[2])
                 sum *= scale * c->weight[2][n];
@@ -129,17 +142,15 @@ void ref_linear(const struct op_call *c)
     }
 }
 
-/* Scales of one image of a quantized convolution: channels below split, and the others. */
-static void side_scales(const struct op_call *c, const float *image, int split, double scale[2])
+/* Of one image of a quantized convolution: channels below split, and the others. */
+static void side_roundings(const struct op_call *c, const float *image, int split, struct rounding by[2])
 {
     int channels = c->in_shape[0].channels;
-    scale[0] = scale[1] = 0;
-    for (int64_t row = 0; row < shape_rows(c->in_shape[0]); row++) {
-        const float *x = image + row * channels;
-        double low = scale_of(x, split), high = scale_of(x + split, channels - split);
-        scale[0] = low > scale[0] ? low : scale[0];
-        scale[1] = high > scale[1] ? high : scale[1];
-    }
+    by[0] = by[1] = (struct rounding){0};
+    for (int64_t i = 0; i < shape_size(c->in_shape[0]); i++)
+        rounding_add(&by[i % channels >= split], image[i]);
+    rounding_end(&by[0]);
+    rounding_end(&by[1]);
 }
 
 void ref_conv2d(const struct op_call *c)
@@ -152,9 +163,8 @@ void ref_conv2d(const struct op_call *c)
     for (int image = 0; image < c->images; image++) {
         const float *x = c->in[0] + image * shape_size(in);
         float *y = c->out + image * shape_size(out);
-        double scale[2] = {1, 1};
-        if (rounds)
-            side_scales(c, x, split, scale);
+        struct rounding by[2];
+        side_roundings(c, x, split, by);
         for (int64_t at = 0; at < shape_size(out); at++) {
             int n = (int)(at % out.channels), column = (int)(at / out.channels % out.width);
             int row = (int)(at / out.channels / out.width);
@@ -166,12 +176,12 @@ void ref_conv2d(const struct op_call *c)
                 for (int k = 0; k < in.channels; k++) {
                     double v = x[((int64_t)h * in.width + w) * in.channels + k];
                     if (rounds)
-                        v = round_to(v, scale[k >= split]);
+                        v = round_to(v, &by[k >= split]);
                     sum[k >= split] +=
                         v * c->weight[0][(((int64_t)n * in.channels + k) * kh + tap / kw) * kw + tap % kw];
                 }
             }
-            double all = sum[0] * scale[0] + sum[1] * scale[1];
+            double all = rounds ? sum[0] * by[0].scale + sum[1] * by[1].scale : sum[0] + sum[1];
             all *= c->weight[2] ? (double)c->weight[2][n] : 1;
             y[at] = (float)(all + (c->weight[1] ? c->weight[1][n] : 0));
         }

@@ -140,7 +140,7 @@ static int add_codes_side(struct builder *b, struct codes *codes, int side, int 
     codes->channels[side] = channels;
     codes->ld[side] = padded(channels);
     codes->buffer[side] = add_buffer(b, SPACE_ARENA, (size_t)(rows * codes->ld[side]));
-    codes->scale[side] = add_buffer(b, SPACE_ARENA, (size_t)scales * sizeof(float));
+    codes->scale[side] = add_buffer(b, SPACE_ARENA, (size_t)scales * sizeof(struct code_scale));
     return codes->buffer[side] < 0 || codes->scale[side] < 0 ? -1 : 0;
 }
 
@@ -224,7 +224,7 @@ static int quantize_side(struct builder *b, int node, int side, const struct pla
     struct shape s = b->g->node[node].shape;
     const struct codes *codes = &b->image_codes[node];
     int64_t blocks = (shape_rows(s) + GROUP_NORM_BLOCK - 1) / GROUP_NORM_BLOCK;
-    int workspace = add_buffer(b, SPACE_ARENA, (size_t)(b->r->images * blocks) * sizeof(float));
+    int workspace = add_buffer(b, SPACE_ARENA, (size_t)(2 * b->r->images * blocks) * sizeof(float));
     struct kernel_call *c = workspace < 0 ? NULL : add_call(b, KERNEL_IMAGE_QUANTIZE, node);
     if (!c)
         return -1;

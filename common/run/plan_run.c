@@ -90,6 +90,11 @@ static struct result result_at(const float *x, int64_t ld, const uint16_t *half,
     return (struct result){x, x ? NULL : half, rows, x ? ld : half_ld, channels};
 }
 
+static struct result result_of_scales(const struct code_scale *s, int64_t n)
+{
+    return result_at((const float *)s, sizeof *s / sizeof(float), NULL, 0, n, 1);
+}
+
 static struct result result_of(const struct kernel_call *c)
 {
     const struct matmul *m = &c->matmul;
@@ -103,11 +108,11 @@ static struct result result_of(const struct kernel_call *c)
         return result_at(m->out, m->out_ld, m->out_bf16, m->out_bf16_ld,
                          (int64_t)m->images * m->out_height * m->out_width, m->n);
     case KERNEL_ROW_NORM: /* of codes, the scale is not a number when a value is not finite */
-        return r->codes ? result_at(r->row_scale, 1, NULL, 0, (int64_t)r->images * r->rows_per_image, 1)
+        return r->codes ? result_of_scales(r->row_scale, (int64_t)r->images * r->rows_per_image)
                         : result_at(r->out, r->out_ld, r->out_bf16, r->out_bf16_ld,
                                     (int64_t)r->images * r->rows_per_image, r->channels);
     case KERNEL_GROUP_NORM:
-        return g->codes[0] ? result_at(g->image_scale[0], 1, NULL, 0, g->images, 1)
+        return g->codes[0] ? result_of_scales(g->image_scale[0], g->images)
                            : result_at(g->out, g->out_ld, g->out_bf16, g->out_bf16_ld,
                                        (int64_t)g->images * g->pixels, g->channels[0] + g->channels[1]);
     case KERNEL_ATTENTION: /* rows of one image; the others follow the same way */

@@ -41,8 +41,9 @@ static int measure_product(double *rate, const struct cpu_kernels *k, struct tea
     void *packed = mem_array(bf16 ? k->matmul_bf16_size(&s) : k->matmul_packed_size(&s, int8), 1, e);
     void *in = mem_array((size_t)ROWS * DEPTH, sizeof(float), e);
     float *out = mem_array((size_t)ROWS * COLUMNS, sizeof(float), e);
-    float *scale = mem_array(ROWS + COLUMNS, sizeof(float), e);
-    int status = weight && packed && in && out && scale ? 0 : -1;
+    float *scale = mem_array(COLUMNS, sizeof(float), e);
+    struct code_scale *code_scale = mem_array(ROWS, sizeof *code_scale, e);
+    int status = weight && packed && in && out && scale && code_scale ? 0 : -1;
     if (status == 0) {
         if (int8)
             k->matmul_pack_int8(packed, weight, &s, 0, COLUMNS);
@@ -59,7 +60,7 @@ static int measure_product(double *rate, const struct cpu_kernels *k, struct tea
                                       .kernel_w = 1,
                                       .stride = 1,
                                       .sources = 1,
-                                      .source = {{in, DEPTH, DEPTH, ROWS * DEPTH, 1, ROWS, 1, scale}},
+                                      .source = {{in, DEPTH, DEPTH, ROWS * DEPTH, 1, ROWS, 1, code_scale}},
                                       .weights = packed,
                                       .column_scale = scale,
                                       .int8 = int8,
@@ -70,6 +71,7 @@ static int measure_product(double *rate, const struct cpu_kernels *k, struct tea
         *rate = best_product(&j, team);
     }
     mem_free(weight), mem_free(packed), mem_free(in), mem_free(out), mem_free(scale);
+    mem_free(code_scale);
     return status;
 }
 

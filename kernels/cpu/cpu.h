@@ -42,22 +42,27 @@ enum activation { ACT_NONE, ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF, ACT_RELU, ACT
  * A linear layer is a 1x1 convolution. Rows of the input are found by geometry, so padding (a tap outside
  * reads zeros), stride, nearest upsampling and concatenation along channels cost no copy.
  *
- * int8 form: a source holds uint8 codes (q + 128, q in -127..127) with one float scale per image, or per row
- * for a linear layer (scale_per_row: 1x1, stride 1, no padding or upsampling). Padding reads 128. Weights are
- * int8 with one float scale per output column. The int32 sum of each source is scaled by that source's scale,
- * the sources are added in order, then the column scale applies. int8 rows are padded to a multiple of 64
- * codes with 128 (ld >= that multiple).
+ * int8 form: a source holds uint8 codes with one struct code_scale per image, or per row for a linear layer
+ * (scale_per_row: 1x1, stride 1, no padding or upsampling). Padding reads the code of zero. Weights are int8
+ * with one float scale per output column. The int32 sum of (code - zero) * weight over each source, modulo
+ * 2^32, is scaled by that source's scale, the sources are added in order, then the column scale applies. int8
+ * rows are padded to a multiple of 64 codes (ld >= that multiple), whose weights are 0.
  *
  * bf16 form: sources and weights are bfloat16, each source has an even number of channels, sums are float32.
  */
+struct code_scale {
+    float scale;
+    int32_t zero; /* 0..255: x = scale * (code - zero) */
+};
+
 struct mm_source {
     const void *data; /* float, uint8 or bfloat16, [images][height][width][ld] */
     int64_t channels; /* read per row */
     int64_t ld;
-    int64_t image_ld;   /* elements between images (0: all images share one) */
-    int height, width;  /* stored grid; the convolution sees it `upsample` times larger */
-    int upsample;       /* 1, or 2 for nearest x2 (then height and width below are of the small grid) */
-    const float *scale; /* int8: [images * height * width] or [images] */
+    int64_t image_ld;  /* elements between images (0: all images share one) */
+    int height, width; /* stored grid; the convolution sees it `upsample` times larger */
+    int upsample;      /* 1, or 2 for nearest x2 (then height and width below are of the small grid) */
+    const struct code_scale *scale; /* int8: [images * height * width] or [images] */
 };
 
 struct mm_epilogue {         /* applied in this order; NULL or 0/1 where absent */
@@ -127,13 +132,15 @@ struct mm_shape {
 
 /* y = norm(x) (* weight + bias), then (* (1 + scale[image]) + shift[image]), then * times_act(times): a gate
  * of the same rows (GEGLU: Shazeer 2020). Exactly one of out, out_bf16 and
- * codes is set: codes gets uint8 q + 128 with row_scale[row] = max|y| / 127 (a zero row gets scale 0 and
- * codes 128), padded with 128 to codes_ld. tap, if set, also gets the float value. norm = 0 skips
- * normalisation (plain quantization of rows when codes is set). Sums in float lanes, mean first, then centred
- * squares. NaN or infinity in a row of y gives a row_scale of NaN (its codes mean nothing then), likewise an
- * image_scale below; a scale below FLT_MIN has codes of 128 only. out may be x; tap may not. rotate: 0, or
- * the block (16, 64, 256, dividing channels) of a regular Hadamard rotation (hadamard.inc) that out and codes
- * get, tap not.
+ * codes is set: codes gets uint8 y / scale + zero, rounded to nearest even and clipped to 0..255, padded with
+ * zero to codes_ld. With top = max(y, 0) and low = min(y, 0) of the row, row_scale[row] has scale = top / 255
+ * - low / 255 and zero = -low / scale, rounded to nearest even: y = 0 has a code of its own, and what lies on
+ * one side of 0, as behind an activation, has all the codes (scale 0: all codes are zero = 0). tap, if set,
+ * also gets the float value. norm = 0 skips normalisation (plain quantization of rows when codes is set).
+ * Sums in float lanes, mean first, then centred squares. NaN or infinity in a row of y gives a row_scale of
+ * NaN (its codes mean nothing then), likewise an image_scale below; a scale below FLT_MIN has codes of 0
+ * only. out may be x; tap may not. rotate: 0, or the block (16, 64, 256, dividing channels) of a regular
+ * Hadamard rotation (hadamard.inc) that out and codes get, tap not.
  */
 struct row_norm {
     const float *x;
@@ -152,7 +159,7 @@ struct row_norm {
     int64_t out_ld, tap_ld, out_bf16_ld;
     uint8_t *codes;
     int64_t codes_ld;
-    float *row_scale;
+    struct code_scale *row_scale;
 };
 
 /* y = group_norm(x) * weight + bias, then (* (1 + scale[image]) + shift[image]), then act, times out_scale.
@@ -160,8 +167,8 @@ struct row_norm {
  * 0 for one. Groups may straddle the sources. Runs in phases, with a barrier of the team between phases:
  *   phase 0  partial sums of fixed pixel blocks      (parts split images x blocks)
  *   phase 1  mean and 1/std of every image and group (parts split images x groups)
- *   phase 2  apply; with codes set, only max|y| of fixed pixel blocks is taken
- *   phase 3  codes set: image_scale = max/127 per source half, quantize (recomputes y)
+ *   phase 2  apply; with codes set, only the extremes of fixed pixel blocks are taken
+ *   phase 3  codes set: image_scale per source half as a row's above, quantize (recomputes y)
  * workspace: group_norm_workspace() floats, aligned to 64 bytes. Output has the same channel order; with
  * codes, code rows of the two halves go to codes[0] and codes[1], each with its own image_scale[half][image].
  * out (or tap, without codes) may be the x of a single source with the same ld. */
@@ -184,20 +191,21 @@ struct group_norm {
     int64_t out_bf16_ld;
     uint8_t *codes[2];
     int64_t codes_ld[2];
-    float *image_scale[2]; /* [images] each */
+    struct code_scale *image_scale[2]; /* [images] each */
     float *workspace;
 };
 size_t group_norm_workspace(const struct group_norm *g);
 
-/* codes = round(x / scale) + 128 with one scale per image (max|x| / 127): the same in two phases, workspace
- * of images * blocks floats (blocks of GROUP_NORM_BLOCK rows). */
+/* Codes as a row's above with one scale per image: the same in two phases, workspace of 2 * images * blocks
+ * floats (blocks of GROUP_NORM_BLOCK rows). */
 struct image_quantize {
     const float *x;
     int64_t x_ld;
     int images, rows_per_image, channels;
     uint8_t *codes;
     int64_t codes_ld;
-    float *image_scale, *workspace;
+    struct code_scale *image_scale;
+    float *workspace;
 };
 
 /* out[image][row][head * dim ...] = softmax(q k' * scale) v, softmax and sums in float32, blocked over keys

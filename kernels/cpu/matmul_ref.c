@@ -127,16 +127,17 @@ static double source_sum(const struct matmul *m, int which, int image, int h, in
     int64_t all = m->source[0].channels + (m->sources > 1 ? m->source[1].channels : 0);
     double sum = 0;
     uint32_t isum = 0; /* wraps as the vectors do */
-    int64_t center = 0;
+    int64_t center = 0, per_image = (int64_t)s->height * s->width;
     for (int64_t tap = 0; tap < taps; tap++) {
         int64_t row = source_row(m, s, h, w, (int)(tap / m->kernel_w), (int)(tap % m->kernel_w));
         if (row < 0)
             continue;
         center = row;
+        int zero = m->int8 ? s->scale[m->scale_per_row ? image * per_image + row : image].zero : 0;
         int64_t at = image * s->image_ld + row * s->ld, weight = (n * all + first) * taps + tap;
         for (int64_t c = 0; c < s->channels; c++)
             if (m->int8)
-                isum += (uint32_t)((((const uint8_t *)s->data)[at + c] - 128) *
+                isum += (uint32_t)((((const uint8_t *)s->data)[at + c] - zero) *
                                    (int)weight_at(m, weight + c * taps));
             else
                 sum += (m->bf16 ? bf16_to_float(((const uint16_t *)s->data)[at + c])
@@ -145,8 +146,7 @@ static double source_sum(const struct matmul *m, int which, int image, int h, in
     }
     if (!m->int8)
         return sum;
-    return (double)(int32_t)isum *
-           s->scale[m->scale_per_row ? (int64_t)image * s->height * s->width + center : image];
+    return (double)(int32_t)isum * s->scale[m->scale_per_row ? image * per_image + center : image].scale;
 }
 
 static float finish(const struct matmul *m, double sum, int image, int64_t row, int n)

@@ -9,7 +9,7 @@ size_t group_norm_workspace(const struct group_norm *g)
 {
     size_t channels = (size_t)(g->channels[0] + g->channels[1]), images = (size_t)g->images;
     size_t blocks = images * (size_t)((g->pixels + GROUP_NORM_BLOCK - 1) / GROUP_NORM_BLOCK);
-    return channels * (3 * blocks + 3 * images) + 2 * blocks;
+    return channels * (3 * blocks + 3 * images) + 4 * blocks;
 }
 
 size_t attention_scratch(const struct attention *a)
@@ -42,22 +42,39 @@ static double activate(double x, enum activation act)
     }
 }
 
-static double larger(double most, double x)
+/* The largest and the smallest of some numbers and 0; NaN when one is not finite. */
+struct extremes {
+    float top, low;
+};
+
+static void extremes_add(struct extremes *e, float x)
 {
-    x = fabs(x);
-    return isnan(most) || isnan(x) || isinf(x) ? NAN : x > most ? x : most;
+    if (!isfinite(x))
+        e->top = NAN;
+    else if (!isnan(e->top)) {
+        e->top = fmaxf(e->top, x);
+        e->low = fminf(e->low, x);
+    }
 }
 
-static uint8_t code_of(float x, float scale)
+/* A scale so small that its inverse overflows counts as 0. */
+static float inverse_of(float scale) { return scale >= FLT_MIN ? 1 / scale : 0; }
+
+static struct code_scale scale_of(const struct extremes *e)
 {
-    /* A scale so small that its inverse overflows counts as 0. */
-    float q = nearbyintf(scale >= FLT_MIN ? x * (1 / scale) : 0);
-    return (uint8_t)(128 + (q > 127 ? 127 : q > -127 ? (int)q : -127));
+    float scale = e->top / 255 - e->low / 255;
+    return (struct code_scale){scale, isnan(scale) ? 0 : (int32_t)nearbyintf(-e->low * inverse_of(scale))};
 }
 
-static void pad_codes(uint8_t *codes, int channels, int64_t ld)
+static uint8_t code_of(float x, const struct code_scale *s)
 {
-    memset(codes + channels, 128, (size_t)(ld - channels));
+    float q = isnan(s->scale) ? 0 : nearbyintf(x * inverse_of(s->scale)) + (float)s->zero;
+    return (uint8_t)(q > 255 ? 255 : q > 0 ? q : 0);
+}
+
+static void pad_codes(uint8_t *codes, int channels, int64_t ld, const struct code_scale *s)
+{
+    memset(codes + channels, s->zero, (size_t)(ld - channels));
 }
 
 static void moments(const float *x, int channels, double eps, double *mean, double *inverse)
@@ -106,20 +123,21 @@ void row_norm_ref(const struct row_norm *r, int part, int parts)
 {
     int64_t rows = (int64_t)r->images * r->rows_per_image;
     for (int64_t row = rows * part / parts; row < rows * (part + 1) / parts; row++) {
-        double mean = 0, inverse = 1, most = 0;
+        double mean = 0, inverse = 1;
+        struct extremes most = {0, 0};
         if (r->norm)
             moments(r->x + row * r->x_ld, r->channels, r->eps, &mean, &inverse);
         for (int c = 0; c < r->channels && r->codes; c++)
-            most = larger(most, row_result(r, row, c, mean, inverse));
+            extremes_add(&most, row_result(r, row, c, mean, inverse));
         for (int c = 0; c < r->channels; c++)
             if (r->tap)
                 r->tap[row * r->tap_ld + c] = row_value(r, row, c, mean, inverse);
+        struct code_scale scale = scale_of(&most);
         for (int c = 0; c < r->channels && r->codes; c++)
-            r->codes[row * r->codes_ld + c] =
-                code_of(row_result(r, row, c, mean, inverse), (float)most / 127.0f);
+            r->codes[row * r->codes_ld + c] = code_of(row_result(r, row, c, mean, inverse), &scale);
         if (r->codes) {
-            r->row_scale[row] = (float)most / 127.0f;
-            pad_codes(r->codes + row * r->codes_ld, r->channels, r->codes_ld);
+            r->row_scale[row] = scale;
+            pad_codes(r->codes + row * r->codes_ld, r->channels, r->codes_ld, &scale);
             continue;
         }
         /* out may be x, so a block is read before it is written */
@@ -182,12 +200,12 @@ static float group_value(const struct group_norm *g, int image, int64_t row, int
 static void group_apply(const struct group_norm *g, int image)
 {
     int channels = g->channels[0] + g->channels[1];
-    double most[2] = {0, 0};
+    struct extremes most[2] = {{0, 0}, {0, 0}};
     for (int64_t i = 0; i < (int64_t)g->pixels * channels; i++) {
         int64_t row = image * (int64_t)g->pixels + i / channels;
         int c = (int)(i % channels), side = c >= g->channels[0];
         float v = group_value(g, image, row, c);
-        most[side] = larger(most[side], v);
+        extremes_add(&most[side], v);
         if (g->tap)
             g->tap[row * g->tap_ld + c] = v;
         if (g->out_bf16)
@@ -196,7 +214,7 @@ static void group_apply(const struct group_norm *g, int image)
             g->out[row * g->out_ld + c] = v;
     }
     for (int side = 0; g->codes[0] && side < (g->channels[1] ? 2 : 1); side++)
-        g->image_scale[side][image] = (float)most[side] / 127.0f;
+        g->image_scale[side][image] = scale_of(&most[side]);
 }
 
 static void group_quantize(const struct group_norm *g, int image)
@@ -206,8 +224,8 @@ static void group_quantize(const struct group_norm *g, int image)
             uint8_t *codes = g->codes[side] + row * g->codes_ld[side];
             for (int c = 0; c < g->channels[side]; c++)
                 codes[c] = code_of(group_value(g, image, row, c + (side ? g->channels[0] : 0)),
-                                   g->image_scale[side][image]);
-            pad_codes(codes, g->channels[side], g->codes_ld[side]);
+                                   &g->image_scale[side][image]);
+            pad_codes(codes, g->channels[side], g->codes_ld[side], &g->image_scale[side][image]);
         }
 }
 
@@ -229,16 +247,16 @@ void image_quantize_ref(const struct image_quantize *q, int phase, int part, int
     for (int image = (int)((int64_t)q->images * part / parts);
          image < (int)((int64_t)q->images * (part + 1) / parts); image++) {
         int64_t first = image * (int64_t)q->rows_per_image;
-        double most = 0;
+        struct extremes most = {0, 0};
         for (int64_t i = 0; phase == 0 && i < (int64_t)q->rows_per_image * q->channels; i++)
-            most = larger(most, q->x[(first + i / q->channels) * q->x_ld + i % q->channels]);
+            extremes_add(&most, q->x[(first + i / q->channels) * q->x_ld + i % q->channels]);
         if (phase == 0)
-            q->image_scale[image] = (float)most / 127.0f;
+            q->image_scale[image] = scale_of(&most);
         for (int64_t row = first; phase == 1 && row < first + q->rows_per_image; row++) {
             uint8_t *codes = q->codes + row * q->codes_ld;
             for (int c = 0; c < q->channels; c++)
-                codes[c] = code_of(q->x[row * q->x_ld + c], q->image_scale[image]);
-            pad_codes(codes, q->channels, q->codes_ld);
+                codes[c] = code_of(q->x[row * q->x_ld + c], &q->image_scale[image]);
+            pad_codes(codes, q->channels, q->codes_ld, &q->image_scale[image]);
         }
     }
 }

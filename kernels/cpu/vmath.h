@@ -71,11 +71,11 @@ INLINE vf v_if_nan(vf x, vf a, vf b)
 {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), b, a);
 }
-/* Store the n first ints, each in 0..255, as bytes. A masked store of narrowed lanes is microcode on some
- * machines. */
+/* Store the n first ints, none negative, as bytes; those above 255 as 255. A masked store of narrowed lanes
+ * is microcode on some machines. */
 INLINE void v_store_bytes(uint8_t *p, vi x, int n)
 {
-    __m128i b = _mm512_cvtepi32_epi8(x);
+    __m128i b = _mm512_cvtusepi32_epi8(x);
     if (WHOLE(n))
         _mm_storeu_si128((__m128i *)p, b);
     else
@@ -120,12 +120,12 @@ INLINE __m512i v_store_bf16_pair(uint16_t *p, vf a, vf b)
 }
 INLINE vi v_bits(vf a) { return _mm512_castps_si512(a); }
 INLINE vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
+INLINE vi vi_max_unsigned(vi a, vi b) { return _mm512_max_epu32(a, b); }
 INLINE int32_t vi_top(vi a) { return _mm512_reduce_max_epi32(a); }
+INLINE uint32_t vi_top_unsigned(vi a) { return _mm512_reduce_max_epu32(a); }
+INLINE vi vi_set(int a) { return _mm512_set1_epi32(a); }
+INLINE vi vi_sum(vi a, vi b) { return _mm512_add_epi32(a, b); }
 INLINE vi vi_add(vi a, int b) { return _mm512_add_epi32(a, _mm512_set1_epi32(b)); }
-INLINE vi vi_clamp(vi a, int low, int high)
-{
-    return _mm512_max_epi32(_mm512_min_epi32(a, _mm512_set1_epi32(high)), _mm512_set1_epi32(low));
-}
 
 #else
 
@@ -232,11 +232,16 @@ INLINE int32_t vi_top(vi a)
     s = _mm_max_epi32(s, _mm_shuffle_epi32(s, 0x4E));
     return _mm_cvtsi128_si32(_mm_max_epi32(s, _mm_shuffle_epi32(s, 0xB1)));
 }
-INLINE vi vi_add(vi a, int b) { return _mm256_add_epi32(a, _mm256_set1_epi32(b)); }
-INLINE vi vi_clamp(vi a, int low, int high)
+INLINE vi vi_max_unsigned(vi a, vi b) { return _mm256_max_epu32(a, b); }
+INLINE uint32_t vi_top_unsigned(vi a)
 {
-    return _mm256_max_epi32(_mm256_min_epi32(a, _mm256_set1_epi32(high)), _mm256_set1_epi32(low));
+    __m128i s = _mm_max_epu32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    s = _mm_max_epu32(s, _mm_shuffle_epi32(s, 0x4E));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_max_epu32(s, _mm_shuffle_epi32(s, 0xB1)));
 }
+INLINE vi vi_set(int a) { return _mm256_set1_epi32(a); }
+INLINE vi vi_sum(vi a, vi b) { return _mm256_add_epi32(a, b); }
+INLINE vi vi_add(vi a, int b) { return _mm256_add_epi32(a, _mm256_set1_epi32(b)); }
 
 #endif
 

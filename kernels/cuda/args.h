@@ -12,12 +12,12 @@ struct row_norm_args {
 
 /* Blocks of GROUP_NORM_BLOCK pixels; group_norm_sums takes GROUP_NORM_WARPS groups at once, the others
  * GROUP_NORM_CHANNELS channels. In the workspace: mean and sum of squares of [image][block][group], mean and
- * 1 / deviation of [image][group], largest values of [image][block][split][side]. */
+ * 1 / deviation of [image][group], extremes of [image][block][split][side]. */
 enum { GROUP_NORM_WARPS = 8, GROUP_NORM_CHANNELS = 256 };
 struct group_norm_args {
     struct group_norm g;
     int blocks, bundles, splits;
-    float *moments, *largest;
+    float *moments, *extremes;
 };
 
 /* Heads wider than a variant of the kernel are done in slabs of it; a block makes one slab of the output. */
@@ -33,7 +33,8 @@ struct decode_args {
     struct mm_shape shape;
     int group, to_codes;
     enum mm_weights form;
-    unsigned units;
+    const int32_t *weight_sum; /* of columns, for int8: they go behind the weights */
+    unsigned units, sum_units; /* of weights and sums */
 };
 
 #endif

@@ -77,8 +77,16 @@ DEVICE void nibbles4(const struct decode_args &a, const unit_place &p, float *v)
 KERNEL(decode_weights, 256, 4, decode_args)
 {
     unsigned at = blockIdx.x * blockDim.x + threadIdx.x;
-    if (at >= a.units)
+    if (at >= a.units + a.sum_units)
         return;
+    if (at >= a.units) { /* there is one source: the other's sums are 0 */
+        float sum[4] = {0, 0, 0, 0};
+        unsigned first = (at - a.units) * 4;
+        if (first < a.sum_units * 2)
+            get4(sum, (const float *)a.weight_sum + first, 4, 1);
+        put4((float *)a.to + (int64_t)at * 4, sum, 4, 1);
+        return;
+    }
     unit_place p = find_unit(a.shape, at, a.to_codes ? CODES : CODES / 4);
     unsigned char *to = (unsigned char *)a.to + (int64_t)at * UNIT;
     float v[4];

@@ -77,10 +77,10 @@ DEVICE void mma_tf32(float *d, const uint32_t *a, const uint32_t *b)
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-DEVICE void mma_s8(int *d, const uint32_t *a, const uint32_t *b)
+DEVICE void mma_u8s8(int *d, const uint32_t *a, const uint32_t *b)
 {
     asm volatile(
-        "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
@@ -117,42 +117,77 @@ DEVICE float warp_sum(float v)
     return v;
 }
 
-/* The larger of two magnitudes, where NaN and infinity win as NaN. */
-DEVICE float larger(float most, float x)
+/* The largest and the smallest number, 0 among them, as bits: those of numbers above 0 are in order as signed
+ * integers, those below 0 in reverse order as unsigned ones, and infinity and NaN come last in both. */
+struct extremes {
+    int32_t top;
+    uint32_t low;
+};
+
+DEVICE extremes no_extremes()
 {
-    x = fabsf(x);
-    return most != most || !(x <= 3.402823466e38f) ? bits_float(0x7fffffffu) : x > most ? x : most;
+    extremes e = {0, 0x80000000u};
+    return e;
 }
 
-DEVICE float warp_larger(float v)
+DEVICE void add_bits(extremes &e, uint32_t top, uint32_t low)
+{
+    e.top = (int32_t)top > e.top ? (int32_t)top : e.top;
+    e.low = low > e.low ? low : e.low;
+}
+
+DEVICE void add_number(extremes &e, float x) { add_bits(e, float_bits(x), float_bits(x)); }
+
+DEVICE extremes warp_extremes(extremes e)
 {
 #pragma unroll
-    for (int mask = 16; mask; mask >>= 1)
-        v = larger(v, shuffle_xor(v, mask));
-    return v;
+    for (int mask = 16; mask; mask >>= 1) {
+        float top = shuffle_xor(bits_float((uint32_t)e.top), mask),
+              low = shuffle_xor(bits_float(e.low), mask);
+        add_bits(e, float_bits(top), float_bits(low));
+    }
+    return e;
 }
 
-/* The largest over the block's threads, for all of them. shared: a float a warp. */
-DEVICE float block_larger(float v, float *shared)
+/* Those of the block's threads, for all of them. shared: two words a warp. */
+DEVICE extremes block_extremes(extremes e, uint32_t *shared)
 {
-    v = warp_larger(v);
-    if (threadIdx.x % 32 == 0)
-        shared[threadIdx.x / 32] = v;
+    e = warp_extremes(e);
+    if (threadIdx.x % 32 == 0) {
+        shared[threadIdx.x / 32 * 2] = (uint32_t)e.top;
+        shared[threadIdx.x / 32 * 2 + 1] = e.low;
+    }
     __syncthreads();
-    v = 0;
+    e = no_extremes();
     for (unsigned i = 0; i < blockDim.x / 32; i++)
-        v = larger(v, shared[i]);
+        add_bits(e, shared[2 * i], shared[2 * i + 1]);
     __syncthreads();
-    return v;
+    return e;
 }
 
-/* 1 / scale for codes; a scale so small that its inverse overflows counts as 0. */
-DEVICE float code_inverse(float scale) { return scale >= 1.17549435e-38f ? 1 / scale : 0; }
+/* How numbers become codes: see struct row_norm. */
+struct rounding {
+    struct code_scale scale;
+    float inverse;
+};
 
-DEVICE unsigned char code_of(float x, float inverse)
+/* A scale so small that its inverse overflows counts as 0. */
+DEVICE rounding rounding_of(const extremes &e)
 {
-    float q = x * inverse;
-    return (unsigned char)(128 + round_int(q > 127 ? 127 : q > -127 ? q : -127));
+    float top = bits_float((uint32_t)e.top), low = bits_float(e.low);
+    rounding r;
+    r.scale.scale =
+        top <= 3.402823466e38f && low >= -3.402823466e38f ? top / 255 - low / 255 : bits_float(0x7fffffffu);
+    r.inverse = r.scale.scale >= 1.17549435e-38f ? 1 / r.scale.scale : 0;
+    r.scale.zero = r.inverse > 0 ? round_int(-low * r.inverse) : 0;
+    return r;
+}
+
+DEVICE unsigned char code_of(float x, const rounding &r)
+{
+    float q = x * r.inverse;
+    int code = round_int(q < 256 ? q > -256 ? q : -256 : 256) + r.scale.zero;
+    return (unsigned char)(code > 255 ? 255 : code > 0 ? code : 0);
 }
 
 DEVICE float activate(float x, enum activation act)

@@ -129,7 +129,8 @@ KERNEL(group_norm_apply, 256, 4, group_norm_args)
     int items = pixels_in(g, block) * groups, vector = sources_vector(g);
     int out_vector = is_vector(g.out, g.out_ld), tap_vector = is_vector(g.tap, g.tap_ld);
     int half_vector = is_vector_bf16(g.out_bf16, g.out_bf16_ld);
-    float most[2] = {0, 0}, v[4];
+    float v[4];
+    extremes most[2] = {no_extremes(), no_extremes()};
     for (int i = (int)threadIdx.x; i < items; i += (int)blockDim.x) {
         int64_t row = (int64_t)image * g.pixels + block * GROUP_NORM_BLOCK + i / groups;
         int c = first + i % groups * 4;
@@ -143,24 +144,25 @@ KERNEL(group_norm_apply, 256, 4, group_norm_args)
 #pragma unroll
         for (int k = 0; k < 4; k++)
             if (c + k < g.channels[0])
-                most[0] = larger(most[0], v[k]);
+                add_number(most[0], v[k]);
             else if (c + k < channels)
-                most[1] = larger(most[1], v[k]);
+                add_number(most[1], v[k]);
     }
     for (int side = 0; g.codes[0] && side < 2; side++) {
-        float largest = block_larger(most[side], (float *)memory);
+        extremes all = block_extremes(most[side], (uint32_t *)memory);
         if (threadIdx.x == 0)
-            a.largest[2 * blockIdx.x + side] = largest;
+            store2(a.extremes + 4 * blockIdx.x + 2 * side, bits_float((uint32_t)all.top),
+                   bits_float(all.low));
     }
 }
 
 /* The codes of one side of the channels. */
-DEVICE void put_side(const struct group_norm_args &a, int side, int image, int block, float scale)
+DEVICE void put_side(const struct group_norm_args &a, int side, int image, int block, const rounding &by)
 {
     const struct group_norm &g = a.g;
     int groups = (int)(g.codes_ld[side] / 4), items = pixels_in(g, block) * groups;
     int base = side ? g.channels[0] : 0, vector = sources_vector(g);
-    float to_code = code_inverse(scale), v[4] = {0, 0, 0, 0};
+    float v[4] = {0, 0, 0, 0};
     for (int i = (int)threadIdx.x; i < items; i += (int)blockDim.x) {
         int64_t row = (int64_t)image * g.pixels + block * GROUP_NORM_BLOCK + i / groups;
         int c = i % groups * 4, count = g.channels[side] - c;
@@ -169,7 +171,7 @@ DEVICE void put_side(const struct group_norm_args &a, int side, int image, int b
             values4(a, v, image, row, base + c, vector && base % 4 == 0);
 #pragma unroll
         for (int k = 0; k < 4; k++)
-            word |= (uint32_t)(k < count ? code_of(v[k], to_code) : 128) << 8 * k;
+            word |= (uint32_t)(k < count ? code_of(v[k], by) : by.scale.zero) << 8 * k;
         *(uint32_t *)(g.codes[side] + row * g.codes_ld[side] + c) = word;
     }
 }
@@ -180,12 +182,14 @@ KERNEL(group_norm_codes, 256, 4, group_norm_args)
     const struct group_norm &g = a.g;
     int block = (int)blockIdx.x % a.blocks, image = (int)blockIdx.x / a.blocks, parts = a.blocks * a.splits;
     for (int side = 0; side < (g.channels[1] ? 2 : 1); side++) {
-        float most = 0;
-        for (int i = (int)threadIdx.x; i < parts; i += (int)blockDim.x)
-            most = larger(most, a.largest[2 * (image * parts + i) + side]);
-        float scale = block_larger(most, (float *)memory) / 127.0f;
-        put_side(a, side, image, block, scale);
+        extremes most = no_extremes();
+        for (int i = (int)threadIdx.x; i < parts; i += (int)blockDim.x) {
+            const float *of = a.extremes + 4 * (image * parts + i) + 2 * side;
+            add_bits(most, float_bits(of[0]), float_bits(of[1]));
+        }
+        rounding by = rounding_of(block_extremes(most, (uint32_t *)memory));
+        put_side(a, side, image, block, by);
         if (block == 0 && threadIdx.x == 0)
-            g.image_scale[side][image] = scale;
+            g.image_scale[side][image] = by.scale;
     }
 }

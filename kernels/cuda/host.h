@@ -35,7 +35,7 @@ void emulator_shuffle_xor(void **lane);
 void emulator_ldmatrix(void **lane);
 void emulator_mma_bf16(void **lane);
 void emulator_mma_tf32(void **lane);
-void emulator_mma_s8(void **lane);
+void emulator_mma_u8s8(void **lane);
 /* tests/emulator/copies.c */
 void emulator_copy16(void *shared, const void *global, int bytes);
 void emulator_copy_commit(void);
@@ -138,10 +138,10 @@ DEVICE void mma_tf32(float *d, const uint32_t *a, const uint32_t *b)
     emulator_warp(emulator_mma_tf32, &m);
 }
 
-DEVICE void mma_s8(int *d, const uint32_t *a, const uint32_t *b)
+DEVICE void mma_u8s8(int *d, const uint32_t *a, const uint32_t *b)
 {
     struct mma m = {d, a, b};
-    emulator_warp(emulator_mma_s8, &m);
+    emulator_warp(emulator_mma_u8s8, &m);
 }
 
 DEVICE uint32_t float_bits(float x)

@@ -13,6 +13,9 @@ void cuda_matmul_tile(const struct matmul *m, enum cuda_precision p, int tile, s
 void cuda_decode(const struct matmul *m, struct cuda_launches *l);
 
 /* Another launch in one dimension. */
+/* pack.c: bytes to the sums of the columns, in weights of 4 bits. */
+size_t cuda_int4_sums(int n, int channels, int group);
+
 static inline void add_launch(struct cuda_launches *l, const char *kernel, int64_t blocks, unsigned threads,
                               size_t shared, const void *args, size_t args_size)
 {

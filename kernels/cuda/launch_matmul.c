@@ -56,10 +56,16 @@ void cuda_decode(const struct matmul *m, struct cuda_launches *l)
                             .shape = shape_of(m),
                             .group = m->group,
                             .to_codes = m->int8,
-                            .form = m->form,
-                            .units = (unsigned)(cuda_matmul_scratch(m) / 16)};
+                            .form = m->form};
+    size_t size = cuda_matmul_scratch(m), columns = (size_t)divide_up(m->n, 64) * 64;
+    if (m->int8) {
+        a.weight_sum = (const int32_t *)((const char *)m->weights +
+                                         cuda_int4_sums(m->n, (int)m->source[0].channels, m->group));
+        a.sum_units = (unsigned)(2 * columns / 4);
+    }
+    a.units = (unsigned)(size / 16) - a.sum_units;
     l->count = 0;
-    add_launch(l, "decode_weights", divide_up(a.units, 256), 256, 0, &a, sizeof a);
+    add_launch(l, "decode_weights", divide_up(a.units + a.sum_units, 256), 256, 0, &a, sizeof a);
 }
 
 void cuda_matmul(const struct matmul *m, enum cuda_precision p, struct cuda_launches *l)

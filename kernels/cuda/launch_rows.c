@@ -23,9 +23,9 @@ void cuda_row_norm(const struct row_norm *r, struct cuda_launches *l)
 void cuda_image_quantize(const struct image_quantize *q, struct cuda_launches *l)
 {
     int64_t blocks = q->images * divide_up(q->rows_per_image, GROUP_NORM_BLOCK);
-    size_t shared = THREADS / 32 * sizeof(float);
+    size_t shared = THREADS / 32 * 2 * sizeof(float);
     l->count = 0;
-    add_launch(l, "image_largest", blocks, THREADS, shared, q, sizeof *q);
+    add_launch(l, "image_extremes", blocks, THREADS, shared, q, sizeof *q);
     add_launch(l, "image_codes", blocks, THREADS, shared, q, sizeof *q);
 }
 

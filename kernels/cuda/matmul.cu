@@ -93,19 +93,26 @@ template <class T, int N> struct fetcher {
             store_words(to, float_bits(v[0]), float_bits(v[1]), float_bits(v[2]), float_bits(v[3]));
     }
 
-    /* What needs no conversion is copied. A tap outside reads 0, which is the code 128. */
+    /* Four zeros of an int8 source around row i's image; of no image, whatever. */
+    DEVICE_INSIDE uint32_t around(int i)
+    {
+        int no_row = top[i] < -(1 << 29) || m.scale_per_row;
+        return T::BYTES != 1 || no_row ? 0 : (uint32_t)m.source[source].scale[image[i]].zero * 0x01010101u;
+    }
+
+    /* What needs no conversion is copied. A tap outside reads 0, or its code. */
     DEVICE_INSIDE void copy(unsigned char *tile, int first, int apart)
     {
         int left_over = ((int)m.source[source].channels - channel - unit * WIDTH) * T::BYTES;
         int bytes = T::BYTES == 1 ? 16 : left_over < 0 ? 0 : left_over > 16 ? 16 : left_over;
-        uint32_t zero = T::BYTES == 1 ? 0x80808080u : 0;
 #pragma unroll
         for (int i = 0; i < N; i++) {
             unsigned char *to = unit_at(tile, first + i * apart, unit);
             const char *from = row[i] + (channel + unit * WIDTH) * T::BYTES;
-            if (!row[i] || bytes == 0)
-                store_words(to, zero, zero, zero, zero);
-            else if (T::BYTES == 1 || vector)
+            if (!row[i] || bytes == 0) {
+                uint32_t zeros = around(i);
+                store_words(to, zeros, zeros, zeros, zeros);
+            } else if (T::BYTES == 1 || vector)
                 copy16(to, from, bytes);
             else
                 store_words(to, two(from, bytes), two(from + 4, bytes - 4), two(from + 8, bytes - 8),
@@ -127,7 +134,7 @@ DEVICE int chunks_of(const struct matmul &m, int source, int chunk)
     return m.kernel_h * m.kernel_w * ((channels + chunk - 1) / chunk);
 }
 
-DEVICE float source_scale(const struct matmul &m, int source, unsigned row, unsigned image)
+DEVICE struct code_scale source_scale(const struct matmul &m, int source, unsigned row, unsigned image)
 {
     return m.source[source].scale[m.scale_per_row ? row : image];
 }
@@ -196,6 +203,16 @@ DEVICE unsigned vectors_of(const struct matmul &m)
            is_vector(m.out, m.out_ld) << 6 | is_vector_bf16(m.out_bf16, m.out_bf16_ld) << 7;
 }
 
+/* Integers keep their bits in a float tile. */
+DEVICE float in_tile(float v) { return v; }
+DEVICE float in_tile(int v) { return bits_float((uint32_t)v); }
+
+/* (codes' sum - zero * weights' sum) * scale, exact but for the rounding of integer and product. */
+DEVICE float scaled(uint32_t sum, struct code_scale s, uint32_t weight_sum)
+{
+    return (float)(int)(sum - (uint32_t)s.zero * weight_sum) * s.scale;
+}
+
 /* A warp's WARP_ROWS x WARP_COLUMNS results: `add` multiplies one stage, `store` puts them into a float tile.
  */
 template <class T, int WARP_ROWS, int WARP_COLUMNS> struct warp_tile {
@@ -232,11 +249,6 @@ template <class T, int WARP_ROWS, int WARP_COLUMNS> struct warp_tile {
     DEVICE_INSIDE void load(uint32_t *a, unsigned char *a_tile, int row, int step, int lane)
     {
         ldmatrix4(a, unit_at(a_tile, row + lane % 16, step * 2 + lane / 16));
-        if (T::CHUNK == 64) {
-#pragma unroll
-            for (int j = 0; j < 4; j++)
-                a[j] ^= 0x80808080u; /* code - 128 as a signed byte */
-        }
     }
 
     template <class V> DEVICE void store(V value[M][N][4], float *tile, int ld, int row, int column, int lane)
@@ -248,13 +260,14 @@ template <class T, int WARP_ROWS, int WARP_COLUMNS> struct warp_tile {
 #pragma unroll
                 for (int half = 0; half < 2; half++)
                     store2(tile + (row + i * 16 + half * 8 + lane / 4) * ld + column + j * 8 + lane % 4 * 2,
-                           (float)value[i][j][half * 2], (float)value[i][j][half * 2 + 1]);
+                           in_tile(value[i][j][half * 2]), in_tile(value[i][j][half * 2 + 1]));
     }
 };
 
-/* The sums of one int8 source, scaled, onto those before. */
+/* The sums of one int8 source, scaled, onto those before. weight_sum: of the lane's first column. */
 template <class W, int M, int N>
-DEVICE void fold(const struct matmul &m, W &w, float total[M][N][4], int source, unsigned row, int lane)
+DEVICE void fold(const struct matmul &m, W &w, float total[M][N][4], int source, unsigned row,
+                 const uint32_t *weight_sum, int lane)
 {
     unsigned per_image = (unsigned)m.out_height * (unsigned)m.out_width,
              rows = (unsigned)m.images * per_image;
@@ -263,12 +276,13 @@ DEVICE void fold(const struct matmul &m, W &w, float total[M][N][4], int source,
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             unsigned at = row + (unsigned)(i * 16 + half * 8 + lane / 4);
-            float scale = at < rows ? source_scale(m, source, at, at / per_image) : 0;
+            struct code_scale scale =
+                source_scale(m, source, at < rows ? at : 0, at < rows ? at / per_image : 0);
 #pragma unroll
             for (int j = 0; j < N; j++)
 #pragma unroll
                 for (int k = half * 2; k < half * 2 + 2; k++) {
-                    total[i][j][k] += (float)w.sum[i][j][k] * scale;
+                    total[i][j][k] += scaled((uint32_t)w.sum[i][j][k], scale, weight_sum[j * 8 + k % 2]);
                     w.sum[i][j][k] = 0;
                 }
         }
@@ -293,6 +307,8 @@ DEVICE void product(const struct matmul &m)
         first_panel = (int)(blockIdx.x % (unsigned)across) * (COLUMNS / PANEL);
     int row = warp / ACROSS * WARP_ROWS, column = warp % ACROSS * WARP_COLUMNS;
     int first_chunks = chunks_of(m, 0, T::CHUNK), chunks = first_chunks + chunks_of(m, 1, T::CHUNK);
+    const uint32_t *weight_sum = /* int8: [source][columns] */
+        (const uint32_t *)((const char *)m.weights + (int64_t)panels * chunks * (PANEL * ROW_BYTES));
     fetcher<T, OWN> f(m, first_row + thread / 4, THREADS / 4, thread % 4);
     const char *weights =
         (const char *)m.weights + (int64_t)first_panel * chunks * (PANEL * ROW_BYTES) + thread * 16;
@@ -338,8 +354,11 @@ DEVICE void product(const struct matmul &m)
             f.advance();
         if constexpr (TWO)
             if (k + 1 == first_chunks || k + 1 == chunks)
-                fold<warp_sums, warp_sums::M, warp_sums::N>(m, w, total, k + 1 > first_chunks,
-                                                            (unsigned)(first_row + row), lane);
+                fold<warp_sums, warp_sums::M, warp_sums::N>(
+                    m, w, total, k + 1 > first_chunks, (unsigned)(first_row + row),
+                    weight_sum + ((k + 1 > first_chunks ? panels : 0) + first_panel) * PANEL + column +
+                        lane % 4 * 2,
+                    lane);
     }
 
     copy_wait<0>();
@@ -361,10 +380,12 @@ DEVICE void product(const struct matmul &m)
             continue;
         get4(v, tile + r * LD + c, 4, 1);
         if (T::CHUNK == 64 && !TWO) {
-            float scale = source_scale(m, 0, out_row, out_row / per_image);
+            struct code_scale scale = source_scale(m, 0, out_row, out_row / per_image);
+            float sums[4];
+            get4(sums, (const float *)weight_sum + at, 4, 1);
 #pragma unroll
             for (int j = 0; j < 4; j++)
-                v[j] *= scale;
+                v[j] = scaled(float_bits(v[j]), scale, float_bits(sums[j]));
         }
         finish(m, v, out_row, at, vectors);
     }

@@ -40,10 +40,11 @@ struct of_bf16_rows : of_bf16 {
     enum { BYTES = 2, COPIED = 1 };
 };
 
+/* uint8 codes by int8 weights. */
 struct of_s8 {
     enum { CHUNK = 64, BYTES = 1, COPIED = 1 };
     typedef int sum;
-    DEVICE void multiply(int *d, const uint32_t *a, const uint32_t *b) { mma_s8(d, a, b); }
+    DEVICE void multiply(int *d, const uint32_t *a, const uint32_t *b) { mma_u8s8(d, a, b); }
 };
 
 #endif

@@ -22,7 +22,7 @@
     X(attention_bf16_80)     \
     X(attention_bf16_128)    \
     X(row_norm_rows)         \
-    X(image_largest)         \
+    X(image_extremes)        \
     X(image_codes)           \
     X(group_norm_sums)       \
     X(group_norm_moments)    \

@@ -43,12 +43,12 @@ DEVICE void modulated(const struct row_norm &r, float *v, unsigned row, unsigned
     }
 }
 
-DEVICE void put_codes(unsigned char *to, const float *v, int count, float inverse)
+DEVICE void put_codes(unsigned char *to, const float *v, int count, const rounding &by)
 {
     uint32_t word = 0;
 #pragma unroll
     for (int i = 0; i < 4; i++)
-        word |= (uint32_t)(i < count ? code_of(v[i], inverse) : 128) << 8 * i;
+        word |= (uint32_t)(i < count ? code_of(v[i], by) : by.scale.zero) << 8 * i;
     *(uint32_t *)to = word;
 }
 
@@ -114,10 +114,11 @@ DEVICE void row_moments(const struct row_norm &r, row_state &s, int first)
 }
 
 /* Values: to the tap; to where they are kept; to out, if that is wanted and nothing else happens to them. The
- * largest magnitude. */
-DEVICE float row_values(const struct row_norm &r, const row_state &s, int first)
+ * extremes. */
+DEVICE extremes row_values(const struct row_norm &r, const row_state &s, int first)
 {
-    float v[4], most = 0;
+    float v[4];
+    extremes most = no_extremes();
     for (int c = first; c < r.channels; c += 128) {
         int count = r.channels - c;
         read4(r, s, v, c);
@@ -132,14 +133,16 @@ DEVICE float row_values(const struct row_norm &r, const row_state &s, int first)
             put4(s.kept + c, v, 4, 1);
 #pragma unroll
         for (int i = 0; i < 4; i++)
-            most = i < count ? larger(most, v[i]) : most;
+            if (i < count)
+                add_number(most, v[i]);
     }
     return most;
 }
 
-DEVICE void row_codes(const struct row_norm &r, const row_state &s, float most, int first)
+DEVICE void row_codes(const struct row_norm &r, const row_state &s, const extremes &most, int first)
 {
-    float v[4], scale = warp_larger(most) / 127.0f, to_code = code_inverse(scale);
+    float v[4];
+    rounding by = rounding_of(warp_extremes(most));
     for (int c = first; c < r.codes_ld; c += 128) {
         int count = r.channels - c;
         if (count > 0) {
@@ -147,10 +150,10 @@ DEVICE void row_codes(const struct row_norm &r, const row_state &s, float most, 
             if (!s.kept)
                 modulated(r, v, s.row, s.image, c, count, s.mean, s.inverse, s.vectors);
         }
-        put_codes(r.codes + s.row * r.codes_ld + c, v, count, to_code);
+        put_codes(r.codes + s.row * r.codes_ld + c, v, count, by);
     }
     if (first == 0)
-        r.row_scale[s.row] = scale;
+        r.row_scale[s.row] = by.scale;
 }
 
 KERNEL(row_norm_rows, 128, 4, row_norm_args)
@@ -171,24 +174,25 @@ KERNEL(row_norm_rows, 128, 4, row_norm_args)
                 is_vector(r.out, r.out_ld) << 5 | is_vector(r.tap, r.tap_ld) << 6 |
                 is_vector_bf16(r.out_bf16, r.out_bf16_ld) << 7 | is_vector(r.times, r.times_ld) << 8;
     row_moments(r, s, first);
-    float most = row_values(r, s, first), v[4];
+    float v[4];
+    extremes most = row_values(r, s, first);
     if (r.rotate) { /* the row is kept, else it would not have been launched */
         rotate_row(s.kept, r.channels, r.rotate);
-        most = 0;
+        most = no_extremes();
         for (int c = first; c < r.channels; c += 128) {
             read4(r, s, v, c);
             if (r.out && !r.codes)
                 put4(r.out + s.row * r.out_ld + c, v, 4, s.vectors & 32);
 #pragma unroll
             for (int i = 0; i < 4; i++)
-                most = larger(most, v[i]);
+                add_number(most, v[i]);
         }
     }
     if (r.codes)
         row_codes(r, s, most, first);
 }
 
-/* ---- one scale an image: the largest of each block of rows, then the codes ---- */
+/* ---- one scale an image: the extremes of each block of rows, then the codes ---- */
 
 DEVICE int quantize_rows(const struct image_quantize &q, int block)
 {
@@ -196,24 +200,25 @@ DEVICE int quantize_rows(const struct image_quantize &q, int block)
     return left < GROUP_NORM_BLOCK ? left : GROUP_NORM_BLOCK;
 }
 
-KERNEL(image_largest, 256, 4, image_quantize)
+KERNEL(image_extremes, 256, 4, image_quantize)
 {
     SHARED(memory);
     int blocks = (a.rows_per_image + GROUP_NORM_BLOCK - 1) / GROUP_NORM_BLOCK, groups = (a.channels + 3) / 4;
     int image = (int)blockIdx.x / blocks, block = (int)blockIdx.x % blocks, rows = quantize_rows(a, block);
     int64_t first = (int64_t)image * a.rows_per_image + block * GROUP_NORM_BLOCK;
     int vector = is_vector(a.x, a.x_ld);
-    float most = 0, v[4];
+    float v[4];
+    extremes most = no_extremes();
     for (int i = (int)threadIdx.x; i < rows * groups; i += (int)blockDim.x) {
         int c = i % groups * 4;
         get4(v, a.x + (first + i / groups) * a.x_ld + c, a.channels - c, vector);
 #pragma unroll
-        for (int k = 0; k < 4; k++)
-            most = larger(most, v[k]);
+        for (int k = 0; k < 4; k++) /* what is behind the end is 0 */
+            add_number(most, v[k]);
     }
-    most = block_larger(most, (float *)memory);
+    most = block_extremes(most, (uint32_t *)memory);
     if (threadIdx.x == 0)
-        a.workspace[blockIdx.x] = most;
+        store2(a.workspace + 2 * blockIdx.x, bits_float((uint32_t)most.top), bits_float(most.low));
 }
 
 KERNEL(image_codes, 256, 4, image_quantize)
@@ -223,19 +228,21 @@ KERNEL(image_codes, 256, 4, image_quantize)
     int image = (int)blockIdx.x / blocks, block = (int)blockIdx.x % blocks, rows = quantize_rows(a, block);
     int64_t first = (int64_t)image * a.rows_per_image + block * GROUP_NORM_BLOCK;
     int vector = is_vector(a.x, a.x_ld);
-    float most = 0, v[4] = {0, 0, 0, 0};
+    float v[4] = {0, 0, 0, 0};
+    extremes most = no_extremes();
     for (int i = (int)threadIdx.x; i < blocks; i += (int)blockDim.x)
-        most = larger(most, a.workspace[image * blocks + i]);
-    float scale = block_larger(most, (float *)memory) / 127.0f, to_code = code_inverse(scale);
+        add_bits(most, float_bits(a.workspace[2 * (image * blocks + i)]),
+                 float_bits(a.workspace[2 * (image * blocks + i) + 1]));
+    rounding by = rounding_of(block_extremes(most, (uint32_t *)memory));
     for (int i = (int)threadIdx.x; i < rows * groups; i += (int)blockDim.x) {
         int c = i % groups * 4, count = a.channels - c;
         int64_t row = first + i / groups;
         if (count > 0)
             get4(v, a.x + row * a.x_ld + c, count, vector);
-        put_codes(a.codes + row * a.codes_ld + c, v, count, to_code);
+        put_codes(a.codes + row * a.codes_ld + c, v, count, by);
     }
     if (block == 0 && threadIdx.x == 0)
-        a.image_scale[image] = scale;
+        a.image_scale[image] = by.scale;
 }
 
 /* ---- elementwise, four channels a thread ---- */

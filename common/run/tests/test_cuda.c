@@ -151,22 +151,25 @@ static float *int8_product(struct backend *b, int rows, int depth, int columns)
     int64_t ld = (depth + 63) / 64 * 64;
     struct packed p = {.shape = {columns, 1, 1, {depth, 0}}};
     float *host = mem_array((size_t)(rows * columns), sizeof *host, &e),
-          *ones = mem_array((size_t)(rows + columns), sizeof *ones, &e);
+          *ones = mem_array((size_t)columns, sizeof *ones, &e);
+    struct code_scale *scales = mem_array((size_t)rows, sizeof *scales, &e);
     uint8_t *codes = mem_array((size_t)(rows * ld), 1, &e);
     int8_t *weight = mem_array((size_t)(columns * depth), 1, &e);
     for (int64_t i = 0; i < rows * ld; i++)
-        codes[i] = i % ld < depth ? (uint8_t)(128 + (int)(127 * noise(&z))) : 128;
+        codes[i] = (uint8_t)(128 + (int)(127 * noise(&z)));
     for (int64_t i = 0; i < columns * depth; i++)
         weight[i] = (int8_t)(127 * noise(&z));
-    for (int i = 0; i < rows + columns; i++)
+    for (int i = 0; i < columns; i++)
         ones[i] = 1;
+    for (int i = 0; i < rows; i++)
+        scales[i] = (struct code_scale){1, i * 37 % 256};
     const struct cpu_kernels *table = b->ops->direct ? b->kernels : cuda_packing(CUDA_F32);
     ck_assert_int_eq(weights_pack_array(table, b->team, &p, weight, 1, &e), 0);
-    const void *from[] = {p.product, codes, ones, host};
-    size_t bytes[] = {p.product_size, (size_t)(rows * ld), (size_t)(rows + columns) * 4,
-                      (size_t)(rows * columns) * 4};
-    void *at[4];
-    for (int i = 0; i < 4; i++) {
+    const void *from[] = {p.product, codes, ones, host, scales};
+    size_t bytes[] = {p.product_size, (size_t)(rows * ld), (size_t)columns * 4, (size_t)(rows * columns) * 4,
+                      (size_t)rows * sizeof *scales};
+    void *at[5];
+    for (int i = 0; i < 5; i++) {
         at[i] = b->ops->allocate(b, bytes[i], &e);
         ck_assert_msg(at[i] && b->ops->put(b, at[i], from[i], bytes[i], &e) == 0, "%s", e.text);
     }
@@ -180,9 +183,9 @@ static float *int8_product(struct backend *b, int rows, int depth, int columns)
                                        .kernel_w = 1,
                                        .stride = 1,
                                        .sources = 1,
-                                       .source = {{at[1], depth, ld, rows * ld, 1, rows, 1, at[2]}},
+                                       .source = {{at[1], depth, ld, rows * ld, 1, rows, 1, at[4]}},
                                        .weights = at[0],
-                                       .column_scale = (float *)at[2] + rows,
+                                       .column_scale = at[2],
                                        .int8 = 1,
                                        .scale_per_row = 1,
                                        .out = at[3],
@@ -190,9 +193,10 @@ static float *int8_product(struct backend *b, int rows, int depth, int columns)
     struct plan one = {.call = &c, .calls = 1, .backend = b};
     ck_assert_msg(b->ops->run(b, &one, 0, 1, NULL, &e) == 0, "%s", e.text);
     ck_assert_int_eq(b->ops->get(b, host, at[3], bytes[3], &e), 0);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         b->ops->release(b, at[i]);
     mem_free(p.product), mem_free(codes), mem_free(weight), mem_free(ones);
+    mem_free(scales);
     return host;
 }
 

@@ -31,13 +31,13 @@ static void compare_levels(int first, int quantized, void (*make)(struct zoo *, 
 }
 
 /* float32 against double sums: 1e-5; int8: a value on a rounding border may fall to the other side, which
- * moves it by 1/127 of its row's largest; a few in a thousand do. Where attention reads bfloat16, some in a
- * hundred do. */
+ * moves it by 1/255 of its row's range; a few in a thousand do, and the largest where zero does. Where
+ * attention reads bfloat16, some in a hundred do. */
 START_TEST(every_level_equals_the_reference)
 {
     int quantized = modes[_i / 2];
     open_backend = rounds(quantized) ? open_float : NULL;
-    compare_levels(CPU_REF, quantized, makers[_i % 2], rounds(quantized) ? 4e-3 : 1e-5);
+    compare_levels(CPU_REF, quantized, makers[_i % 2], rounds(quantized) ? 6e-3 : 1e-5);
     open_backend = NULL;
     if (rounds(quantized))
         compare_levels(CPU_AVX2, quantized, makers[_i % 2], 4e-2);

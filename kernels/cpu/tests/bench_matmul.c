@@ -79,7 +79,7 @@ static double rate(const struct cpu_kernels *k, enum type type, int h, int w, in
     void *weight = some((size_t)n * (size_t)c * (size_t)(kernel * kernel) * 4),
          *packed = some(type == HALVES ? k->matmul_bf16_size(&s) : k->matmul_packed_size(&s, type == BYTES));
     void *in = some((size_t)(rows * ld) * 4);
-    float *out = some((size_t)(rows * n) * 4), *scale = some((size_t)(rows + n) * 4);
+    float *out = some((size_t)(rows * n) * 4), *scale = some((size_t)(2 * rows + n) * 4);
     if (type == BYTES)
         k->matmul_pack_int8(packed, weight, &s, 0, n);
     else if (type == HALVES)
@@ -96,7 +96,7 @@ static double rate(const struct cpu_kernels *k, enum type type, int h, int w, in
                        .pad_top = kernel / 2,
                        .pad_left = kernel / 2,
                        .sources = 1,
-                       .source = {{in, c, ld, rows * ld, h, w, 1, scale}},
+                       .source = {{in, c, ld, rows * ld, h, w, 1, (const struct code_scale *)(scale + n)}},
                        .weights = packed,
                        .column_scale = scale,
                        .int8 = type == BYTES,

@@ -74,7 +74,7 @@ static void bench_rows(const struct cpu_kernels *k, int rows, int channels)
 {
     int64_t n = (int64_t)rows * channels, codes_ld = (channels + 63) / 64 * 64;
     float *x = some((size_t)n * 4), *y = some((size_t)n * 4), *mod = some((size_t)channels * 8),
-          *scale = some((size_t)rows * 4);
+          *scale = some((size_t)rows * 8);
     uint8_t *codes = some((size_t)(rows * codes_ld));
     struct job j = {.k = k, .from = x, .to = y, .bytes = (size_t)n * 4};
     j.row_norm = (struct row_norm){.x = x,
@@ -91,7 +91,8 @@ static void bench_rows(const struct cpu_kernels *k, int rows, int channels)
                                    .out_ld = channels};
     double copy = 8.0 * (double)n / best_of(do_copy, &j), norm = 8.0 * (double)n / best_of(do_row_norm, &j);
     j.row_norm.out = NULL;
-    j.row_norm.codes = codes, j.row_norm.codes_ld = codes_ld, j.row_norm.row_scale = scale;
+    j.row_norm.codes = codes, j.row_norm.codes_ld = codes_ld,
+    j.row_norm.row_scale = (struct code_scale *)scale;
     double coded = 5.0 * (double)n / best_of(do_row_norm, &j);
     j.row_norm.norm = 0, j.row_norm.scale = j.row_norm.shift = NULL;
     double plain = 5.0 * (double)n / best_of(do_row_norm, &j);
@@ -116,7 +117,8 @@ static void bench_rows(const struct cpu_kernels *k, int rows, int channels)
 static void bench_images(const struct cpu_kernels *k, int pixels, int channels, int groups)
 {
     int64_t n = (int64_t)pixels * channels, codes_ld = (channels + 63) / 64 * 64;
-    float *x = some((size_t)n * 4), *y = some((size_t)n * 4), *weight = some((size_t)channels * 4), scale;
+    float *x = some((size_t)n * 4), *y = some((size_t)n * 4), *weight = some((size_t)channels * 4);
+    struct code_scale scale;
     uint8_t *codes = some((size_t)(pixels * codes_ld));
     struct job j = {.k = k};
     j.group_norm = (struct group_norm){.x = {x},

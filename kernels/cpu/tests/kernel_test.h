@@ -80,19 +80,46 @@ static inline void equal(const void *got, const void *want, int64_t bytes, const
     ck_assert_msg(!memcmp(got, want, (size_t)bytes), "%s: not the same bits", what);
 }
 
-/* Codes of one row are the nearest to value / scale, up to the rounding of value and inverse; what is behind
- * is 128. */
-static inline void codes_fit(const uint8_t *codes, const float *value, float scale, int channels,
-                             int64_t codes_ld, const char *what)
+/* Codes of one row are the nearest to value / scale + zero, up to the rounding of value and inverse (the
+ * largest may be half a code beyond the last); what is behind is zero. */
+static inline void codes_fit(const uint8_t *codes, const float *value, const struct code_scale *s,
+                             int channels, int64_t codes_ld, const char *what)
 {
     for (int c = 0; c < channels; c++) {
-        double exact = scale > 0 ? (double)value[c] / scale : 0;
-        if (!(fabs(codes[c] - 128 - exact) <= 0.502))
+        double exact = s->scale > 0 ? (double)value[c] / s->scale + s->zero : 0;
+        if (!(fabs(codes[c] - exact) <= 0.502))
             ck_abort_msg("%s: code %d at %d for %.9g", what, codes[c], c, exact);
     }
     for (int64_t c = channels; c < codes_ld; c++)
-        if (codes[c] != 128)
+        if (codes[c] != s->zero)
             ck_abort_msg("%s: pad at %lld", what, (long long)c);
+}
+
+/* What the codes of these numbers, `ld` apart, must be scaled by: the zero from its definition, the scale to
+ * two roundings. */
+static inline void scale_fits(const struct code_scale *s, const float *value, int64_t ld, int64_t rows,
+                              int channels, double tolerance, const char *what)
+{
+    double top = 0, low = 0;
+    for (int64_t i = 0; i < rows * channels; i++) {
+        top = fmax(top, value[i / channels * ld + i % channels]);
+        low = fmin(low, value[i / channels * ld + i % channels]);
+    }
+    double scale = (top - low) / 255, zero = scale > 0 ? -low / scale : 0;
+    if (!(fabs(s->scale - scale) <= tolerance * scale) || !(fabs(s->zero - zero) <= 0.502))
+        ck_abort_msg("%s: scale %.9g and zero %d, expected %.9g and %.9g", what, s->scale, s->zero, scale,
+                     zero);
+}
+
+/* A zero may lie on the other side of a half. */
+static inline void scales_near(const struct code_scale *got, const struct code_scale *want, int64_t n,
+                               double tolerance)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!(fabs(got[i].scale - want[i].scale) <= tolerance * fabs(want[i].scale)) ||
+            abs(got[i].zero - want[i].zero) > 1)
+            ck_abort_msg("scale %.9g and zero %d at %lld, expected %.9g and %d", got[i].scale, got[i].zero,
+                         (long long)i, want[i].scale, want[i].zero);
 }
 
 /* bfloat16, independent of the kernels: by the neighbour that is nearer. */

@@ -18,9 +18,20 @@ struct data {
     struct matmul m;
     struct mm_shape s;
     void *in[2], *weight, *packed;
-    float *scale[2], *column_scale, *bias, *image_bias, *gate, *residual, *out, *tap;
+    struct code_scale *scale[2];
+    float *column_scale, *bias, *image_bias, *gate, *residual, *out, *tap;
     int64_t rows, out_size; /* out and tap: out_size floats, rows out_ld apart */
 };
+
+static inline struct code_scale *code_scales(int64_t n, unsigned seed)
+{
+    struct code_scale *s = calloc((size_t)n, sizeof *s);
+    for (int64_t i = 0; i < n; i++) {
+        s[i].scale = noise(&seed) * 0.01f + 0.02f;
+        s[i].zero = (int32_t)lrintf(127.5f + 127.5f * noise(&seed));
+    }
+    return s;
+}
 
 static inline void make_source(struct data *d, const struct shape *c, int i)
 {
@@ -30,11 +41,11 @@ static inline void make_source(struct data *d, const struct shape *c, int i)
     int64_t size = (images - 1) * image_ld + ((int64_t)h * w - 1) * ld + (m->int8 ? ld : c->channels[i]);
     float *values = floats(size, 11 + (unsigned)i, 1, 0);
     d->in[i] = values;
-    d->scale[i] = floats((int64_t)c->images * h * w, 21 + (unsigned)i, 0.01f, 0.02f);
+    d->scale[i] = code_scales((int64_t)c->images * h * w, 21 + (unsigned)i);
     if (m->int8) {
         uint8_t *codes = d->in[i] = malloc((size_t)size);
         for (int64_t k = 0; k < size; k++)
-            codes[k] = k % image_ld % ld < c->channels[i] ? (uint8_t)lrintf(128 + 127 * values[k]) : 128;
+            codes[k] = (uint8_t)lrintf(127.5f + 127.5f * values[k]); /* also behind the channels */
         free(values);
     }
     m->source[i] = (struct mm_source){d->in[i], c->channels[i], ld,         c->shared ? 0 : image_ld, h,

@@ -17,7 +17,8 @@ enum { WEIGHT = 1, BIAS = 2, SCALE = 4, SHIFT = 8, OPTIONS = 16, MOST_PARTS = 5 
 
 struct data {
     struct group_norm g;
-    float *x[2], *weight, *bias, *mod, *out, *tap, *scale[2];
+    float *x[2], *weight, *bias, *mod, *out, *tap;
+    struct code_scale *scale[2];
     uint8_t *codes[2];
     int64_t rows;
 };
@@ -41,7 +42,7 @@ static void make(struct data *d, const struct shape *s, int option, enum activat
         d->g.codes_ld[side] = (s->channels[side] + 63) / 64 * 64 + 64;
         d->g.x[side] = d->x[side] = floats(d->rows * d->g.x_ld[side], 1u + (unsigned)side, 3, side ? -2 : 10);
         d->codes[side] = malloc((size_t)(d->rows * d->g.codes_ld[side]));
-        d->scale[side] = floats(IMAGES, 9, 1, 0);
+        d->scale[side] = calloc(IMAGES, sizeof *d->scale[side]);
     }
     d->weight = floats(all, 3, 1, 0.5f);
     d->bias = floats(all, 4, 1, 0);
@@ -80,21 +81,17 @@ static void run(const struct cpu_kernels *k, const struct group_norm *g, int par
             k->group_norm(g, phase, p, parts);
 }
 
-/* Codes against the reference's values, scales against their largest. */
+/* Codes and scales against the reference's values. */
 static void compare_codes(const struct data *d, const float *value, int64_t value_ld, const char *level)
 {
     for (int side = 0, first = 0; side < 2 && d->g.channels[side]; first += d->g.channels[side++])
         for (int64_t row = 0; row < d->rows; row++) {
             int64_t image = row / d->g.pixels;
-            float top = 0;
-            for (int64_t r = image * d->g.pixels; row % d->g.pixels == 0 && r < (image + 1) * d->g.pixels;
-                 r++)
-                for (int c = 0; c < d->g.channels[side]; c++)
-                    top = fmaxf(top, fabsf(value[r * value_ld + first + c]));
             if (row % d->g.pixels == 0)
-                near(&d->scale[side][image], (float[]){top / 127.0f}, 1, 1e-6, level);
+                scale_fits(&d->scale[side][image], value + row * value_ld + first, value_ld, d->g.pixels,
+                           d->g.channels[side], 2e-6, level);
             codes_fit(d->codes[side] + row * d->g.codes_ld[side], value + row * value_ld + first,
-                      d->scale[side][image], d->g.channels[side], d->g.codes_ld[side], level);
+                      &d->scale[side][image], d->g.channels[side], d->g.codes_ld[side], level);
         }
 }
 
@@ -149,7 +146,7 @@ START_TEST(split_batch_and_place_do_not_change_a_bit)
             equal(other.out, whole.out, whole.rows * a.out_ld * (int64_t)sizeof(float), "parts");
             for (int side = 0; side < 2 && a.channels[side]; side++) {
                 equal(other.codes[side], whole.codes[side], whole.rows * a.codes_ld[side], "codes of parts");
-                equal(other.scale[side], whole.scale[side], IMAGES * (int64_t)sizeof(float),
+                equal(other.scale[side], whole.scale[side], IMAGES * (int64_t)sizeof *whole.scale[side],
                       "scales of parts");
             }
         }
@@ -260,8 +257,8 @@ START_TEST(what_is_not_finite_is_not_lost)
                 d.x[side][(70 + pixel) * d.g.x_ld[side] + channel] = bad[i % 3];
                 struct group_norm g = to_codes(&d);
                 run(cpu_kernels((enum cpu_level)level), &g, 2);
-                ck_assert(isfinite(d.scale[side][0]) && isnan(d.scale[side][1]) &&
-                          isfinite(d.scale[side][2]));
+                ck_assert(isfinite(d.scale[side][0].scale) && isnan(d.scale[side][1].scale) &&
+                          isfinite(d.scale[side][2].scale));
                 release(&d);
             }
 }

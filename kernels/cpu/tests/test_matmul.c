@@ -20,10 +20,11 @@ static void spread(const struct data *d, const struct shape *c, int which, int i
             double *at =
                 to + ((int64_t)(y + c->top) * width + x + c->left) * channels + which * c->channels[0];
             for (int i = 0; i < c->channels[which]; i++)
-                if (d->m.int8)
-                    at[i] = (((const uint8_t *)s->data)[from + i] - 128.0) *
-                            s->scale[d->m.scale_per_row ? image * s->height * s->width + pixel : image];
-                else
+                if (d->m.int8) {
+                    const struct code_scale *by =
+                        &s->scale[d->m.scale_per_row ? image * s->height * s->width + pixel : image];
+                    at[i] = (((const uint8_t *)s->data)[from + i] - by->zero) * (double)by->scale;
+                } else
                     at[i] = ((const float *)s->data)[from + i];
         }
 }

@@ -151,8 +151,8 @@ START_TEST(output_onto_its_residual)
 }
 END_TEST
 
-/* Sums below 2^24 are themselves as floats when all scales are 1; sums of the largest codes and weights too,
- * as 127 * 127 * count has a float of its own whenever two levels agree on it. */
+/* Sums below 2^24 are themselves as floats when all scales are 1; sums of the largest codes and weights are
+ * rounded to floats alike. */
 static void ints_agree(const struct shape *c, int extreme)
 {
     float *want = NULL;
@@ -162,7 +162,7 @@ static void ints_agree(const struct shape *c, int extreme)
         make(&d, c, 1, 0, ACT_NONE);
         for (int s = 0; s < d.m.sources; s++)
             for (int i = 0; i < c->images * d.m.source[s].height * d.m.source[s].width; i++)
-                d.scale[s][i] = 1;
+                d.scale[s][i].scale = 1;
         for (int n = 0; n < c->n; n++)
             d.column_scale[n] = 1;
         int64_t ld = d.m.source[0].ld, weights = (int64_t)c->n * c->channels[0];
@@ -171,8 +171,9 @@ static void ints_agree(const struct shape *c, int extreme)
                                       : i / c->channels[0] % 3 == 1 ? 127
                                                                     : -127;
         for (int64_t i = 0; extreme && i < c->width * ld; i++)
-            if (i % ld < c->channels[0])
-                ((uint8_t *)d.in[0])[i] = i / ld % 2 ? 255 : 1;
+            ((uint8_t *)d.in[0])[i] = i / ld % 2 ? 255 : 0;
+        for (int i = 0; extreme && i < c->width; i++)
+            d.scale[0][i].zero = i % 2 ? 200 : 160;
         pack(&d, k);
         k->matmul(&d.m, 0, 1);
         if (level == CPU_REF)
@@ -181,7 +182,7 @@ static void ints_agree(const struct shape *c, int extreme)
         for (int64_t i = 0; extreme && i < d.out_size; i++) /* by hand */
             if (i % d.m.out_ld < c->n) {
                 int w = i % d.m.out_ld % 3 == 0 ? -128 : i % d.m.out_ld % 3 == 1 ? 127 : -127;
-                int x = i / d.m.out_ld % 2 ? 127 : -127;
+                int x = i / d.m.out_ld % 2 ? 55 : -160;
                 if (d.out[i] != (float)(w * x * c->channels[0]))
                     ck_abort_msg("%g at %lld", d.out[i], (long long)i);
             }
@@ -193,7 +194,7 @@ static void ints_agree(const struct shape *c, int extreme)
 START_TEST(integer_sums_are_equal_at_all_levels) { ints_agree(&shapes[_i], 0); }
 END_TEST
 
-/* 16-bit sums of pairs would saturate here, and 32-bit sums of codes without their offset overflow. */
+/* 16-bit sums of pairs would saturate here, and 32-bit sums of codes without their zeros overflow. */
 START_TEST(largest_integers_do_not_saturate)
 {
     static const struct shape c[] = {{1, 1, 16, {1, 1}, {1000, 0}, 35, 1, 1, 1, 0, 0, 0, 0, 0},

@@ -50,7 +50,8 @@ START_TEST(every_level_rotates_as_the_matrix_does)
         }
     for (int level = 0; level <= (int)cpu_best_level(); level++) {
         const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);
-        float *out = floats(ROWS * ld, 6, 1, 0), *tap = floats(ROWS * ld, 7, 1, 0), row_scale[ROWS];
+        float *out = floats(ROWS * ld, 6, 1, 0), *tap = floats(ROWS * ld, 7, 1, 0);
+        struct code_scale row_scale[ROWS];
         int64_t codes_ld = (channels + 63) / 64 * 64;
         uint8_t *codes = malloc((size_t)(ROWS * codes_ld));
         memcpy(out, x, (size_t)(ROWS * ld) * sizeof *x);
@@ -77,7 +78,7 @@ START_TEST(every_level_rotates_as_the_matrix_does)
         for (int row = 0; row < ROWS; row++) {
             /* Sums of at most 256 numbers of size 1 by four additions a level: 4e-6 is 30 roundings. */
             near(out + row * ld, want + row * ld, channels, 4e-6, "rotated");
-            codes_fit(codes + row * codes_ld, want + row * ld, row_scale[row], channels, codes_ld,
+            codes_fit(codes + row * codes_ld, want + row * ld, &row_scale[row], channels, codes_ld,
                       cpu_level_name(k->level));
             for (int c = 0; c < channels; c++)
                 ck_assert_float_eq_tol(tap[row * ld + c], x[row * ld + c] * (1 + scale[c]), 1e-6f);
@@ -103,7 +104,8 @@ END_TEST
 START_TEST(what_is_not_finite_shows)
 {
     for (int level = 0; level <= (int)cpu_best_level(); level++) {
-        float *x = floats(64, 3, 1, 0), scale;
+        float *x = floats(64, 3, 1, 0);
+        struct code_scale scale;
         uint8_t codes[64];
         x[17] = _i ? INFINITY : NAN;
         struct row_norm r = {.x = x,
@@ -116,7 +118,7 @@ START_TEST(what_is_not_finite_shows)
                              .codes_ld = 64,
                              .row_scale = &scale};
         cpu_kernels((enum cpu_level)level)->row_norm(&r, 0, 1);
-        ck_assert(isnan(scale));
+        ck_assert(isnan(scale.scale));
         free(x);
     }
 }

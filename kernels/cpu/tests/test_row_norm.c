@@ -23,7 +23,8 @@ enum { WIDTHS = sizeof widths / sizeof *widths };
 
 struct data {
     struct row_norm r;
-    float *x, *weight, *bias, *mod, *times, *out, *tap, *row_scale;
+    float *x, *weight, *bias, *mod, *times, *out, *tap;
+    struct code_scale *row_scale;
     uint8_t *codes;
 };
 
@@ -37,7 +38,7 @@ static void make(struct data *d, int channels, int option)
                        .times = floats(ALL * (channels + 1), 8, 1, 0),
                        .out = floats(ALL * ld, 5, 1, 0),
                        .tap = floats(ALL * ld, 6, 1, 0),
-                       .row_scale = floats(ALL, 7, 1, 0),
+                       .row_scale = calloc(ALL, sizeof(struct code_scale)),
                        .codes = malloc((size_t)(ALL * codes_ld))};
     memset(d->x + 2 * ld, 0, (size_t)channels * sizeof *d->x);
     d->r = (struct row_norm){.x = d->x,
@@ -102,7 +103,7 @@ START_TEST(every_level_equals_the_reference)
                 for (int row = 0; row < ALL; row++) {
                     near(got.tap + row * r.tap_ld, want.tap + row * r.tap_ld, channels, 4e-6,
                          "tap beside codes");
-                    codes_fit(got.codes + row * r.codes_ld, want.tap + row * r.tap_ld, got.row_scale[row],
+                    codes_fit(got.codes + row * r.codes_ld, want.tap + row * r.tap_ld, &got.row_scale[row],
                               channels, r.codes_ld, cpu_level_name(k->level));
                 }
             }
@@ -113,8 +114,8 @@ START_TEST(every_level_equals_the_reference)
 }
 END_TEST
 
-/* The scale is the largest magnitude / 127, as a loop over the tapped values finds it. */
-START_TEST(scale_is_the_largest_value)
+/* Scale and zero are those of the tapped values. */
+START_TEST(scale_spans_the_values)
 {
     for (int level = CPU_REF; level <= (int)cpu_best_level(); level++) {
         struct data d;
@@ -122,12 +123,8 @@ START_TEST(scale_is_the_largest_value)
         struct row_norm r = to_codes(&d);
         r.tap = d.tap;
         cpu_kernels((enum cpu_level)level)->row_norm(&r, 0, 1);
-        for (int row = 0; row < ALL; row++) {
-            float top = 0;
-            for (int c = 0; c < r.channels; c++)
-                top = fmaxf(top, fabsf(d.tap[row * r.tap_ld + c]));
-            ck_assert(d.row_scale[row] == top / 127.0f);
-        }
+        for (int row = 0; row < ALL; row++)
+            scale_fits(&d.row_scale[row], d.tap + row * r.tap_ld, r.tap_ld, 1, r.channels, 2e-7, "a row");
         release(&d);
     }
 }
@@ -155,7 +152,8 @@ START_TEST(split_batch_and_place_do_not_change_a_bit)
             }
             equal(other.out, whole.out, bytes, "parts");
             equal(other.codes, whole.codes, ALL * b.codes_ld, "codes of parts");
-            equal(other.row_scale, whole.row_scale, ALL * (int64_t)sizeof(float), "scales of parts");
+            equal(other.row_scale, whole.row_scale, ALL * (int64_t)sizeof *whole.row_scale,
+                  "scales of parts");
         }
         /* The last image alone, then everything in place. */
         other.r.images = 1;
@@ -199,17 +197,18 @@ START_TEST(known_norms)
 }
 END_TEST
 
-/* With a largest value of 127 the scale is 1: halves go to the even neighbour, and both ends are reached. */
+/* With values from -127 to 128 the scale is 1: halves go to the even neighbour, and both ends are reached. */
 START_TEST(known_codes)
 {
-    static const float x[] = {127,   -127,   0.5f,   1.5f, 2.5f,  -0.5f, -1.5f,
+    static const float x[] = {128,   -127,   0.5f,   1.5f, 2.5f,  -0.5f, -1.5f,
                               -2.5f, 126.5f, 126.4f, 0,    3.49f, -3.51f};
-    static const uint8_t want[] = {255, 1, 128, 130, 130, 128, 126, 126, 254, 254, 128, 131, 124};
+    static const uint8_t want[] = {255, 0, 127, 129, 129, 127, 125, 125, 253, 253, 127, 130, 123};
     enum { N = sizeof x / sizeof *x };
     for (int level = CPU_REF; level <= (int)cpu_best_level(); level++)
         for (int shift = 0; shift < 20; shift++) {
             const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);
-            float row[N + 20] = {0}, scale, workspace[1];
+            float row[N + 20] = {0}, workspace[2];
+            struct code_scale scale = {0};
             uint8_t codes[64];
             memcpy(row + shift, x, sizeof x);
             struct row_norm r = {.x = row,
@@ -221,14 +220,14 @@ START_TEST(known_codes)
                                  .codes_ld = 64,
                                  .row_scale = &scale};
             k->row_norm(&r, 0, 1);
-            ck_assert(scale == 1);
+            ck_assert(scale.scale == 1 && scale.zero == 127);
             equal(codes + shift, want, N, "codes of a row");
             struct image_quantize q = {row, N + 20, 1, 1, N + 20, codes, 64, &scale, workspace};
             memset(codes, 0, sizeof codes);
-            scale = 0;
+            scale.scale = 0;
             k->image_quantize(&q, 0, 0, 1);
             k->image_quantize(&q, 1, 0, 1);
-            ck_assert(scale == 1);
+            ck_assert(scale.scale == 1 && scale.zero == 127);
             equal(codes + shift, want, N, "codes of an image");
         }
 }
@@ -236,7 +235,8 @@ END_TEST
 
 static float scale_of(const struct cpu_kernels *k, const float *x, int norm, int image, uint8_t codes[64])
 {
-    float scale = 0, workspace[1];
+    struct code_scale scale = {0};
+    float workspace[2];
     struct row_norm r = {.x = x,
                          .x_ld = 40,
                          .images = 1,
@@ -251,7 +251,7 @@ static float scale_of(const struct cpu_kernels *k, const float *x, int norm, int
         k->image_quantize(&q, phase, 0, 1);
     if (!image)
         k->row_norm(&r, 0, 1);
-    return scale;
+    return scale.scale;
 }
 
 START_TEST(what_is_not_finite_is_not_lost)
@@ -271,8 +271,7 @@ START_TEST(what_is_not_finite_is_not_lost)
 }
 END_TEST
 
-/* The largest float is still a number; a row of zeros, or one whose scale has no inverse, has codes of 128.
- */
+/* The largest float is still a number; a row of zeros, or one whose scale has no inverse, has codes of 0. */
 START_TEST(ends_of_the_range)
 {
     for (int level = CPU_REF; level <= (int)cpu_best_level(); level++)
@@ -280,15 +279,16 @@ START_TEST(ends_of_the_range)
             const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);
             uint8_t codes[64], middle[64];
             float x[40] = {0};
-            memset(middle, 128, sizeof middle);
+            memset(middle, 0, sizeof middle);
             ck_assert(scale_of(k, x, 0, image, codes) == 0);
             equal(codes, middle, 64, "zeros");
             x[17] = 1e-37f;
-            ck_assert(scale_of(k, x, 0, image, codes) == 1e-37f / 127.0f);
+            ck_assert(scale_of(k, x, 0, image, codes) == 1e-37f / 255.0f);
             equal(codes, middle, 64, "tiny values");
             x[17] = -FLT_MAX;
-            ck_assert(scale_of(k, x, 0, image, codes) == FLT_MAX / 127.0f);
-            middle[17] = 1;
+            ck_assert(scale_of(k, x, 0, image, codes) == FLT_MAX / 255.0f);
+            memset(middle, 255, sizeof middle);
+            middle[17] = 0;
             equal(codes, middle, 64, "the largest value");
         }
 }
@@ -299,8 +299,8 @@ START_TEST(image_codes_equal_the_reference)
     enum { PIXELS = 2 * GROUP_NORM_BLOCK + 5 };
     int channels = widths[_i];
     int64_t ld = channels + 1, codes_ld = (channels + 63) / 64 * 64 + 64;
-    float *x = floats(IMAGES * PIXELS * ld, 8, 3, 0), scale[IMAGES], want_scale[IMAGES],
-          workspace[IMAGES * 3];
+    float *x = floats(IMAGES * PIXELS * ld, 8, 3, 0.5f), workspace[IMAGES * 3 * 2];
+    struct code_scale scale[IMAGES], want_scale[IMAGES];
     uint8_t *codes = malloc((size_t)(IMAGES * PIXELS * codes_ld)),
             *once = malloc((size_t)(IMAGES * PIXELS * codes_ld));
     struct image_quantize q = {x, ld, IMAGES, PIXELS, channels, once, codes_ld, want_scale, workspace};
@@ -318,7 +318,7 @@ START_TEST(image_codes_equal_the_reference)
             equal(q.codes, once, IMAGES * PIXELS * codes_ld, "parts");
         }
         for (int row = 0; row < IMAGES * PIXELS; row++)
-            codes_fit(codes + row * codes_ld, x + row * ld, scale[row / PIXELS], channels, codes_ld,
+            codes_fit(codes + row * codes_ld, x + row * ld, &scale[row / PIXELS], channels, codes_ld,
                       cpu_level_name(k->level));
     }
     free(x), free(codes), free(once);
@@ -329,7 +329,7 @@ int main(void)
 {
     TCase *t = tcase_create("row_norm");
     tcase_add_loop_test(t, every_level_equals_the_reference, 0, WIDTHS);
-    tcase_add_loop_test(t, scale_is_the_largest_value, 0, WIDTHS);
+    tcase_add_loop_test(t, scale_spans_the_values, 0, WIDTHS);
     tcase_add_loop_test(t, split_batch_and_place_do_not_change_a_bit, 0, WIDTHS);
     tcase_add_test(t, known_norms);
     tcase_add_test(t, known_codes);

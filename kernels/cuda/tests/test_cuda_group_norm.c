@@ -16,7 +16,8 @@ enum { AFFINE = 1, MODULATE = 2, CODES = 4, TAP = 8 };
 
 struct data {
     struct group_norm g;
-    float *x[2], *weight, *bias, *scale, *shift, *out, *tap, *image_scale[2], *workspace;
+    float *x[2], *weight, *bias, *scale, *shift, *out, *tap, *workspace;
+    struct code_scale *image_scale[2];
     uint8_t *codes[2];
     int64_t rows, count;
     int channels;
@@ -52,7 +53,7 @@ static void make(struct data *d, const struct shape *s, int pieces, enum activat
         int64_t x_ld = s->channels[i] + s->apart, codes_ld = (s->channels[i] + 63) / 64 * 64;
         d->x[i] = floats(d->rows * x_ld, 11 + (unsigned)i, 2, 30); /* a mean far larger than the deviation */
         d->codes[i] = calloc((size_t)(d->rows * codes_ld + 1), 1);
-        d->image_scale[i] = floats(s->images, 13, 1, 0);
+        d->image_scale[i] = calloc((size_t)s->images, sizeof *d->image_scale[i]);
         d->g.x[i] = d->x[i];
         d->g.x_ld[i] = x_ld;
         d->g.channels[i] = s->channels[i];
@@ -88,11 +89,11 @@ static void run_cuda(struct data *d)
 static void check_codes(const struct data *want, const struct data *got, int side)
 {
     const struct group_norm *g = &got->g;
-    near(got->image_scale[side], want->image_scale[side], g->images, 1e-5, "scale");
+    scales_near(got->image_scale[side], want->image_scale[side], g->images, 1e-5);
     for (int64_t row = 0; row < got->rows; row++)
         codes_fit(got->codes[side] + row * g->codes_ld[side],
                   got->tap + row * g->tap_ld + (side ? g->channels[0] : 0),
-                  got->image_scale[side][row / g->pixels], g->channels[side], g->codes_ld[side], "codes");
+                  &got->image_scale[side][row / g->pixels], g->channels[side], g->codes_ld[side], "codes");
 }
 
 /* Values of 30 with a deviation near 1: an input's last place is 2^-19 of the deviation, the mean's error as
@@ -160,9 +161,9 @@ START_TEST(constants_and_bad_values)
         d.x[0][i] = i % 8 < 4 ? 5 : d.x[0][i];
     d.x[0][100 * 8 + 6] = NAN;
     run_cuda(&d);
-    ck_assert(isfinite(d.image_scale[0][0]) && isnan(d.image_scale[0][1]));
+    ck_assert(isfinite(d.image_scale[0][0].scale) && isnan(d.image_scale[0][1].scale));
     for (int c = 0; c < 4; c++)
-        ck_assert_int_eq(d.codes[0][c], 128);
+        ck_assert_int_eq(d.codes[0][c], d.image_scale[0][0].zero);
     release(&d);
 }
 END_TEST

@@ -153,7 +153,7 @@ START_TEST(int8_sums_are_equal_to_the_bit)
             for (int s = 0; s < got.m.sources; s++)
                 for (int64_t r = 0;
                      r < (int64_t)got.m.images * got.m.source[s].height * got.m.source[s].width; r++)
-                    both[i]->scale[s][r] = 1;
+                    both[i]->scale[s][r].scale = 1;
         }
         run_reference(&want);
         run_cuda(&got, CUDA_F32, tile, 5);

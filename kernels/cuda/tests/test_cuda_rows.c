@@ -17,7 +17,8 @@ enum { NORM = 1, AFFINE = 2, MODULATE = 4, CODES = 8, TAP = 16 };
 
 struct rows_data {
     struct row_norm r;
-    float *x, *weight, *bias, *scale, *shift, *times, *out, *tap, *row_scale;
+    float *x, *weight, *bias, *scale, *shift, *times, *out, *tap;
+    struct code_scale *row_scale;
     uint8_t *codes;
     int64_t rows, count, codes_count;
 };
@@ -36,7 +37,7 @@ static void make_rows(struct rows_data *d, const struct rows_shape *s, int piece
     d->shift = floats((int64_t)s->images * s->channels, 5, 1, 0);
     d->out = floats(d->count, 6, 1, 0);
     d->tap = floats(d->count, 7, 1, 0);
-    d->row_scale = floats(d->rows, 8, 1, 0);
+    d->row_scale = calloc((size_t)d->rows, sizeof *d->row_scale);
     d->times = floats(d->rows * (ld + 2), 9, 1, 0);
     d->codes = calloc((size_t)d->codes_count, 1);
     d->r = (struct row_norm){.x = d->x,
@@ -87,9 +88,9 @@ START_TEST(row_norm_equals_the_reference)
         run_rows(&got);
         near(got.out, want.out, got.count, 4e-6, "out");
         near(got.tap, want.tap, got.count, 4e-6, "tap");
-        near(got.row_scale, want.row_scale, got.rows, 4e-6, "scale");
+        scales_near(got.row_scale, want.row_scale, got.rows, 4e-6);
         for (int64_t row = 0; pieces & CODES && pieces & TAP && row < got.rows; row++)
-            codes_fit(got.codes + row * got.r.codes_ld, got.tap + row * got.r.tap_ld, got.row_scale[row],
+            codes_fit(got.codes + row * got.r.codes_ld, got.tap + row * got.r.tap_ld, &got.row_scale[row],
                       got.r.channels, got.r.codes_ld, "codes");
         for (int64_t i = 0; i < got.codes_count; i++)
             ck_assert(abs(got.codes[i] - want.codes[i]) <= 1);
@@ -112,7 +113,7 @@ START_TEST(rotations_equal_the_reference)
         run_rows(&got);
         near(got.out, want.out, got.count, 6e-6, "out");
         near(got.tap, want.tap, got.count, 4e-6, "tap");
-        near(got.row_scale, want.row_scale, got.rows, 6e-6, "scale");
+        scales_near(got.row_scale, want.row_scale, got.rows, 6e-6);
         for (int64_t i = 0; i < got.codes_count; i++)
             ck_assert(abs(got.codes[i] - want.codes[i]) <= 1);
         release_rows(&want);
@@ -199,10 +200,10 @@ START_TEST(scales_of_bad_tiny_and_zero_rows)
     d.x[2 * 40 + 39] = NAN;
     d.x[3 * 40 + 1] = -INFINITY;
     run_rows(&d);
-    ck_assert(d.row_scale[0] == 0 && d.row_scale[1] < 1.2e-38f && isnan(d.row_scale[2]) &&
-              isnan(d.row_scale[3]) && isfinite(d.row_scale[4]));
+    ck_assert(d.row_scale[0].scale == 0 && d.row_scale[1].scale < 1.2e-38f && isnan(d.row_scale[2].scale) &&
+              isnan(d.row_scale[3].scale) && isfinite(d.row_scale[4].scale));
     for (int c = 0; c < 128; c++)
-        ck_assert_int_eq(d.codes[c], 128);
+        ck_assert_int_eq(d.codes[c], 0);
     release_rows(&d);
 }
 END_TEST
@@ -214,7 +215,8 @@ START_TEST(image_quantize_equals_the_reference)
     static const int shapes[][3] = {{1, 1, 1}, {2, 65, 7}, {3, 64, 32}, {1, 200, 130}};
     int images = shapes[_i][0], rows = shapes[_i][1], channels = shapes[_i][2];
     int64_t ld = channels + 1, codes_ld = (channels + 63) / 64 * 64, count = (int64_t)images * rows;
-    float *x = floats(count * ld, 1, 3, 0), scale[2][3], *work = floats(images * ((rows + 63) / 64), 2, 1, 0);
+    float *x = floats(count * ld, 1, 3, 0.5f), *work = floats(2 * images * ((rows + 63) / 64), 2, 1, 0);
+    struct code_scale scale[2][3];
     uint8_t *codes[2] = {calloc((size_t)(count * codes_ld), 1), calloc((size_t)(count * codes_ld), 1)};
     struct image_quantize q[2];
     for (int i = 0; i < 2; i++)
@@ -224,7 +226,7 @@ START_TEST(image_quantize_equals_the_reference)
     struct cuda_launches l;
     cuda_image_quantize(&q[1], &l);
     run_launches(&l, 6);
-    equal(scale[1], scale[0], images * (int64_t)sizeof(float), "scales");
+    equal(scale[1], scale[0], images * (int64_t)sizeof **scale, "scales");
     equal(codes[1], codes[0], count * codes_ld, "codes");
     free(x), free(work), free(codes[0]), free(codes[1]);
 }

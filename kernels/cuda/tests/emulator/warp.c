@@ -29,7 +29,7 @@ void emulator_shuffle_xor(void **lane);
 void emulator_ldmatrix(void **lane);
 void emulator_mma_bf16(void **lane);
 void emulator_mma_tf32(void **lane);
-void emulator_mma_s8(void **lane);
+void emulator_mma_u8s8(void **lane);
 
 /* To have met is enough: a barrier. */
 void emulator_nothing(void **lane) { (void)lane; }
@@ -143,13 +143,13 @@ void emulator_mma_tf32(void **lane)
     product(lane, a, b, 8);
 }
 
-void emulator_mma_s8(void **lane)
+void emulator_mma_u8s8(void **lane)
 {
     int32_t a[ROWS][32], b[32][COLUMNS];
     for (int word = 0; word < 8; word++)
         for (int byte = 0; byte < 4; byte++) {
             for (int r = 0; r < ROWS; r++)
-                a[r][4 * word + byte] = (int8_t)(a_word(lane, r, word) >> 8 * byte);
+                a[r][4 * word + byte] = (uint8_t)(a_word(lane, r, word) >> 8 * byte);
             for (int c = 0; c < COLUMNS; c++)
                 b[4 * word + byte][c] = (int8_t)(b_word(lane, c, word) >> 8 * byte);
         }
