@@ -5,18 +5,19 @@
 #include "common/run/profile.h"
 #include "common/run/search_blocks.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 /* What --solver names: a program, and the predictors that go with it unless --predictor says otherwise. */
 static const struct method {
     const char *name;
-    const char *solver[4];
+    const char *solver[6];
     unsigned predictors;
     int gain, max_run;
 } methods[] = {
     {"auto",
-     {"dp", "cachequant", "uniform"},
+     {"dp", "dp-squares", "dp-flat", "cachequant", "uniform"},
      1u << PREDICT_TWO | 1u << PREDICT_CORRECTED | 1u << PREDICT_TAYLOR,
      1,
      0},
@@ -36,7 +37,7 @@ static const struct method {
     {"spsa", {"dp"}, 1u << PREDICT_TWO | 1u << PREDICT_CORRECTED, 1, 0},
 };
 
-static struct schedule_options o = {.calibrate = 4, .validate = 8, .polish = 12, .correct = 1, .gain = 1};
+static struct schedule_options o = {.calibrate = 4, .validate = 16, .polish = 12, .correct = 1, .gain = 1};
 
 static const struct tool_option options[] = {
     {"steps", 0, "N", OPTION_INT, &o.steps, .min = 1, .max = 1024,
@@ -72,14 +73,16 @@ static const struct tool_option options[] = {
     {"polish", 0, "N", OPTION_INT, &o.polish, .min = 0, .max = 100000,
      .help = "runs of moved schedules after that, 0: none (default 12; coordinate and spsa: 60)"},
     {"rounds", 0, "N", OPTION_INT, &o.rounds, .min = 0, .max = SEARCH_ROUNDS,
-     .help = "closed loop: measure again where the best schedule leads and solve again, N times (default 0)"},
+     .help = "closed loop: measure again where the best schedule leads and solve again, N times (default: 1 "
+             "of auto "
+             "with a budget of time, else 0)"},
     {"wide", 0, "N", OPTION_INT, &o.wide, .min = 0, .max = 1024,
      .help = "the first N computed calls read floats where layers round to int8 (default 0)"},
     {"calibrate", 0, "N", OPTION_INT, &o.calibrate, .min = 1, .max = 1024,
      .help = "calibration images (default 4)"},
     PARTS_OPTIONS(o.parts),
     {"validate", 0, "N", OPTION_INT, &o.validate, .min = 1, .max = 10000,
-     .help = "images to choose with, and again as many for the claims (default 8)"},
+     .help = "images to choose with, and again as many for the claims (default 16)"},
     {"verify", 0, "FILE", OPTION_TEXT, &o.verify, .help = "measure an existing schedule again"},
     {"import", 0, "FILE", OPTION_TEXT, &o.import,
      .help = "make a schedule of another tool's, and measure it; see hasten-schedule(5)"},
@@ -116,12 +119,12 @@ static int look_at_profile(struct work *w, struct error *e)
 static int price_actions(struct work *w, struct error *e)
 {
     double ms[CANDIDATES + 2];
-    if (o.profile &&
-        profile_prices(o.profile, model_id(&w->m), w->list, w->candidates, streams(w), w->ms, e) < 0)
+    const char *profile = w->own_masks ? NULL : o.profile;
+    if (profile && profile_prices(profile, model_id(&w->m), w->list, w->candidates, streams(w), w->ms, e) < 0)
         return -1;
-    if (o.profile && look_at_profile(w, e) < 0)
+    if (profile && look_at_profile(w, e) < 0)
         return -1;
-    if (o.profile && !o.wide)
+    if (profile && !o.wide)
         return 0;
     unsigned char *served[CANDIDATES];
     int base[CANDIDATES];
@@ -134,7 +137,7 @@ static int price_actions(struct work *w, struct error *e)
     timed_close(x);
     if (status < 0)
         return -1;
-    if (!o.profile)
+    if (!profile)
         memcpy(w->ms, ms, (size_t)(w->candidates + 1) * sizeof *ms);
 
     w->wide_ms = o.wide ? w->ms[0] * ms[w->candidates + 1] / ms[0] : 0;
@@ -216,34 +219,49 @@ static int start_search(struct work *w, struct error *e)
 }
 
 /* What runs of the model find on top of the program. */
-static int improve(struct work *w, struct trial *best, struct error *e)
+static struct trial *improve(struct work *w, struct trial *best, struct error *e)
 {
     const char *name = methods[o.solver].name;
     int spsa = !strcmp(name, "spsa");
+    if (!methods[o.solver].gain)
+        return best;
     if (!spsa && strcmp(name, "coordinate"))
-        return search_polish(&w->x, best, (int)o.polish, e);
+        return search_finish(&w->x, (int)o.polish, e);
     best->solver = name;
-    return search_runs(&w->x, best, tool_given(w->t, "polish") ? (int)o.polish : 60, spsa, e);
+    return search_runs(&w->x, best, tool_given(w->t, "polish") ? (int)o.polish : 60, spsa, e) < 0 ? NULL
+                                                                                                  : best;
 }
 
-/* The schedule for the budget that was given. */
+static void say_trials(const struct work *w, int round)
+{
+    for (int i = 0; i < w->x.trials; i++) {
+        const struct trial *t = &w->x.trial[i];
+        if (t->round == round && t->images)
+            tool_note(w->t,
+                      "%s, %s, %s, round %d: %d of %d computed, %.2f ms, predicted %.4f, relative L2 %.4f on "
+                      "%d images",
+                      t->solver, predict_name(t->predictor), schedule_action_name(&t->s), round, t->computed,
+                      w->x.calls, t->ms, t->predicted, t->quality.rel_l2, t->images);
+    }
+}
+
+/* The schedule for the budget that was given. auto closes the loop once unless --rounds says otherwise. */
 static struct trial *choose(struct work *w, struct error *e)
 {
     struct search *x = &w->x;
+    int rounds = o.solver == 0 && !tool_given(w->t, "rounds") ? 1 : (int)o.rounds;
     if (o.max_error > 0)
-        return search_error(x, o.max_error, e);
+        return search_error(x, o.max_error, (int)o.rounds, e);
     if (search_solve(x, e) < 0)
         return NULL;
     struct trial *best = search_validate(x, e);
-    for (int round = 0; best && round < o.rounds; round++)
+    for (int round = 0; best; round++) {
+        say_trials(w, round);
+        if (round == rounds || best->computed == x->calls)
+            break;
         best = search_close_loop(x, best, e) < 0 ? NULL : search_validate(x, e);
-    for (int i = 0; best && i < x->trials; i++)
-        tool_note(
-            w->t,
-            "%s, %s, round %d: %d of %d computed, %.2f ms, predicted %.4f, relative L2 %.4f on %d images",
-            x->trial[i].solver, predict_name(x->trial[i].predictor), x->trial[i].round, x->trial[i].computed,
-            x->calls, x->trial[i].ms, x->trial[i].predicted, x->trial[i].quality.rel_l2, x->trial[i].images);
-    return best && methods[o.solver].gain && improve(w, best, e) < 0 ? NULL : best;
+    }
+    return best ? improve(w, best, e) : NULL;
 }
 
 /* Prices: the served sets of the schedule, by their own names. */
@@ -326,17 +344,41 @@ static int import(struct work *w, struct error *e)
     return take_schedule(w, &t, e);
 }
 
-/* Every branch with its own updates; the union of the three noisiest feed-forwards, as published. */
+/* One round of BAC: every branch with its own updates, and the union of the three noisiest feed-forwards, as
+ * published. The schedule stays in w->s when it is the best so far on validation images. */
+static int blocks_round(struct work *w, double *best, struct error *e)
+{
+    struct cache_schedule s = {0};
+    struct quality q;
+    int updates = (w->x.calls + (int)o.interval - 1) / (int)o.interval;
+    int status = search_blocks(&w->x, updates, 3, &s, e);
+    if (status == 0)
+        status = cache_schedule_bind(&s, w->g, e);
+    s.steps = w->measure.steps;
+    if (status == 0)
+        status = search_measure(&w->x, &s, VALIDATION_SEED, (int)o.validate, &q, e);
+    if (status == 0 && q.psnr > *best) {
+        struct cache_schedule worse = w->s;
+        *best = q.psnr;
+        w->s = s;
+        s = worse;
+    }
+    cache_schedule_free(&s);
+    return status;
+}
+
 static int blockwise(struct work *w, struct error *e)
 {
     struct trial t = {.solver = "bac"};
-    int updates = (w->x.calls + (int)o.interval - 1) / (int)o.interval;
-    if (search_blocks(&w->x, updates, 3, &w->s, e) < 0)
-        return -1;
+    double best = -INFINITY;
+    for (int round = 0; round <= o.rounds; round++)
+        if ((round && search_measure_again(&w->x, &w->s, e) < 0) || blocks_round(w, &best, e) < 0)
+            return -1;
     search_close(&w->x);
     w->x = (struct search){0};
     candidates_free(w->list, w->candidates);
     w->candidates = 0;
+    w->own_masks = 1;
     return take_schedule(w, &t, e);
 }
 
@@ -344,13 +386,21 @@ static int blockwise(struct work *w, struct error *e)
  * fastest. */
 static int show_front(struct work *w, struct trial **t, struct error *e)
 {
-    int at = 0;
-    if (search_front(&w->x, &w->front, &w->points, e) < 0)
-        return -1;
-    while (at + 1 < w->points && w->front[at + 1].ms <= w->full_ms / 2)
-        at++;
-    *t = search_trial_of(&w->x, &w->front[at], e);
-    return *t ? 0 : -1;
+    for (int round = 0;; round++) {
+        int at = 0;
+        if (search_front(&w->x, &w->front, &w->points, e) < 0)
+            return -1;
+        while (at + 1 < w->points && w->front[at + 1].ms <= w->full_ms / 2)
+            at++;
+        *t = search_trial_of(&w->x, &w->front[at], e);
+        if (!*t || round == o.rounds)
+            return *t ? 0 : -1;
+        search_front_free(w->front, w->points);
+        w->front = NULL;
+        w->points = 0;
+        if (search_measure_again(&w->x, &(*t)->s, e) < 0)
+            return -1;
+    }
 }
 
 static int budgets_given(void)
@@ -411,9 +461,8 @@ static int check_options(struct work *w, struct error *e)
         return error_set(e, HASTEN_EUSAGE, "--solver %s is for predictors that read one value", solver);
     if (!o.interval && !given && !strcmp(solver, "blocks"))
         return error_set(e, HASTEN_EUSAGE, "the solver bac needs --interval");
-    if (o.rounds && (given || o.front || o.max_error > 0 || !strcmp(solver, "blocks")))
-        return error_set(e, HASTEN_EUSAGE,
-                         "--rounds is for --speedup, --max-ms and --interval, and not for the solver bac");
+    if (o.rounds && given)
+        return error_set(e, HASTEN_EUSAGE, "--rounds is for a new schedule, not --verify or --import");
     if (!o.correct && o.predictor > 1)
         return error_set(e, HASTEN_EUSAGE, "--correct off and --predictor contradict each other");
     return 0;

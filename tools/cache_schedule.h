@@ -28,12 +28,16 @@ struct work {
     int candidates;
     double ms[CANDIDATES + 1]; /* of one call: full, then each action */
     double full_ms, wide_ms;
+    int own_masks; /* the actions are bac's own, which no profile has */
     struct search x;
     struct front_point *front;
     int points;
     struct cache_schedule s;         /* of --verify and --import */
     struct trajectory_passes passes; /* of one image, scheduled */
 };
+
+/* The name of a schedule's action, or of all of them. */
+const char *schedule_action_name(const struct cache_schedule *s);
 
 /* Time and measure a schedule, store and print its claims; write: the file as well. */
 int schedule_report(struct work *w, struct trial *t, struct cache_schedule *s, int write, struct error *e);

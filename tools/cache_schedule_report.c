@@ -31,8 +31,7 @@ static int time_both(struct work *w, const struct cache_schedule *s, double *ful
     return 0;
 }
 
-/* The name of a schedule's action, or of all of them. */
-static const char *action_name(const struct cache_schedule *s)
+const char *schedule_action_name(const struct cache_schedule *s)
 {
     return s->actions == 2 ? s->action[1].name : s->actions < 2 ? "full" : "several actions";
 }
@@ -44,9 +43,9 @@ static cJSON *claims_of(struct work *w, const struct trial *t, const struct cach
     if (j && json_add_string(j, "solver", t->solver, e) == 0 &&
         (w->o->verify || w->o->import ||
          json_add_string(j, "predictor", predict_name(t->predictor), e) == 0) &&
-        json_add_string(j, "action", action_name(s), e) == 0 && json_add_bool(j, "exact", t->exact, e) == 0 &&
-        json_add_int(j, "computed", t->computed, e) == 0 && json_add_int(j, "calls", s->calls, e) == 0 &&
-        json_add_double(j, "predicted_ms", t->ms, e) == 0 &&
+        json_add_string(j, "action", schedule_action_name(s), e) == 0 &&
+        json_add_bool(j, "exact", t->exact, e) == 0 && json_add_int(j, "computed", t->computed, e) == 0 &&
+        json_add_int(j, "calls", s->calls, e) == 0 && json_add_double(j, "predicted_ms", t->ms, e) == 0 &&
         json_add_double(j, "full_ms", w->full_ms, e) == 0 &&
         json_add_double(j, "predicted_error", t->predicted, e) == 0 &&
         json_add_double(j, "measured_ms", fast, e) == 0 &&
@@ -101,13 +100,16 @@ static int add_front(struct work *w, cJSON *claims, struct buf *text, struct err
 static int write_picture(const struct work *w, const struct trial *t, const struct cache_schedule *s,
                          struct error *e)
 {
-    int n = w->points ? w->points : w->x.trials ? w->x.trials : 1;
+    int run = w->x.trials; /* with images; the others were not */
+    while (run > 0 && !w->x.trial[run - 1].images)
+        run--;
+    int n = w->points ? w->points : run ? run : 1;
     struct picture_point *p = mem_array((size_t)n, sizeof *p, e);
     struct buf svg = {0};
     char title[256];
     for (int i = 0; p && i < n; i++) {
         const struct front_point *f = w->points ? &w->front[i] : NULL;
-        const struct trial *one = w->x.trials && !f ? &w->x.trial[i] : t;
+        const struct trial *one = run && !f ? &w->x.trial[i] : t;
         double ms = f ? f->ms : one->ms, error = f ? f->error : one->quality.rel_l2;
         p[i] = (struct picture_point){.ms = ms, .error = error};
         p[i].chosen = f ? !memcmp(f->action, t->action, (size_t)s->calls * sizeof *t->action) : one == t;
@@ -117,7 +119,7 @@ static int write_picture(const struct work *w, const struct trial *t, const stru
             snprintf(p[i].label, sizeof p[i].label, "%.2fx %s", w->full_ms / ms, predict_name(f->predictor));
         else
             snprintf(p[i].label, sizeof p[i].label, "%.2fx %s, %s, %.24s", w->full_ms / ms, one->solver,
-                     predict_name(one->predictor), action_name(&one->s));
+                     predict_name(one->predictor), schedule_action_name(&one->s));
     }
     snprintf(title, sizeof title, "%.80s: %d calls of %s, %s", w->m.file->name, s->calls, s->sampler,
              w->points ? "predicted errors of the front"
@@ -148,8 +150,9 @@ int schedule_report(struct work *w, struct trial *t, struct cache_schedule *s, i
         buf_printf(&text, e,
                    "%s, %s%s%s: %d of %d calls computed; %.1f ms of %.1f predicted; measured %.1f ms of %.1f "
                    "(%.2fx), relative L2 %.4f, PSNR %.2f dB\n",
-                   t->solver, given ? "" : predict_name(t->predictor), given ? "" : ", ", action_name(s),
-                   t->computed, s->calls, t->ms, w->full_ms, fast, full, full / fast, q.rel_l2, q.psnr);
+                   t->solver, given ? "" : predict_name(t->predictor), given ? "" : ", ",
+                   schedule_action_name(s), t->computed, s->calls, t->ms, w->full_ms, fast, full, full / fast,
+                   q.rel_l2, q.psnr);
     if (status == 0) {
         cJSON_Delete(s->claims);
         s->claims = json_copy(claims, e);

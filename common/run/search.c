@@ -4,7 +4,6 @@
 
 #include <limits.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static void report(const struct search *x, const char *what, int done, int all)
@@ -13,10 +12,11 @@ static void report(const struct search *x, const char *what, int done, int all)
         x->progress(x->context, what, done, all);
 }
 
-static void trial_free(struct trial *t)
+void search_trial_free(struct trial *t)
 {
     cache_schedule_free(&t->s);
     mem_free(t->action);
+    mem_free(t->each);
     *t = (struct trial){0};
 }
 
@@ -142,7 +142,7 @@ int search_open(struct search *x, struct error *e)
 void search_close(struct search *x)
 {
     for (int i = 0; i < x->trials; i++)
-        trial_free(&x->trial[i]);
+        search_trial_free(&x->trial[i]);
     x->trials = 0;
     search_forget_rounds(x);
     calibration_free(&x->c);
@@ -198,8 +198,11 @@ int search_add_trial(struct search *x, const char *solver, enum predictor p, con
     *t = (struct trial){
         .solver = solver, .predictor = p, .predicted = predicted, .exact = exact, .round = x->rounds};
     t->action = mem_array((size_t)x->calls, sizeof *t->action, e);
-    if (!t->action)
+    t->each = mem_array((size_t)x->validate, sizeof *t->each, e);
+    if (!t->action || !t->each) {
+        search_trial_free(t);
         return -1;
+    }
     memcpy(t->action, action, (size_t)x->calls * sizeof *action);
     x->trials++;
     return search_make_schedule(x, t, e);
@@ -232,16 +235,42 @@ static int own_table(const struct search *x, const char *name, const struct pric
                : calibration_errors(c, w->action, PREDICT_REUSE, 0, *own + n * n, e);
 }
 
+/* Errors of served calls add up as amplitudes or as squares, depending on how alike they are, and gains are
+ * measured on few images: other prices than the additive one give other schedules, among which runs choose.
+ * "squares": the sum of squares; "flat": gains to the power of one half. *own: from mem_array, or NULL. */
+static int vary(const struct search *x, const char *name, const struct priced *w, struct schedule_problem *p,
+                double **own, struct error *e)
+{
+    size_t calls = (size_t)x->calls, n = p->pair ? schedule_pair_count(x->calls) : 2 * calls * calls;
+    const double *gain = search_round(x, x->rounds)->gain[w->action][calibration_gain_kind(w->p)];
+    int squares = !strcmp(name, "dp-squares");
+    if (!squares && (strcmp(name, "dp-flat") || !gain))
+        return 0;
+    if (!(*own = mem_array(squares ? n : calls, sizeof **own, e)))
+        return -1;
+    for (size_t t = 0; !squares && t < calls; t++)
+        (*own)[t] = gain[t] > 0 ? pow(gain[t], -0.25) : 1;
+    if (!squares)
+        p->gain = *own;
+    for (size_t i = 0; squares && i < n; i++)
+        (*own)[i] = w->table[i] * w->table[i];
+    if (squares && p->pair)
+        p->pair = *own;
+    else if (squares)
+        p->error = *own;
+    return 0;
+}
+
 /* One solver on one priced action. A goal out of its reach is no error: others may. "dp" is the exact
  * program for the predictor: with two refreshes it is "pair". */
 static int try_solver(struct search *x, const char *name, struct priced *w, struct error *e)
 {
-    int dp = !strcmp(name, "dp"), refreshes;
+    int dp = !strncmp(name, "dp", 2), exact = !strcmp(name, "dp"), refreshes;
     struct schedule_problem p = w->problem;
     struct schedule found = {0};
     struct error why = {0};
     double predicted, ms, *own;
-    if (own_table(x, name, w, &p, &own, e) < 0) {
+    if (own_table(x, name, w, &p, &own, e) < 0 || vary(x, name, w, &p, &own, e) < 0) {
         mem_free(own);
         return -1;
     }
@@ -250,7 +279,7 @@ static int try_solver(struct search *x, const char *name, struct priced *w, stru
         p.interval = x->interval;
     }
     int status = 0;
-    if (schedule_solver_find(dp && p.pair ? "pair" : name)->run(&p, &found, &why) < 0) {
+    if (schedule_solver_find(dp ? p.pair ? "pair" : "dp" : name)->run(&p, &found, &why) < 0) {
         if (why.code != HASTEN_EGATE)
             status = error_set(e, why.code, "%s", why.text);
     } else {
@@ -259,7 +288,7 @@ static int try_solver(struct search *x, const char *name, struct priced *w, stru
         for (int t = 0; t < x->calls; t++)
             found.action[t] *= w->action + 1;
         if (status == 0)
-            status = search_add_trial(x, name, w->p, found.action, predicted, found.exact && dp, e);
+            status = search_add_trial(x, name, w->p, found.action, predicted, found.exact && exact, e);
     }
     w->problem.max_run = x->max_run;
     schedule_free(&found);
@@ -307,112 +336,4 @@ int search_solve(struct search *x, struct error *e)
         report(x, "solve", a + 1, x->count);
     }
     return x->trials ? 0 : too_fast(x, e);
-}
-
-/* ---- validation ---- */
-
-/* The mean of decibels: one odd image does not decide, as it would in a mean of errors. */
-static int by_error(const void *a, const void *b)
-{
-    const struct trial *p = a, *q = b;
-    return (p->quality.psnr < q->quality.psnr) - (p->quality.psnr > q->quality.psnr);
-}
-
-struct trial *search_validate(struct search *x, struct error *e)
-{
-    enum { FINALISTS = 6 };
-    int few = x->validate < 2 ? x->validate : 2, finalists = x->trials < FINALISTS ? x->trials : FINALISTS;
-    if (x->trials <= FINALISTS)
-        few = x->validate;
-    for (int i = 0; i < x->trials; i++) {
-        x->trial[i].images = few;
-        if (search_measure(x, &x->trial[i].s, VALIDATION_SEED, few, &x->trial[i].quality, e) < 0)
-            return NULL;
-        report(x, "validate", i + 1, x->trials + finalists);
-    }
-    qsort(x->trial, (size_t)x->trials, sizeof x->trial[0], by_error);
-    for (int i = 0; i < finalists && few < x->validate; i++) {
-        x->trial[i].images = x->validate;
-        if (search_measure(x, &x->trial[i].s, VALIDATION_SEED, x->validate, &x->trial[i].quality, e) < 0)
-            return NULL;
-        report(x, "validate", x->trials + i + 1, x->trials + finalists);
-    }
-    qsort(x->trial, (size_t)finalists, sizeof x->trial[0], by_error);
-    return x->trials ? &x->trial[0] : NULL;
-}
-
-/* ---- polish ---- */
-
-static void copy_trial_actions(const struct search *x, int *to, const struct trial *t)
-{
-    memcpy(to, t->action, (size_t)x->calls * sizeof *to);
-}
-
-/* Is the trial with these actions better on the calibration and on the validation images? Else it is as
- * before. */
-static int try_move(struct search *x, struct trial *t, const int *action, double *calibrated, struct error *e)
-{
-    struct quality there, here;
-    int *old = mem_array((size_t)x->calls, sizeof *old, e), better = 0;
-    if (!old)
-        return -1;
-    copy_trial_actions(x, old, t);
-    memcpy(t->action, action, (size_t)x->calls * sizeof *action);
-    int status = search_make_schedule(x, t, e);
-    if (status == 0)
-        status = search_measure(x, &t->s, CALIBRATION_SEED, x->measure.count, &there, e);
-    if (status == 0 && there.psnr > *calibrated) {
-        status = search_measure(x, &t->s, VALIDATION_SEED, x->validate, &here, e);
-        better = status == 0 && here.psnr > t->quality.psnr && here.rel_l2 < t->quality.rel_l2;
-    }
-    if (better) {
-        *calibrated = there.psnr;
-        t->quality = here;
-        t->exact = 0;
-    } else {
-        memcpy(t->action, old, (size_t)x->calls * sizeof *old);
-        if (status == 0)
-            status = search_make_schedule(x, t, e);
-    }
-    mem_free(old);
-    return status < 0 ? -1 : better;
-}
-
-/* The n-th neighbour: computed call number n / 4 moved by 1, -1, 2 or -2. 0: there is none. */
-static int neighbour(const struct search *x, const struct trial *t, int n, int *action)
-{
-    static const int by[] = {1, -1, 2, -2};
-    int at = 0, seen = 0;
-    for (; at < x->calls; at++)
-        if (t->action[at] == 0 && at > 0 && seen++ == n / 4)
-            break;
-    int to = at + by[n % 4];
-    if (at >= x->calls || to < 1 || to >= x->calls || t->action[to] == 0)
-        return 0;
-    copy_trial_actions(x, action, t);
-    action[at] = action[to];
-    action[to] = 0;
-    return 1;
-}
-
-int search_polish(struct search *x, struct trial *t, int runs, struct error *e)
-{
-    int *action = mem_array((size_t)x->calls, sizeof *action, e), status = action ? 0 : -1,
-        all = 4 * x->calls;
-    struct quality q;
-    if (status == 0)
-        status = search_measure(x, &t->s, CALIBRATION_SEED, x->measure.count, &q, e);
-    double calibrated = q.psnr;
-    for (int n = 0, since = 0, used = 0; status == 0 && used < runs && since < all;
-         n = (n + 1) % all, since++) {
-        if (!neighbour(x, t, n, action))
-            continue;
-        int better = try_move(x, t, action, &calibrated, e);
-        status = better < 0 ? -1 : 0;
-        since = better > 0 ? 0 : since;
-        used++;
-        report(x, "polish", used, runs);
-    }
-    mem_free(action);
-    return status;
 }

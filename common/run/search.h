@@ -4,7 +4,7 @@
  *     struct search x = {.measure = m, .list = list, .count = n, .ms = ms, .limit = 0.5 * full_ms, ...};
  *     if (search_open(&x, e) < 0 || search_solve(&x, e) < 0) ...
  *     struct trial *best = search_validate(&x, e);
- *     if (best && search_polish(&x, best, 20, e) == 0) ... best->s, best->quality ...
+ *     if (best && (best = search_finish(&x, 12, e))) ... best->s, best->quality ...
  *     search_close(&x);
  *
  * Calibration images (seeds from CALIBRATION_SEED) give tables, gains and the first look at a polishing move;
@@ -17,7 +17,7 @@
 
 #define CLAIM_SEED (VALIDATION_SEED + (UINT64_C(1) << 20))
 
-enum { SEARCH_TRIALS = 256, SEARCH_SOLVERS = 16, SEARCH_ROUNDS = 8 };
+enum { SEARCH_TRIALS = 512, SEARCH_SOLVERS = 16, SEARCH_ROUNDS = 8 };
 
 struct trial {
     struct cache_schedule s;
@@ -28,6 +28,8 @@ struct trial {
     int round;                   /* of the closed loop that its tables are from; 0: the full run */
     double ms, predicted;        /* of the additive model */
     struct quality quality;
+    struct quality *each; /* [validate]: of one image each, the first `images` are known */
+    double score;         /* mean decibels, by which trials are ordered */
 };
 
 struct search {
@@ -58,7 +60,7 @@ struct search {
     float *reference;            /* of the validation images */
     float *calibrated_reference; /* of the calibration images */
     struct trial trial[SEARCH_TRIALS];
-    int trials;
+    int trials, finalists; /* the first so many were validated on all images */
 };
 
 /* The images of one part to its file: what is there already is not measured again. range: what was measured.
@@ -74,9 +76,10 @@ void search_close(struct search *x);
  * what is the fastest possible. */
 int search_solve(struct search *x, struct error *e) HASTEN_CHECKED;
 
-/* Closed loop: features once more at the latents that this trial's schedule goes through, and trials of all
- * solvers by them, to be validated beside the others. Gains stay those of the full run. At most SEARCH_ROUNDS
- * times. */
+/* Closed loop: features once more at the latents that a schedule goes through; prices and fits are by them
+ * from then on. Gains stay those of the full run. At most SEARCH_ROUNDS times. */
+int search_measure_again(struct search *x, const struct cache_schedule *s, struct error *e) HASTEN_CHECKED;
+/* The same, and trials of all solvers by them, to be validated beside the finalists. */
 int search_close_loop(struct search *x, const struct trial *t, struct error *e) HASTEN_CHECKED;
 
 /* The front of (ms, predicted error), fastest first: schedules of one action, and of several where one
@@ -91,16 +94,22 @@ int search_front(struct search *x, struct front_point **points, int *count, stru
 void search_front_free(struct front_point *points, int count);
 struct trial *search_trial_of(struct search *x, const struct front_point *p, struct error *e) HASTEN_CHECKED;
 
-/* Run trials on the validation images, all on a few of them and the better ones on all. The one with the
- * least relative L2; NULL on an error, or where there is no trial. */
+/* Run trials on the validation images: those that have a chance by their price on a few of them, the better
+ * half on twice as many, the last three on all. The best comes first; NULL on an error, or where there is no
+ * trial. What was seen of a trial before is not run again. */
 struct trial *search_validate(struct search *x, struct error *e) HASTEN_CHECKED;
+/* Drop trials from the end until there are `most`. */
+void search_keep(struct search *x, int most);
+/* Polish those that a polish might still make the best, each with `runs` runs; the best of them. */
+struct trial *search_finish(struct search *x, int runs, struct error *e) HASTEN_CHECKED;
 
-/* The fastest schedule of the front whose relative L2 on the validation images is at most `most`, by halving:
- * NULL and HASTEN_EGATE when only the full run is. */
-struct trial *search_error(struct search *x, double most, struct error *e) HASTEN_CHECKED;
+/* The fastest schedule of the front whose relative L2 on the validation images is at most `most`, by halving;
+ * the same again after each of `rounds` closed loops, for a faster one. NULL and HASTEN_EGATE when only the
+ * full run is. */
+struct trial *search_error(struct search *x, double most, int rounds, struct error *e) HASTEN_CHECKED;
 
 /* Move computed calls one by one, at most `runs` runs of the calibration images: a move stays when it is
- * better there and on the validation images as well. */
+ * better there and on the validation images as well. Early calls come first. */
 int search_polish(struct search *x, struct trial *t, int runs, struct error *e) HASTEN_CHECKED;
 
 /* Search which calls are computed by at most `runs` runs of the calibration images, from a trial of one

@@ -1,5 +1,6 @@
 /* See search_blocks.h. */
 #include "common/run/search_blocks.h"
+#include "common/run/search_inside.h"
 #include "common/method/schedule_blocks.h"
 
 #include <stdio.h>
@@ -40,7 +41,7 @@ int schedule_of_masks(struct cache_schedule *s, const struct graph *g, const str
 /* Relative square errors of reusing branch u's value: [calls * calls] of error. */
 static int branch_errors(const struct search *x, int node, double *error, struct error *e)
 {
-    const struct calibration *c = &x->c;
+    const struct calibration *c = search_round(x, x->rounds);
     size_t calls = (size_t)c->calls;
     int k = 0;
     while (k < c->nodes && !(c->node[k] == node && c->base[k] < 0))

@@ -136,30 +136,32 @@ struct trial *search_trial_of(struct search *x, const struct front_point *p, str
     if (search_add_trial(x, "front", p->predictor, p->action, p->error, p->exact, e) < 0)
         return NULL;
     for (int i = 0; i < x->trials; i++)
-        if (x->trial[i].predictor == p->predictor &&
+        if (x->trial[i].predictor == p->predictor && x->trial[i].round == x->rounds &&
             !memcmp(x->trial[i].action, p->action, (size_t)x->calls * sizeof *p->action))
             return &x->trial[i];
     error_set(e, HASTEN_EFAIL, "internal: there is no room for more than %d trials", before);
     return NULL;
 }
 
-struct trial *search_error(struct search *x, double most, struct error *e)
+/* By halving over the front as it is priced now: *best becomes the fastest that is good, if there is one that
+ * is faster; least: the least error that was measured. */
+static int find_error(struct search *x, double most, struct trial **best, double *least, struct error *e)
 {
     struct front_point *points;
-    struct trial *best = NULL;
-    int count, low = 0, high;
-    double least = INFINITY;
-    x->limit = x->ms[0] * x->calls;
+    int count, low = 0, high, status = 0;
     if (search_front(x, &points, &count, e) < 0)
-        return NULL;
-    for (high = count; low < high;) { /* points from `high` on are known or taken to be good */
+        return -1;
+    for (high = count; low < high && status == 0;) { /* points from `high` on are known or taken to be good */
         int at = (low + high) / 2;
         struct trial *t = search_trial_of(x, &points[at], e);
-        if (!t || search_measure(x, &t->s, VALIDATION_SEED, x->validate, &t->quality, e) < 0)
+        if (!t || search_measure(x, &t->s, VALIDATION_SEED, x->validate, &t->quality, e) < 0) {
+            status = -1;
             break;
-        least = t->computed < x->calls && t->quality.rel_l2 < least ? t->quality.rel_l2 : least;
+        }
+        *least = t->computed < x->calls ? fmin(*least, t->quality.rel_l2) : *least;
         if (t->quality.rel_l2 <= most) {
-            best = t;
+            if (!*best || t->ms < (*best)->ms)
+                *best = t;
             high = at;
         } else {
             low = at + 1;
@@ -168,12 +170,28 @@ struct trial *search_error(struct search *x, double most, struct error *e)
             x->progress(x->context, "validate", count - (high - low), count);
     }
     search_front_free(points, count);
-    if (!e->code && (!best || best->computed == x->calls)) {
-        error_set(e, HASTEN_EGATE,
-                  "no schedule that is faster than computing every call keeps the relative L2 below %g; the "
-                  "least that was measured is %.4g",
-                  most, least);
-        best = NULL;
+    return status;
+}
+
+struct trial *search_error(struct search *x, double most, int rounds, struct error *e)
+{
+    struct trial *best = NULL;
+    double least = INFINITY;
+    x->limit = x->ms[0] * x->calls;
+    for (int round = 0;; round++) {
+        if (find_error(x, most, &best, &least, e) < 0)
+            return NULL;
+        if (round == rounds || !best || best->computed == x->calls)
+            break;
+        x->limit = best->ms;
+        if (search_measure_again(x, &best->s, e) < 0)
+            return NULL;
     }
-    return e->code ? NULL : best;
+    if (best && best->computed < x->calls)
+        return best;
+    error_set(e, HASTEN_EGATE,
+              "no schedule that is faster than computing every call keeps the relative L2 below %g; the "
+              "least that was measured is %.4g",
+              most, least);
+    return NULL;
 }

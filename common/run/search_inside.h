@@ -1,5 +1,5 @@
-/* Inside common/run: the search. search.c has trials, solvers and validation, search_price.c prices,
- * search_front.c the front. */
+/* Inside common/run: the search. search.c has trials and solvers, search_validate.c the choice,
+ * search_polish.c its last step, search_price.c prices, search_front.c the front. */
 #ifndef HASTEN_RUN_SEARCH_INSIDE_H
 #define HASTEN_RUN_SEARCH_INSIDE_H
 
@@ -28,6 +28,9 @@ int search_want_gain(struct search *x, int a, enum predictor p, struct error *e)
 /* A trial of these actions, unless there is the same already or no room. */
 int search_add_trial(struct search *x, const char *solver, enum predictor p, const int *action,
                      double predicted, int exact, struct error *e);
+void search_trial_free(struct trial *t);
+/* Validation images up to this many; those that the trial has seen are not run again. */
+int search_look(struct search *x, struct trial *t, int images, struct error *e);
 /* Make a trial's schedule again, from its actions. */
 int search_make_schedule(struct search *x, struct trial *t, struct error *e);
 

@@ -1,0 +1,52 @@
+# Schedules in the whole: those of two refreshes and of differences run the same with any batch, fronts fall, rounds make
+# no budget worse, and pictures show what was found.
+for kind in unet dit; do
+    tiny-model $kind $kind
+    import $kind -q -o $kind.zst >/dev/null
+    quantize $kind.zst -q -o $kind.small.zst >/dev/null
+    profile $kind.small.zst -q --repeat 3 -o $kind.profile >/dev/null
+done
+value() { sed "s/.*\"$1\":\([^,}]*\).*/\1/" <<<"$2"; }
+make_one() { cache-schedule "$1.small.zst" -q --json --profile "$1.profile" --steps 8 --validate 2 --calibrate 2 "${@:2}"; }
+
+# A span is served as a difference; two streams, any batch and threads.
+for action in span:0-1 blocks:0-1 output; do
+    make_one dit --speedup 1.5 --solver dp --predictor two --action $action -o a.schedule >/dev/null
+    for how in "1 1" "3 2" "2 1"; do
+        set -- $how
+        generate dit.small.zst -q --schedule a.schedule --count 5 --batch "$1" -j "$2" --latents "l$1"
+    done
+    cmp l1 l2
+    cmp l1 l3
+    cache-schedule dit.small.zst -q --verify a.schedule --profile dit.profile --validate 2 >/dev/null 2>&1 ||
+        cache-schedule dit.small.zst -q --verify a.schedule --validate 2 >/dev/null
+done
+
+# The closed loop under a bound of the error, for the front and for blocks: the bound holds, no round is slower than none.
+for rounds in 0 1; do
+    make_one dit --max-error 0.5 --solver dp --rounds $rounds -o e.schedule >e$rounds
+    awk -v a="$(value validation_rel_l2 "$(cat e$rounds)")" 'BEGIN { exit !(a <= 0.5) }'
+    make_one dit --front --solver dp --rounds $rounds -o f >/dev/null
+    generate dit.small.zst -q --schedule f --latents f$rounds
+    make_one dit --solver bac --interval 2 --rounds $rounds -o b.schedule >b$rounds
+done
+awk -v a="$(value predicted_ms "$(cat e0)")" -v b="$(value predicted_ms "$(cat e1)")" 'BEGIN { exit !(b <= a) }'
+if cmp -s f0 f1; then echo "a round changed nothing"; exit 1; fi
+
+# The front: faster is worse, computing everything is on it, and the file keeps it.
+cache-schedule dit.small.zst -q --profile dit.profile --steps 8 --front --solver dp --validate 1 --calibrate 1 >front
+awk '/x / { if (n && ($1 < ms || $3 > error)) exit 1; ms = $1; error = $3; n++ } /########/ { all = 1 }
+    END { exit !(n > 3 && all) }' <(grep -E '^ +[0-9.]+ +[0-9.]+x' front)
+cache-schedule dit.small.zst -q --profile dit.profile --steps 8 --front --solver dp --validate 1 --calibrate 1 -o f >/dev/null
+inspect f --json | grep -q '"front":\[{'
+generate dit.small.zst -q --schedule f --latents lf
+
+# Pictures: a point for each choice, a cell for each call; names from a file are text there.
+cache-schedule dit.small.zst -q --profile dit.profile --steps 8 --front --solver dp --validate 1 --calibrate 1 \
+    --svg front.svg --json >front.json
+[ "$(grep -c '<circle' front.svg)" = "$(grep -o '"predictor":' front.json | tail -n +2 | wc -l)" ]
+cp dit.small.zst '<b>&.zst'
+cache-schedule '<b>&.zst' -q --verify f --validate 1 --svg verify.svg >/dev/null
+[ "$(grep -c '<title>call ' verify.svg)" = 8 ] && [ "$(tail -n 1 verify.svg)" = '</svg>' ]
+grep -q '&lt;b&gt;&amp;.zst' verify.svg && ! grep -q '<b>' verify.svg
+
