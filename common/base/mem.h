@@ -21,6 +21,8 @@ void *mem_array(size_t count, size_t size, struct error *e) HASTEN_CHECKED;
 
 /* Resize a block from mem_array; the new part is zeroed. On failure the old block stays valid. */
 void *mem_resize(void *block, size_t count, size_t size, struct error *e) HASTEN_CHECKED;
+/* Of a block from mem_array or mem_resize. */
+size_t mem_size(void *block);
 void mem_free(void *block); /* NULL is fine */
 char *mem_strdup(const char *s, struct error *e) HASTEN_CHECKED;
 char *mem_printf(struct error *e, const char *format, ...) HASTEN_PRINTF(2, 3) HASTEN_CHECKED;

@@ -129,6 +129,7 @@ void container_close(struct container *c)
     cJSON_Delete(c->meta);
     mem_free(c->tensor);
     if (in) {
+        container_rest(c);
         stream_close(&in->stream);
         input_close(&in->in);
         mem_free(in->by_name);

@@ -12,7 +12,8 @@
  *            (u32 compressed, u32 plain size) for each frame before it (trailer: plain size 0),
  *            u32 their number, a byte 0, u32 0x8F92EAB1
  *
- * Header and data frames have a content checksum and a content size, and no dictionary.
+ * Header and data frames have a content checksum and a content size, and no dictionary. A data frame that
+ * would save less than an eighth is stored: it consists of raw blocks, which decode at the speed of memory.
  *
  * The hash of a tensor is XXH3-128 of its bytes, or, when it has more than one piece, of the hashes
  * of its pieces (16 bytes each): so pieces are hashed in parallel, while they are in the cache, and the
@@ -55,6 +56,23 @@ enum form {
     FORM_ZST,   /* somebody else's zstd of a safetensors file */
 };
 
+/* What one thread needs to load pieces; it stays from one load to the next. */
+struct part {
+    unsigned char *packed; /* a compressed frame */
+    unsigned char *plain;  /* a piece that is only checked */
+    ZSTD_DCtx *zstd;
+    struct error error;
+    int failed_at;
+};
+
+/* Blocks of tensors that were let go, for the next ones: fresh pages cost more than what is done with them.
+ */
+struct spare {
+    void *block[8];
+    int count;
+    size_t bytes;
+};
+
 /* Bytes in order from an input, perhaps through zstd. */
 struct stream {
     struct input *in;
@@ -84,6 +102,9 @@ struct container_inside {
     uint32_t *frame_size;   /* ours, in order: compressed sizes met so far; [0] is the header's */
     struct hash128 header_hash;
     struct stream stream;
+    struct part *part; /* one a thread */
+    int parts;
+    struct spare spare;
     char id[HASH_HEX];
 };
 
@@ -115,6 +136,8 @@ int container_set_id(struct container *c, struct error *e) HASTEN_CHECKED;
 
 ZSTD_DCtx *zstd_reader(int window_log, struct error *e) HASTEN_CHECKED;
 ZSTD_CCtx *zstd_writer(struct error *e) HASTEN_CHECKED;
+/* Compress a piece as one frame into ZSTD_compressBound(size) bytes: its size, or zstd's error code. */
+size_t frame_write(ZSTD_CCtx *zstd, void *frame, const void *data, size_t size);
 /* Our rules for the frame header at p (n bytes there): checksum, no dictionary, content size == plain. */
 int frame_check(const unsigned char *p, size_t n, size_t plain, struct error *e) HASTEN_CHECKED;
 /* One whole frame of `size` bytes that gives exactly `plain` bytes. */
@@ -144,6 +167,8 @@ int stream_header(struct container *c, struct error *e) HASTEN_CHECKED;
 /* All data, in order, to the verified end. keep 0: check only. */
 int stream_data(struct container *c, int keep, struct error *e) HASTEN_CHECKED;
 
+/* What loading keeps for the next time goes: threads' buffers and spare blocks. */
+void container_rest(struct container *c);
 /* Room for one more tensor's data within the limits. */
 int container_allocate(struct container *c, int index, struct error *e) HASTEN_CHECKED;
 /* Load these tensors, none of which has data, of a file that can be read in any order: all or none. */

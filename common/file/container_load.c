@@ -6,6 +6,69 @@
 #include <limits.h>
 #include <string.h>
 
+enum {
+    SPARE_LEAST = 1 << 20, /* smaller blocks come from the C library's own reserve */
+    SPARE_MOST = 32 << 20, /* of all of them */
+};
+
+/* A block of at least `size` bytes and not twice as many; NULL: none. */
+static void *take_spare(struct spare *s, size_t size)
+{
+    int best = -1;
+    for (int i = 0; i < s->count; i++)
+        if (mem_size(s->block[i]) >= size && mem_size(s->block[i]) / 2 <= size &&
+            (best < 0 || mem_size(s->block[i]) < mem_size(s->block[best])))
+            best = i;
+    if (best < 0)
+        return NULL;
+    void *block = s->block[best];
+    s->bytes -= mem_size(block);
+    memmove(s->block + best, s->block + best + 1, (size_t)(--s->count - best) * sizeof *s->block);
+    return block;
+}
+
+/* The oldest ones make room. */
+static void drop_spare(struct spare *s, size_t bytes)
+{
+    int gone = 0;
+    for (; gone < s->count && (s->bytes + bytes > SPARE_MOST || s->count - gone == 8); gone++) {
+        s->bytes -= mem_size(s->block[gone]);
+        mem_free(s->block[gone]);
+    }
+    s->count -= gone;
+    memmove(s->block, s->block + gone, (size_t)s->count * sizeof *s->block);
+}
+
+void container_tensor_free(struct container *c, int index)
+{
+    struct spare *s = &c->inside->spare;
+    void *block = container_tensor_take(c, index);
+    size_t size = block ? mem_size(block) : 0;
+    if (size < SPARE_LEAST || size > SPARE_MOST) {
+        mem_free(block);
+        return;
+    }
+    drop_spare(s, size);
+    s->block[s->count++] = block;
+    s->bytes += size;
+}
+
+void container_rest(struct container *c)
+{
+    struct container_inside *in = c->inside;
+    for (int i = 0; i < in->parts; i++) {
+        mem_free(in->part[i].packed);
+        mem_free(in->part[i].plain);
+        ZSTD_freeDCtx(in->part[i].zstd);
+    }
+    mem_free(in->part);
+    in->part = NULL;
+    in->parts = 0;
+    for (int i = 0; i < in->spare.count; i++)
+        mem_free(in->spare.block[i]);
+    in->spare = (struct spare){0};
+}
+
 int container_allocate(struct container *c, int index, struct error *e)
 {
     struct tensor *t = &c->tensor[index];
@@ -14,8 +77,8 @@ int container_allocate(struct container *c, int index, struct error *e)
         return error_set(e, HASTEN_ENOMEM,
                          "tensor '%s' of %zu bytes would pass the memory limit of %zu bytes", t->name,
                          t->size, limit);
-    t->data = mem_array(t->size, 1, e);
-    if (!t->data)
+    t->data = take_spare(&c->inside->spare, t->size); /* whoever asks fills it from end to end */
+    if (!t->data && !(t->data = mem_array(t->size, 1, e)))
         return error_under(e, "tensor '%s'", t->name);
     c->inside->loaded += t->size;
     return 0;
@@ -26,22 +89,13 @@ struct task {
     uint32_t piece;
 };
 
-/* What one thread needs for itself. */
-struct part {
-    unsigned char *packed; /* a compressed frame */
-    unsigned char *plain;  /* a piece that is only checked */
-    ZSTD_DCtx *zstd;
-    struct error error;
-    int failed_at;
-};
-
 struct job {
     struct container *c;
     struct task *task;
     struct hash128 *hash; /* of each task's piece */
     int tasks;
     atomic_int next, stop;
-    struct part *part;
+    struct part *part; /* the container's */
     int parts;
     int keep;
 };
@@ -80,6 +134,42 @@ static void run_tasks(void *job, int index, int parts)
         }
 }
 
+static int make_room(unsigned char **block, size_t size, struct error *e)
+{
+    if (*block && mem_size(*block) >= size)
+        return 0;
+    mem_free(*block);
+    *block = mem_array(size, 1, e);
+    return *block ? 0 : -1;
+}
+
+/* The threads' own things for pieces of up to `largest` bytes. */
+static int prepare_parts(struct job *j, size_t largest, struct error *e)
+{
+    struct container_inside *in = j->c->inside;
+    if (in->parts < j->parts) {
+        struct part *more = mem_resize(in->part, (size_t)j->parts, sizeof *more, e);
+        if (!more)
+            return -1;
+        in->part = more;
+        in->parts = j->parts;
+    }
+    j->part = in->part;
+    for (int i = 0; i < j->parts; i++) {
+        struct part *part = &j->part[i];
+        part->failed_at = INT_MAX;
+        part->error = (struct error){0};
+        if (!j->keep && make_room(&part->plain, largest, e) < 0)
+            return -1;
+        if (in->form != FORM_OURS)
+            continue;
+        if (make_room(&part->packed, ZSTD_compressBound(largest), e) < 0 ||
+            (!part->zstd && !(part->zstd = zstd_reader(OUR_WINDOW_LOG, e))))
+            return -1;
+    }
+    return 0;
+}
+
 static int prepare(struct job *j, const int *tensors, int count, struct error *e)
 {
     const struct container *c = j->c;
@@ -91,25 +181,12 @@ static int prepare(struct job *j, const int *tensors, int count, struct error *e
     largest = largest < CONTAINER_PIECE ? largest : CONTAINER_PIECE;
     j->task = mem_array(tasks, sizeof *j->task, e);
     j->hash = mem_array(tasks, sizeof *j->hash, e);
-    j->part = mem_array((size_t)j->parts, sizeof *j->part, e);
-    if (!j->task || !j->hash || !j->part)
+    if (!j->task || !j->hash)
         return -1;
     for (int i = 0; i < count; i++)
         for (uint32_t p = 0; p < tensor_pieces(c->tensor[tensors[i]].size); p++)
             j->task[j->tasks++] = (struct task){tensors[i], p};
-    for (int i = 0; i < j->parts; i++) {
-        struct part *part = &j->part[i];
-        part->failed_at = INT_MAX;
-        if (!j->keep && !(part->plain = mem_array(largest, 1, e)))
-            return -1;
-        if (c->inside->form == FORM_OURS) {
-            part->packed = mem_array(ZSTD_compressBound(largest), 1, e);
-            part->zstd = zstd_reader(OUR_WINDOW_LOG, e);
-            if (!part->packed || !part->zstd)
-                return -1;
-        }
-    }
-    return 0;
+    return prepare_parts(j, largest, e);
 }
 
 /* Digests of the tensors just read: checked in our files, learned in others. */
@@ -150,12 +227,6 @@ static int read_tensors(struct container *c, const int *tensors, int count, int 
         result = first->failed_at == INT_MAX ? check_digests(&j, tensors, count, e)
                                              : error_set(e, first->error.code, "%s", first->error.text);
     }
-    for (int i = 0; i < j.parts && j.part; i++) {
-        mem_free(j.part[i].packed);
-        mem_free(j.part[i].plain);
-        ZSTD_freeDCtx(j.part[i].zstd);
-    }
-    mem_free(j.part);
     mem_free(j.task);
     mem_free(j.hash);
     return result < 0 ? -1 : container_set_id(c, e);
@@ -230,8 +301,6 @@ void *container_tensor_take(struct container *c, int index)
     c->tensor[index].data = NULL;
     return data;
 }
-
-void container_tensor_free(struct container *c, int index) { mem_free(container_tensor_take(c, index)); }
 
 int container_verify(struct container *c, struct team *team, struct error *e)
 {

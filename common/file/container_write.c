@@ -178,8 +178,7 @@ static void pack_pieces(void *job, int part, int parts)
         struct piece *p = &w->batch[k];
         p->hash = hash_bytes(p->data, p->size);
         if (!w->plain)
-            p->packed_size =
-                ZSTD_compress2(w->zstd[part], p->packed, ZSTD_compressBound(w->largest), p->data, p->size);
+            p->packed_size = frame_write(w->zstd[part], p->packed, p->data, p->size);
     }
 }
 

@@ -112,4 +112,10 @@ void model_tensor_end(void *model, const struct tensor *t)
         return;
     container_tensor_free(m->file, container_index(m->file, t->name));
     m->tensor[i].data = NULL;
+    /* With the last tensor of a component loading is over: what it worked with shall not stay beside the run.
+     */
+    const struct lazy *l = m->lazy;
+    int next = l->place[i] + 1;
+    if (next && (next == l->count || l->component[next] != l->component[next - 1]))
+        container_rest(m->file);
 }
