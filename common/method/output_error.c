@@ -8,7 +8,7 @@ enum { ROWS = 64, TAPS = 9 };
 static const double most_work = 1e9;
 
 struct job {
-    const float *want, *got;
+    const float *want, *got, *mean;
     const double *moment;
     int64_t rows, channels, stride; /* every so many rows */
     int taps;
@@ -75,15 +75,20 @@ static void sum_rows(void *data, int part, int parts)
         j->above[i] = of_row(j, x, x + n);
         for (int64_t k = 0; k < n; k++)
             x[k] = (double)want[k];
-        j->below[i] = of_row(j, x, x + n);
+        double offset = 0;
+        for (int64_t k = 0; j->mean && k < n; k++)
+            offset += x[k] * (double)j->mean[k];
+        j->below[i] = of_row(j, x, x + n) + offset * offset;
     }
 }
 
-int output_error(const float *want, const float *got, int64_t rows, int64_t channels, const double *moment,
-                 const double *tap_moment, int taps, struct team *team, double *relative, struct error *e)
+int output_error(const float *want, const float *got, int64_t rows, int64_t channels, const float *mean,
+                 const double *moment, const double *tap_moment, int taps, struct team *team,
+                 double *relative, struct error *e)
 {
     struct job j = {.want = want,
                     .got = got,
+                    .mean = mean,
                     .moment = moment,
                     .rows = rows,
                     .channels = channels,

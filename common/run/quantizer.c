@@ -59,7 +59,9 @@ struct work {
     int64_t rows, columns, channels;
     float *wide, *made; /* what is stored, rotated: wanted and got */
     float *importance;  /* or NULL */
-    double *moment;     /* of the input's channels, rotated, not damped; or NULL */
+    float *mean; /* of the input's channels, rotated, if the bias can make up for errors of it; or NULL */
+    double
+        *moment; /* of the input's channels (about the mean, if there is one), rotated, not damped; or NULL */
     double tap_moment[GPTQ_TAPS * GPTQ_TAPS];
 };
 
@@ -91,6 +93,31 @@ static int load(struct work *w, const struct node *n, struct error *e)
     return 0;
 }
 
+/* Does this layer have a bias of its own, beside weights of its own? Then that can change. */
+static int has_own_bias(const struct graph *g, const struct node *n)
+{
+    const struct tensor *weight = node_weight(n, "weight"), *bias = node_weight(n, "bias");
+    for (int i = 0; bias && i < g->count; i++) {
+        const struct node *other = &g->node[i];
+        for (int k = 0; other != n && k < GRAPH_MAX_WEIGHTS; k++)
+            if (other->tensor[k] && (other->tensor[k] == weight || other->tensor[k] == bias))
+                return 0;
+    }
+    return bias != NULL;
+}
+
+static int use_mean(struct work *w, const struct node *n, const struct edge_statistics *x, struct error *e)
+{
+    if (w->conv || !w->q->gptq || !has_own_bias(w->q->graph, n))
+        return 0;
+    if (!(w->mean = mem_array((size_t)w->channels, sizeof *w->mean, e)))
+        return -1;
+    for (int64_t i = 0; i < w->channels; i++)
+        w->mean[i] = (float)(x->sum[i] / (double)x->rows);
+    rotate_rows(w->mean, 1, w->channels, w->out->rotate, NULL);
+    return 0;
+}
+
 /* Kernels above 3 x 3 have no moment of taps: their weights are rounded to nearest. */
 static int use_statistics(struct work *w, const struct node *n, struct error *e)
 {
@@ -105,9 +132,9 @@ static int use_statistics(struct work *w, const struct node *n, struct error *e)
     int64_t k = w->channels;
     w->moment = mem_array((size_t)k * (size_t)k, sizeof *w->moment, e);
     w->importance = mem_array((size_t)w->columns, sizeof *w->importance, e);
-    if (!w->moment || !w->importance)
+    if (!w->moment || !w->importance || use_mean(w, n, x, e) < 0)
         return -1;
-    edge_moment(x, 0, 0, w->moment);
+    edge_moment(x, w->mean != NULL, 0, w->moment);
     rotate_moment(w->moment, k, w->out->rotate);
     if (w->conv)
         neighbour_moment(x->lags, (int)t->shape[2], (int)t->shape[3], TAP_DAMP, w->tap_moment);
@@ -211,6 +238,28 @@ static int to_bytes(struct work *w, const struct node *n, struct error *e)
     return 0;
 }
 
+/* The bias makes up for what the weights' error does to the mean input. */
+static int correct_bias(struct work *w, const struct node *n, struct error *e)
+{
+    const struct tensor *t = node_weight(n, "bias");
+    size_t bytes = w->out->bytes;
+    if (!w->mean)
+        return 0;
+    if (add_part(w, STORED_BIAS, DTYPE_F32, 1, &w->rows, e) < 0)
+        return -1;
+    float *bias = w->out->part[STORED_BIAS].data;
+    tensor_to_f32(t->dtype, t->data, bias, t->count);
+    for (int64_t row = 0; row < w->rows; row++) {
+        const float *want = w->wide + row * w->columns, *got = w->made + row * w->columns;
+        double sum = 0;
+        for (int64_t k = 0; k < w->columns; k++)
+            sum += ((double)want[k] - (double)got[k]) * (double)w->mean[k];
+        bias[row] = (float)(bias[row] + sum);
+    }
+    w->out->bytes = bytes; /* it takes the place of another */
+    return 0;
+}
+
 /* ---- the whole ---- */
 
 int quantizer_layer(const struct quantizer *q, int node, int format, struct stored_layer *out,
@@ -231,14 +280,15 @@ int quantizer_layer(const struct quantizer *q, int node, int format, struct stor
     int four = format == FORMAT_W4A8 || format == FORMAT_W4A16;
     int status =
         load(&w, n, e) < 0 || use_statistics(&w, n, e) < 0 ||
-                (four ? to_int4(&w, e) : to_bytes(&w, n, e)) < 0 ||
-                (w.moment && output_error(w.wide, w.made, w.rows, w.channels, w.moment, tap_moment(&w),
-                                          w.taps, q->team, &out->output_error, e) < 0)
+                (four ? to_int4(&w, e) : to_bytes(&w, n, e)) < 0 || correct_bias(&w, n, e) < 0 ||
+                (w.moment && output_error(w.wide, w.made, w.rows, w.channels, w.mean, w.moment,
+                                          tap_moment(&w), w.taps, q->team, &out->output_error, e) < 0)
             ? -1
             : 0;
     mem_free(w.wide);
     mem_free(w.made);
     mem_free(w.importance);
+    mem_free(w.mean);
     mem_free(w.moment);
     if (status == 0)
         return 0;
@@ -256,7 +306,8 @@ void stored_free(struct stored_layer *s)
 
 /* ---- into a graph ---- */
 
-static const char *const slots[STORED_PARTS] = {"weight", "weight_scale", "weight_s_rel", "weight_codebook"};
+static const char *const slots[STORED_PARTS] = {"weight", "weight_scale", "weight_s_rel", "weight_codebook",
+                                                "bias"};
 
 static void set_attributes(const struct stored_layer *s, struct node *n)
 {
@@ -288,9 +339,12 @@ int stored_install(struct stored_layer *s, struct model *m, struct graph *g, int
     set_attributes(s, n);
     for (int i = 0; status == 0 && i < STORED_PARTS; i++) {
         static const char *const suffix[STORED_PARTS] = {"", "_scale", "_s_rel", "_codebook"};
-        if (i >= STORED_S_REL && !four)
+        if (i == STORED_BIAS ? !s->part[i].data : i >= STORED_S_REL && !four)
             continue;
-        snprintf(name, sizeof name, "%s%s", weight, i == STORED_SCALE && four ? "_s_channel" : suffix[i]);
+        if (i == STORED_BIAS)
+            snprintf(name, sizeof name, "%s", n->weight[op_weight_index(n->op, slots[i])]);
+        else
+            snprintf(name, sizeof name, "%s%s", weight, i == STORED_SCALE && four ? "_s_channel" : suffix[i]);
         if (graph_weight(g, node, slots[i], name, e) < 0)
             status = -1;
         else if (s->part[i].data) /* absent: a layer before has installed the same ones */

@@ -29,7 +29,7 @@ struct quantizer {
     int rotate, gptq, linear_levels;
 };
 
-enum { STORED_WEIGHT, STORED_SCALE, STORED_S_REL, STORED_CODEBOOK, STORED_PARTS };
+enum { STORED_WEIGHT, STORED_SCALE, STORED_S_REL, STORED_CODEBOOK, STORED_BIAS, STORED_PARTS };
 
 struct stored_layer {
     int format, rotate, split;
