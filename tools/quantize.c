@@ -15,7 +15,7 @@ static struct {
     const char *profile;
     int64_t validate, steps, calibrate;
     struct parts parts;
-} o = {.validate = 4, .rotate = 1};
+} o = {.validate = 4, .rotate = ROTATE_AUTO};
 
 static const struct tool_option options[] = {
     {"type", 0, "TYPE", OPTION_CHOICE, &o.type, .choices = "w8a8 w4a8 w4a16 w8a16 fp8",
@@ -30,8 +30,10 @@ static const struct tool_option options[] = {
     {"calibrate", 0, "N", OPTION_INT, &o.calibrate, .min = 0, .max = 100000,
      .help = "weigh errors by what N images show (default 0: no data)"},
     PARTS_OPTIONS(o.parts),
-    {"rotate", 0, "on|off", OPTION_CHOICE, &o.rotate, .choices = "off on",
-     .help = "Hadamard blocks before rounding activations of linear layers (default on)"},
+    {"rotate", 0, "WHEN", OPTION_CHOICE, &o.rotate, .choices = "off on auto",
+     .help = "Hadamard blocks before rounding activations of linear layers; auto: where a calibrated layer "
+             "gains, "
+             "and without data (default)"},
     {"rounding", 0, "HOW", OPTION_CHOICE, &o.rounding, .choices = "auto nearest",
      .help = "auto: GPTQ for calibrated weights and convolutions (default); nearest"},
     {"levels", 0, "HOW", OPTION_CHOICE, &o.levels, .choices = "table linear",
@@ -56,6 +58,9 @@ static const struct tool tool = {"quantize",
                                  options,
                                  TOOL_DATA | TOOL_RUNS | TOOL_FORCE,
                                  "quantize model.zst -o small.model.zst --min-psnr 35"};
+
+/* In the order of --rotate. */
+static const char *const rotations[] = {"off", "on", "auto"};
 
 /* In the order of --type. */
 static const int types[] = {FORMAT_W8A8, FORMAT_W4A8, FORMAT_W4A16, FORMAT_W8A16, FORMAT_FP8};
@@ -143,6 +148,7 @@ static struct quantizer quantizer_of(const struct work *w)
                               .team = w->t->team,
                               .statistics = w->calibrated ? &w->statistics : NULL,
                               .rotate = o.rotate,
+                              .rotated = w->rotated,
                               .gptq = o.rounding == 0,
                               .linear_levels = o.levels};
 }
@@ -311,7 +317,7 @@ static int write_model(struct work *w, struct error *e)
             status = json_add_int(counts, format_name(f), count[f], e);
     if (status < 0 ||
         json_add_int(j, "calibration_images", w->calibrated ? w->statistics.images : 0, e) < 0 ||
-        json_add_bool(j, "rotate", o.rotate, e) < 0 ||
+        json_add_string(j, "rotate", rotations[o.rotate], e) < 0 ||
         (w->loras && json_add(j, "lora", json_copy(w->loras, e), e) < 0)) {
         cJSON_Delete(j);
         return -1;
@@ -329,7 +335,8 @@ static int open_model(struct work *w, struct error *e)
         quantize_loras(w, &o.lora, e) < 0)
         return -1;
     w->g = model_main(&w->m, e);
-    if (!w->g || !(w->layer = mem_array((size_t)w->g->count + 1, sizeof *w->layer, e)))
+    if (!w->g || !(w->layer = mem_array((size_t)w->g->count + 1, sizeof *w->layer, e)) ||
+        !(w->rotated = mem_array((size_t)w->g->count + 1, 1, e)))
         return -1;
     w->validate = (int)o.validate;
     w->validated = o.validate > 0 && w->m.sampler.present;
@@ -390,6 +397,7 @@ int main(int argc, char **argv)
         run(&w, &e);
         drop_stored(&w);
         mem_free(w.layer);
+        mem_free(w.rotated);
         statistics_free(&w.statistics);
         cJSON_Delete(w.budget);
         cJSON_Delete(w.loras);

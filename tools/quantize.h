@@ -23,6 +23,7 @@ struct work {
     int calibrated;
     int64_t calibrate; /* images that are asked for */
     struct layer *layer;
+    signed char *rotated; /* [nodes]: what the quantizer chose */
     int layers, kept;
     char id[HASH_HEX];
     struct quality quality;

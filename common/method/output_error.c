@@ -10,6 +10,7 @@ static const double most_work = 1e9;
 struct job {
     const float *want, *got, *mean;
     const double *moment;
+    double noise;
     int64_t rows, channels, stride; /* every so many rows */
     int taps;
     double root[TAPS * TAPS]; /* lower triangular, root root' = the taps' moment */
@@ -75,7 +76,10 @@ static void sum_rows(void *data, int part, int parts)
         j->above[i] = of_row(j, x, x + n);
         for (int64_t k = 0; k < n; k++)
             x[k] = (double)want[k];
-        double offset = 0;
+        double offset = 0, square = 0;
+        for (int64_t k = 0; k < n; k++)
+            square += (double)got[k] * (double)got[k];
+        j->above[i] += j->noise * square;
         for (int64_t k = 0; j->mean && k < n; k++)
             offset += x[k] * (double)j->mean[k];
         j->below[i] = of_row(j, x, x + n) + offset * offset;
@@ -83,12 +87,13 @@ static void sum_rows(void *data, int part, int parts)
 }
 
 int output_error(const float *want, const float *got, int64_t rows, int64_t channels, const float *mean,
-                 const double *moment, const double *tap_moment, int taps, struct team *team,
+                 const double *moment, double noise, const double *tap_moment, int taps, struct team *team,
                  double *relative, struct error *e)
 {
     struct job j = {.want = want,
                     .got = got,
                     .mean = mean,
+                    .noise = noise,
                     .moment = moment,
                     .rows = rows,
                     .channels = channels,

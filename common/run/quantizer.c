@@ -118,13 +118,17 @@ static int use_mean(struct work *w, const struct node *n, const struct edge_stat
     return 0;
 }
 
+/* Of the layer's input, or NULL. */
+static const struct edge_statistics *statistics_of(const struct work *w, const struct node *n)
+{
+    return w->q->statistics ? statistics_find(w->q->statistics, w->q->graph->node[n->in[0]].name) : NULL;
+}
+
 /* Kernels above 3 x 3 have no moment of taps: their weights are rounded to nearest. */
 static int use_statistics(struct work *w, const struct node *n, struct error *e)
 {
-    const struct graph *g = w->q->graph;
     const struct tensor *t = node_weight(n, "weight");
-    const struct edge_statistics *x =
-        w->q->statistics ? statistics_find(w->q->statistics, g->node[n->in[0]].name) : NULL;
+    const struct edge_statistics *x = statistics_of(w, n);
     if (w->conv && w->taps <= GPTQ_TAPS)
         neighbour_prior((int)t->shape[2], (int)t->shape[3], TAP_DAMP, w->tap_moment);
     if (!x || x->rows < 1 || w->taps > GPTQ_TAPS || (w->taps > 1 && x->lags[0] <= 0))
@@ -262,29 +266,30 @@ static int correct_bias(struct work *w, const struct node *n, struct error *e)
 
 /* ---- the whole ---- */
 
-int quantizer_layer(const struct quantizer *q, int node, int format, struct stored_layer *out,
-                    struct error *e)
+/* The variance of the rounding of an input to 256 codes, which is uniform: a twelfth of a step's square. */
+static double rounding_noise(const struct work *w, const struct edge_statistics *x)
+{
+    int rounds = w->out->format == FORMAT_W8A8 || w->out->format == FORMAT_W4A8;
+    return x && rounds && !w->conv ? x->ranges[w->out->rotate != 0] / (double)x->rows / (255.0 * 255 * 12)
+                                   : 0;
+}
+
+static int make_layer(const struct quantizer *q, int node, int format, int rotate, struct stored_layer *out,
+                      struct error *e)
 {
     const struct node *n = &q->graph->node[node];
     const struct tensor *t = node_weight(n, "weight");
     struct work w = {.q = q, .out = out, .conv = node_is(n, "conv2d")};
-    int rounds = format == FORMAT_W8A8 || format == FORMAT_W4A8;
-    *out = (struct stored_layer){.format = format, .output_error = -1};
-    if (format == FORMAT_PLAIN) {
-        out->bytes = t->size;
-        out->output_error = 0;
-        return 0;
-    }
-    out->rotate = q->rotate && rounds && !w.conv ? rotate_size(q->graph->node[n->in[0]].shape.channels) : 0;
+    *out = (struct stored_layer){.format = format, .output_error = -1, .rotate = rotate};
     out->split = w.conv ? split_of(q->graph, n) : 0;
     int four = format == FORMAT_W4A8 || format == FORMAT_W4A16;
-    int status =
-        load(&w, n, e) < 0 || use_statistics(&w, n, e) < 0 ||
-                (four ? to_int4(&w, e) : to_bytes(&w, n, e)) < 0 || correct_bias(&w, n, e) < 0 ||
-                (w.moment && output_error(w.wide, w.made, w.rows, w.channels, w.mean, w.moment,
-                                          tap_moment(&w), w.taps, q->team, &out->output_error, e) < 0)
-            ? -1
-            : 0;
+    int status = load(&w, n, e) < 0 || use_statistics(&w, n, e) < 0 ||
+                         (four ? to_int4(&w, e) : to_bytes(&w, n, e)) < 0 || correct_bias(&w, n, e) < 0 ||
+                         (w.moment && output_error(w.wide, w.made, w.rows, w.channels, w.mean, w.moment,
+                                                   rounding_noise(&w, statistics_of(&w, n)), tap_moment(&w),
+                                                   w.taps, q->team, &out->output_error, e) < 0)
+                     ? -1
+                     : 0;
     mem_free(w.wide);
     mem_free(w.made);
     mem_free(w.importance);
@@ -294,6 +299,49 @@ int quantizer_layer(const struct quantizer *q, int node, int format, struct stor
         return 0;
     stored_free(out);
     return error_under(e, "tensor '%s'", t->name);
+}
+
+/* Both ways, of which the better one stays; without data that is not known, and the rotation guards against
+ * outliers. */
+static int choose_rotation(const struct quantizer *q, int node, int format, int rotate,
+                           struct stored_layer *out, struct error *e)
+{
+    struct stored_layer plain;
+    if (make_layer(q, node, format, rotate, out, e) < 0)
+        return -1;
+    if (out->output_error < 0)
+        return 0;
+    if (make_layer(q, node, format, 0, &plain, e) < 0) {
+        stored_free(out);
+        return -1;
+    }
+    int better = plain.output_error < out->output_error;
+    stored_free(better ? out : &plain);
+    if (better)
+        *out = plain;
+    return 0;
+}
+
+int quantizer_layer(const struct quantizer *q, int node, int format, struct stored_layer *out,
+                    struct error *e)
+{
+    const struct node *n = &q->graph->node[node];
+    int rounds = format == FORMAT_W8A8 || format == FORMAT_W4A8,
+        size = rounds && node_is(n, "linear") ? rotate_size(q->graph->node[n->in[0]].shape.channels) : 0;
+    if (format == FORMAT_PLAIN) {
+        *out = (struct stored_layer){.bytes = node_weight(n, "weight")->size};
+        return 0;
+    }
+    if (q->rotate != ROTATE_AUTO || !size)
+        return make_layer(q, node, format, q->rotate == ROTATE_OFF ? 0 : size, out, e);
+    signed char *known = q->rotated ? &q->rotated[n->in[0]] : NULL;
+    if (known && *known)
+        return make_layer(q, node, format, *known > 0 ? size : 0, out, e);
+    if (choose_rotation(q, node, format, size, out, e) < 0)
+        return -1;
+    if (known)
+        *known = out->rotate ? 1 : -1;
+    return 0;
 }
 
 void stored_free(struct stored_layer *s)

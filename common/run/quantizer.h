@@ -8,12 +8,13 @@
  *     stored_install(&l, &model, g, node, e);   // l's tensors become the model's
  *     stored_free(&l);
  *
- * Rotation goes with int8 activations and with K divisible by 16. With statistics of the layer's input int8
- * and 4-bit codes are chosen by GPTQ (damping 1 % of the mean diagonal), those of convolutions by the moments
- * of channels times the likeness of neighbouring pixels (neighbours.h; without
- * statistics by a prior of that alone); scales of 4 bits weigh columns by
- * their mean square. Names of the tensors: X.weight, X.weight_scale; 4 bits: X.weight_s_rel,
- * X.weight_s_channel, X.weight_codebook (specs/quantize-and-prune.md 4). */
+ * Rotation goes with int8 activations and with K divisible by 16; ROTATE_AUTO leaves it out for all readers
+ * of a value where the output error of the first of them is smaller without. With statistics of the layer's
+ * input int8 and 4-bit codes are chosen by GPTQ (damping 1 % of the mean diagonal), those of convolutions by
+ * the moments of channels times the likeness of neighbouring pixels (neighbours.h; without statistics by a
+ * prior of that alone); scales of 4 bits weigh columns by their mean square. Names of the tensors: X.weight,
+ * X.weight_scale; 4 bits: X.weight_s_rel, X.weight_s_channel, X.weight_codebook (specs/quantize-and-prune.md
+ * 4). */
 #ifndef HASTEN_RUN_QUANTIZER_H
 #define HASTEN_RUN_QUANTIZER_H
 
@@ -26,17 +27,20 @@ struct quantizer {
     const struct graph *graph;
     struct team *team;
     const struct statistics *statistics; /* NULL: no data */
-    int rotate, gptq, linear_levels;
+    int rotate, gptq, linear_levels;     /* rotate: 0, 1, or ROTATE_AUTO */
+    signed char *rotated; /* ROTATE_AUTO: [nodes], zeros at first: what was chosen for a value's readers;
+                             NULL: not kept */
 };
 
+enum { ROTATE_OFF, ROTATE_ON, ROTATE_AUTO };
 enum { STORED_WEIGHT, STORED_SCALE, STORED_S_REL, STORED_CODEBOOK, STORED_BIAS, STORED_PARTS };
 
 struct stored_layer {
     int format, rotate, split;
     struct tensor part[STORED_PARTS]; /* data NULL: absent */
     struct quantize_report weights;
-    double output_error; /* relative L2 of the output by the weights' error alone, over calibration; -1:
-                            unknown */
+    double output_error; /* relative L2 of the output over calibration, by errors of the weights and, in
+                            linear layers, of rounded inputs; -1: unknown */
     size_t bytes;
 };
 

@@ -1,6 +1,7 @@
 /* See statistics.h. */
 #include "common/run/statistics.h"
 #include "common/base/json.h"
+#include "common/method/rotate.h"
 
 #include <math.h>
 #include <string.h>
@@ -38,12 +39,12 @@ double statistics_bytes(const struct graph *g, const unsigned char *edges)
         bytes += 4 * k * k + 12 * k + 4.0 * FLUSH_ROWS * k;
         most = k > most ? k : most;
     }
-    return bytes + 4 * most * most + 12.0 * FLUSH_ROWS * most;
+    return bytes + 4 * most * most + 12.0 * FLUSH_ROWS * most + 4 * most;
 }
 
 /* ---- the sums behind them ---- */
 
-enum { ROWS, SUM, LARGEST, MOMENT, LAGS, PARTS };
+enum { ROWS, SUM, LARGEST, MOMENT, RANGES, LAGS, PARTS };
 
 static int steps_of(const struct measure *m) { return m->steps ? m->steps : m->model->sampler.steps; }
 
@@ -61,7 +62,7 @@ static cJSON *head_of(const struct measure *m, struct error *e)
 /* The arrays of all edges, names of the arena. */
 static struct sum_array *arrays_of(const struct statistics *s, struct arena *names, struct error *e)
 {
-    static const char *const suffix[PARTS] = {"rows", "sum", "max", "moment", "lags"};
+    static const char *const suffix[PARTS] = {"rows", "sum", "max", "moment", "ranges", "lags"};
     struct sum_array *list = mem_array((size_t)s->edges * PARTS + 1, sizeof *list, e);
     for (int i = 0; list && i < s->edges; i++) {
         int64_t k = s->edge[i].channels;
@@ -70,6 +71,7 @@ static struct sum_array *arrays_of(const struct statistics *s, struct arena *nam
         a[SUM] = (struct sum_array){.dtype = DTYPE_F64, .rank = 1, .shape = {k}};
         a[LARGEST] = (struct sum_array){.rule = SUM_LARGEST, .dtype = DTYPE_F32, .rank = 1, .shape = {k}};
         a[MOMENT] = (struct sum_array){.dtype = DTYPE_F32, .rank = 2, .shape = {k, k}};
+        a[RANGES] = (struct sum_array){.dtype = DTYPE_F64, .rank = 1, .shape = {2}};
         a[LAGS] = (struct sum_array){.dtype = DTYPE_F64, .rank = 1, .shape = {NEIGHBOUR_LAGS}};
         for (int p = 0; p < PARTS; p++)
             if (!(a[p].name = arena_printf(names, e, "%s.%s", s->edge[i].edge, suffix[p]))) {
@@ -130,6 +132,7 @@ static void bind(struct statistics *s, const struct sum_record *r)
         x->sum = data[SUM];
         x->largest = data[LARGEST];
         x->moment = data[MOMENT];
+        x->ranges = data[RANGES];
         x->lags = data[LAGS];
     }
 }
@@ -204,11 +207,11 @@ void edge_moment(const struct edge_statistics *x, int centre, double damp, doubl
 struct collector {
     struct statistics *s;
     const struct measure *m;
-    int *node;    /* of each edge */
-    float **rows; /* of each edge: channel-first [channels][FLUSH_ROWS] */
-    int *filled;  /* rows in it */
-    void *packed; /* the product's weights, and its result */
-    float *product;
+    int *node;               /* of each edge */
+    float **rows;            /* of each edge: channel-first [channels][FLUSH_ROWS] */
+    int *filled;             /* rows in it */
+    void *packed;            /* the product's weights, and its result */
+    float *product, *turned; /* turned: a row, rotated */
 };
 
 struct product {
@@ -279,6 +282,16 @@ static void flush(struct collector *c, int edge)
     c->filled[edge] = 0;
 }
 
+static double square_range(const float *x, int n)
+{
+    float top = 0, low = 0;
+    for (int i = 0; i < n; i++) {
+        top = fmaxf(top, x[i]);
+        low = fminf(low, x[i]);
+    }
+    return ((double)top - (double)low) * ((double)top - (double)low);
+}
+
 static void add_row(struct collector *c, int edge, const float *x)
 {
     struct edge_statistics *s = &c->s->edge[edge];
@@ -287,6 +300,10 @@ static void add_row(struct collector *c, int edge, const float *x)
         s->sum[i] += (double)x[i];
         rows[(size_t)i * FLUSH_ROWS] = x[i];
     }
+    memcpy(c->turned, x, (size_t)s->channels * sizeof *x);
+    rotate_rows(c->turned, 1, s->channels, rotate_size(s->channels), NULL);
+    s->ranges[0] += square_range(x, s->channels);
+    s->ranges[1] += square_range(c->turned, s->channels);
     s->rows++;
     if (++c->filled[edge] == FLUSH_ROWS)
         flush(c, edge);
@@ -337,7 +354,8 @@ static int prepare(struct collector *c, unsigned char *want, struct error *e)
     struct mm_shape shape = {.n = (int)most, .kernel_h = 1, .kernel_w = 1, .channels = {FLUSH_ROWS, 0}};
     c->packed = mem_array(k->matmul_packed_size(&shape, 0), 1, e);
     c->product = mem_array(most * most, sizeof *c->product, e);
-    return c->packed && c->product ? 0 : -1;
+    c->turned = mem_array(most, sizeof *c->turned, e);
+    return c->packed && c->product && c->turned ? 0 : -1;
 }
 
 static int collect_images(struct collector *c, const struct measure *m, int images,
@@ -394,6 +412,7 @@ int statistics_collect(struct statistics *s, const struct measure *m, int end,
     mem_free(c.filled);
     mem_free(c.packed);
     mem_free(c.product);
+    mem_free(c.turned);
     mem_free(want);
     return status;
 }

@@ -34,6 +34,7 @@ struct edge_statistics {
     double *sum;    /* [channels] */
     float *largest; /* [channels] max|x| */
     float *moment;  /* [channels][channels] sum of x x' */
+    double *ranges; /* [2] sum over rows of (max(x, 0) - min(x, 0))^2; of rows rotated by rotate_size() */
     double *lags;   /* [NEIGHBOUR_LAGS] sum over images of neighbours.h's products; zeros: it is no image */
 };
 

@@ -4,6 +4,7 @@
 #include "common/base/tests/run_suite.h"
 #include "common/method/gptq.h"
 #include "common/method/neighbours.h"
+#include "common/method/output_error.h"
 #include "common/method/prng.h"
 #include "common/method/quantize_fp8.h"
 #include "common/method/quantize_w4.h"
@@ -424,6 +425,44 @@ START_TEST(gptq_without_data_uses_the_neighbours)
 }
 END_TEST
 
+/* The mean square over real inputs, of an output whose bias has taken what the mean input gives. */
+START_TEST(output_error_is_that_of_the_inputs)
+{
+    enum { ROWS = 5, K = 12, INPUTS = 200 };
+    struct error e = {0};
+    struct prng r = {3};
+    float *want = matrix(ROWS, K, 1), *got = matrix(ROWS, K, 2), *x = matrix(INPUTS, K, 4), mean[K] = {0};
+    double moment[K * K] = {0}, above = 0, below = 0, noise = _i > 1 ? 0.02 : 0, relative;
+    for (int i = 0; i < ROWS * K; i++)
+        got[i] = want[i] + 0.1f * got[i];
+    for (int i = 0; i < INPUTS * K; i++) {
+        x[i] += (float)(i % K) - 3 * (float)prng_unit(&r);
+        mean[i % K] += x[i] / INPUTS;
+    }
+    for (int i = 0; i < INPUTS; i++)
+        for (int j = 0; j < K * K; j++) {
+            double a = x[i * K + j / K], b = x[i * K + j % K];
+            moment[j] += (_i % 2 ? (a - (double)mean[j / K]) * (b - (double)mean[j % K]) : a * b) / INPUTS;
+        }
+    for (int i = 0; i < INPUTS * ROWS; i++) {
+        const float *w = want + i % ROWS * K, *q = got + i % ROWS * K, *in = x + i / ROWS * K;
+        double exact = 0, error = 0;
+        for (int k = 0; k < K; k++) {
+            exact += (double)w[k] * (double)in[k];
+            error += ((double)w[k] - (double)q[k]) * ((double)in[k] - (_i % 2 ? (double)mean[k] : 0));
+            above += noise * (double)q[k] * (double)q[k];
+        }
+        above += error * error;
+        below += exact * exact;
+    }
+    ck_assert_int_eq(
+        output_error(want, got, ROWS, K, _i % 2 ? mean : NULL, moment, noise, NULL, 1, NULL, &relative, &e),
+        0);
+    ck_assert_double_eq_tol(relative, sqrt(above / below), 1e-5 * relative); /* the mean is of floats */
+    free(want), free(got), free(x);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("quantizers");
@@ -433,6 +472,7 @@ int main(void)
     tcase_add_loop_test(t, what_is_not_finite_is_named, 0, 2);
     tcase_add_test(t, fp8_is_the_nearest_code);
     tcase_add_loop_test(t, rotation_is_the_dense_matrix, 0, 3);
+    tcase_add_loop_test(t, output_error_is_that_of_the_inputs, 0, 4);
     tcase_add_test(t, gptq_with_two_columns);
     tcase_add_test(t, gptq_refuses_what_is_not_positive);
     tcase_add_test(t, gptq_is_numpys);

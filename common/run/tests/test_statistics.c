@@ -81,7 +81,7 @@ static void opened(struct statistics *s, int images)
 
 /* Rows that enter, by the stated rule, counted in double. */
 struct plain {
-    double sum[5], moment[25], most[5], lags[3]; /* lags: (0, 0), (1, -2), (2, 1) */
+    double range, sum[5], moment[25], most[5], lags[3]; /* lags: (0, 0), (1, -2), (2, 1) */
     int64_t rows;
 };
 
@@ -106,11 +106,15 @@ static int count(void *context, const struct engine *g, int call, int first, int
     }
     for (int r = 0; r < 64; r++, p->rows++) {
         const float *row = x + r * 90 / 64 * 5;
+        double top = 0, low = 0;
         for (int i = 0; i < 5; i++) {
             p->sum[i] += (double)row[i];
+            top = fmax(top, (double)row[i]);
+            low = fmin(low, (double)row[i]);
             for (int j = 0; j < 5; j++)
                 p->moment[5 * i + j] += (double)row[i] * (double)row[j];
         }
+        p->range += (top - low) * (top - low);
     }
     return 0;
 }
@@ -150,6 +154,8 @@ START_TEST(sums_are_those_of_the_rows)
         ck_assert_double_eq(s.edge[0].sum[i], p.sum[i]);
         ck_assert_double_eq((double)s.edge[0].largest[i], p.most[i]);
     }
+    for (int i = 0; i < 2; i++) /* five channels cannot be rotated */
+        ck_assert_double_eq(s.edge[0].ranges[i], p.range);
     static const int lag[] = {0, 3, 11};
     for (int i = 0; i < 3; i++) /* products of a pixel are summed in float32 */
         ck_assert_double_eq_tol(s.edge[0].lags[lag[i]], p.lags[i], 1e-6 * p.lags[0]);
@@ -163,6 +169,7 @@ static void same(const struct edge_statistics *x, const struct edge_statistics *
     ck_assert_mem_eq(x->sum, y->sum, 5 * sizeof(double));
     ck_assert_mem_eq(x->moment, y->moment, 25 * sizeof(float));
     ck_assert_mem_eq(x->largest, y->largest, 5 * sizeof(float));
+    ck_assert_mem_eq(x->ranges, y->ranges, 2 * sizeof(double));
     ck_assert_mem_eq(x->lags, y->lags, NEIGHBOUR_LAGS * sizeof(double));
 }
 
@@ -230,7 +237,7 @@ START_TEST(no_rows_give_the_identity)
 {
     float moment[4] = {0}, largest[2] = {0};
     double sum[2] = {0}, out[4];
-    struct edge_statistics x = {"x", 2, 0, sum, largest, moment, NULL};
+    struct edge_statistics x = {"x", 2, 0, sum, largest, moment, NULL, NULL};
     edge_moment(&x, 1, 0.01, out);
     ck_assert_double_eq_tol(out[0], 1.01, 1e-15);
     ck_assert_double_eq(out[1], 0);
