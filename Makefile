@@ -59,13 +59,14 @@ CUDA_FLAGS := -std=c++17 -I. -O3 $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute
 FATBINS := $(if $(NVCC),$(patsubst kernels/cuda/%.cu,build/cuda/%.fatbin,$(wildcard kernels/cuda/*.cu)))
 
 # The plugin: the host side in plain C, with the fatbins in it (none without nvcc). The recording driver stands in for
-# the NVIDIA driver in tests.
+# the NVIDIA driver in tests, and a cuBLASLt on top of it for the library.
 PLUGIN := $(BIN)/hasten-cuda.so
 PLUGIN_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard kernels/cuda/plugin/*.c)) $(BUILD)/kernels/cuda/plugin/images.o
 DRIVER := $(BIN)/tests/cuda/libcuda.so.1
-DRIVER_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard kernels/cuda/tests/driver/*.c))
+DRIVER_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard kernels/cuda/tests/driver/d*.c))
+LIBRARIES := $(BIN)/tests/cuda/libcublasLt.so.13
 
-all: $(TOOLS) $(TESTS) $(PLUGIN) $(DRIVER) $(if $(FATBINS),,no-nvcc)
+all: $(TOOLS) $(TESTS) $(PLUGIN) $(DRIVER) $(LIBRARIES) $(if $(FATBINS),,no-nvcc)
 
 $(LIB): $(LIB_OBJ)
 	@rm -f $@
@@ -94,6 +95,9 @@ $(PLUGIN): $(PLUGIN_OBJ)
 $(DRIVER): $(DRIVER_OBJ) $(EMULATOR) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(OPT) -shared -Wl,--exclude-libs,ALL -Wl,-soname,libcuda.so.1 $^ $(LDLIBS) -o $@
+
+$(BIN)/tests/cuda/libcublasLt.so.13: $(BUILD)/kernels/cuda/tests/driver/blas.o $(DRIVER)
+	$(CC) $(OPT) -shared -Wl,-soname,libcublasLt.so.13 $^ -o $@
 
 $(EMULATOR): $(EMULATOR_OBJ)
 	@rm -f $@

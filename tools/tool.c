@@ -54,7 +54,9 @@ static int open_cuda(struct tool_run *t, struct error *e)
     if (!plugin && !why.code)
         error_set(&why, HASTEN_EFAIL,
                   "CUDA is switched off by HASTEN_PLUGIN_PATH=none; use --backend cpu or auto");
-    int status = plugin ? backend_cuda_open(&t->backend, plugin, t->kernels, t->team, &why) : -1;
+    int status = plugin ? backend_cuda_open(&t->backend, plugin, getenv("HASTEN_CUDA_LIBRARIES"), t->kernels,
+                                            t->team, &why)
+                        : -1;
     mem_free(plugin);
     if (status < 0 && t->backend_choice == BACKEND_AUTO && why.code != HASTEN_ENOMEM) {
         tool_note(t, "runs on the CPU: %s", why.text);

@@ -3,6 +3,7 @@
 #include "common/base/mem.h"
 #include "common/run/plan.h"
 #include "common/run/weights.h"
+#include "kernels/cuda/library.h"
 #include "kernels/cuda/plugin/plugin.h"
 
 #include <dlfcn.h>
@@ -92,6 +93,30 @@ static int cuda_wait(struct backend *b, struct error *e)
     return hand_over(cuda_of(b)->plugin->wait(&f), &f, e);
 }
 
+/* Libraries add a bias of the results' type: bfloat16 weights have theirs behind them, zeros for none. */
+static int append_bias(struct packed *p, void **packed, const struct node *n, struct error *e)
+{
+    const struct tensor *t = n->tensor[1];
+    size_t weights = p->product_size, count = (size_t)p->shape.n;
+    uint16_t *both = mem_resize(*packed, weights / sizeof *both + count, sizeof *both, e);
+    float *bias = both ? mem_array(count, sizeof *bias, e) : NULL;
+    *packed = both ? both : *packed;
+    if (!bias)
+        return -1;
+    if (t)
+        tensor_to_f32(t->dtype, t->data, bias, count);
+    tensor_from_f32(DTYPE_BF16, bias, both + weights / sizeof *both, count);
+    mem_free(bias);
+    p->product_size += count * sizeof *both;
+    return 0;
+}
+
+static const uint16_t *half_bias(const struct matmul *m)
+{
+    struct mm_shape s = {m->n, m->kernel_h, m->kernel_w, {(int)m->source[0].channels, 0}};
+    return (const uint16_t *)((const char *)m->weights + cuda_packing(CUDA_BF16)->matmul_bf16_size(&s));
+}
+
 /* Packed on the host, with the device's layouts. float16 fits into a TF32 number, so it is float32 here. */
 static int cuda_pack(struct backend *b, struct packed *p, const struct node *n, struct error *e)
 {
@@ -99,7 +124,11 @@ static int cuda_pack(struct backend *b, struct packed *p, const struct node *n, 
     struct backend host = {b->ops, cuda_packing((enum cuda_precision)p->format), b->team, NULL};
     int status = weights_pack_cpu(&host, p, n, e);
     void *packed = p->product;
-    p->product = status == 0 ? cuda_allocate(b, p->product_size, e) : NULL;
+    p->product = NULL;
+    if (status == 0 && p->form == MM_BF16)
+        status = append_bias(p, &packed, n, e);
+    if (status == 0)
+        p->product = cuda_allocate(b, p->product_size, e);
     status = p->product ? cuda_put(b, p->product, packed, p->product_size, e) : -1;
     mem_free(packed);
     return status;
@@ -113,8 +142,10 @@ static size_t cuda_packed_size(struct backend *b, const struct mm_shape *s, int 
 
 static size_t cuda_scratch(struct backend *b, const struct matmul *m)
 {
-    (void)b;
-    return cuda_matmul_scratch(m);
+    size_t own = cuda_matmul_scratch(m), library = cuda_library_scratch(m);
+    if (library && !cuda_of(b)->plugin->features(CUDA_HAS_CUBLASLT, NULL, 0))
+        library = 0;
+    return own > library ? own : library;
 }
 
 /* ---- running ---- */
@@ -173,14 +204,30 @@ static int run_on_host(struct backend *b, const struct op_call *call, struct err
     return cuda_put(b, call->out, c->host, (size_t)out * sizeof *at, e);
 }
 
+/* By the library in the first way that it has, else by an own kernel. */
+static int run_product(struct backend *b, const struct kernel_call *c, struct error *e)
+{
+    struct cuda_launches l;
+    struct cuda_product p;
+    struct cuda_failure f;
+    const struct matmul *m = &c->matmul;
+    for (int way = 0; m->scratch && way < CUDA_WAYS; way++)
+        if (cuda_library_product(m, half_bias(m), (enum cuda_way)way, &p, &l)) {
+            int status = cuda_of(b)->plugin->product(&p, &f);
+            if (status <= 0)
+                return status < 0 ? hand_over(-1, &f, e) : launch_all(b, &l, e);
+        }
+    cuda_matmul(m, (enum cuda_precision)c->format, &l);
+    return launch_all(b, &l, e);
+}
+
 static int run_call(struct backend *b, const struct kernel_call *c, struct error *e)
 {
     struct cuda_launches l = {0};
     enum cuda_precision precision = (enum cuda_precision)c->format;
     switch (c->kind) {
     case KERNEL_MATMUL:
-        cuda_matmul(&c->matmul, precision, &l);
-        break;
+        return run_product(b, c, e);
     case KERNEL_ROW_NORM:
         cuda_row_norm(&c->row_norm, &l);
         break;
@@ -309,15 +356,15 @@ static const struct backend_ops cuda_ops = {
     .move = run_move,
 };
 
-int backend_cuda_open(struct backend *b, const char *plugin, const struct cpu_kernels *kernels,
-                      struct team *team, struct error *e)
+int backend_cuda_open(struct backend *b, const char *plugin, const char *libraries,
+                      const struct cpu_kernels *kernels, struct team *team, struct error *e)
 {
     struct cuda_failure f;
     struct cuda *c = mem_array(1, sizeof *c, e);
     *b = (struct backend){&cuda_ops, kernels, team, c};
     if (c && load_plugin(c, plugin, e) == 0) {
         c->opened = 1;
-        if (hand_over(c->plugin->open(cuda_kernel_names(), &c->info, &f), &f, e) == 0)
+        if (hand_over(c->plugin->open(cuda_kernel_names(), libraries, &c->info, &f), &f, e) == 0)
             return 0;
     }
     cuda_close(b);
@@ -327,12 +374,14 @@ int backend_cuda_open(struct backend *b, const char *plugin, const struct cpu_ke
 void backend_cuda_describe(struct backend *b, char *text, size_t size)
 {
     const struct cuda *c = cuda_of(b);
-    unsigned has = c->plugin->features();
+    char note[64];
+    unsigned has =
+        c->plugin->features(CUDA_HAS_CUBLASLT | CUDA_HAS_CUDNN | CUDA_HAS_CUPTI, note, sizeof note);
     snprintf(text, size,
              "CUDA: %s, compute capability %d.%d, %d multiprocessors, %.1f GiB, driver %d.%d; cuBLASLt %s, "
              "cuDNN %s, CUPTI %s",
              c->info.name, c->info.major, c->info.minor, c->info.multiprocessors,
              (double)c->info.memory / 1073741824, c->info.driver / 1000, c->info.driver % 1000 / 10,
-             has & CUDA_HAS_CUBLASLT ? "found" : "absent", has & CUDA_HAS_CUDNN ? "found" : "absent",
+             has & CUDA_HAS_CUBLASLT ? "found" : note, has & CUDA_HAS_CUDNN ? "found" : "absent",
              has & CUDA_HAS_CUPTI ? "found" : "absent");
 }

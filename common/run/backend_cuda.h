@@ -2,8 +2,8 @@
  * time.
  *
  *     struct backend b;
- *     if (backend_cuda_open(&b, plugin_path, kernels, team, e) < 0) ...     // no plugin, no driver, no
- * device backend_cuda_describe(&b, text, sizeof text);
+ *     if (backend_cuda_open(&b, plugin_path, NULL, kernels, team, e) < 0) ...// no plugin, driver or device
+ *     backend_cuda_describe(&b, text, sizeof text);
  *     ... weights, engines ...
  *     backend_close(&b);                                                    // after all of them
  *
@@ -19,8 +19,10 @@
 
 #include "common/run/backend.h"
 
-int backend_cuda_open(struct backend *b, const char *plugin, const struct cpu_kernels *kernels,
-                      struct team *team, struct error *e) HASTEN_CHECKED;
+/* libraries: NULL, or which of NVIDIA's libraries may be used ("cublaslt"), "none" for none; the string must
+ * stay. */
+int backend_cuda_open(struct backend *b, const char *plugin, const char *libraries,
+                      const struct cpu_kernels *kernels, struct team *team, struct error *e) HASTEN_CHECKED;
 
 /* One line: the device, its memory, the libraries that were found. */
 void backend_cuda_describe(struct backend *b, char *text, size_t size);

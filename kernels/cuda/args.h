@@ -37,4 +37,10 @@ struct decode_args {
     unsigned units, sum_units; /* of weights and sums */
 };
 
+/* What comes behind float32 sums [rows][n] that a library has made; n is a multiple of four. */
+struct finish_args {
+    struct matmul m;
+    const float *sums;
+};
+
 #endif

@@ -2,7 +2,7 @@
  * pack.c's layout, in the order of memory. */
 #include "kernels/cuda/device.h"
 
-enum { PANEL = 64, ROW_BYTES = 64, UNIT = 16, CODES = 64 };
+enum { UNIT = 16, CODES = 64 };
 
 /* Where a unit belongs: its column, and its first channel of a source at a tap. */
 struct unit_place {
@@ -17,16 +17,14 @@ DEVICE int chunks_of(const struct mm_shape &s, int source, int per_chunk)
 DEVICE unit_place find_unit(const struct mm_shape &s, unsigned at, int per_chunk)
 {
     int taps = s.kernel_h * s.kernel_w, first = taps * chunks_of(s, 0, per_chunk);
-    int chunks = first + taps * chunks_of(s, 1, per_chunk), column = (int)(at / 4 % PANEL);
-    int chunk = (int)(at / (4 * PANEL) % (unsigned)chunks),
-        panel = (int)(at / (4 * PANEL) / (unsigned)chunks);
-    int unit = (int)(at % 4) ^ (column >> 1 & 3);
+    unsigned chunks = (unsigned)(first + taps * chunks_of(s, 1, per_chunk));
+    int chunk = (int)(at / 4 % chunks);
     unit_place p;
     p.source = chunk >= first;
     int in_source = chunk - (p.source ? first : 0), per_tap = chunks_of(s, p.source, per_chunk);
-    p.column = panel * PANEL + column;
+    p.column = (int)(at / 4 / chunks);
     p.tap = in_source / per_tap;
-    p.channel = in_source % per_tap * per_chunk + unit * (per_chunk / 4);
+    p.channel = in_source % per_tap * per_chunk + (int)(at % 4) * (per_chunk / 4);
     return p;
 }
 
@@ -42,12 +40,10 @@ DEVICE float e4m3(unsigned code)
 DEVICE void bytes4(const struct decode_args &a, const unit_place &p, float *v)
 {
     int taps = a.shape.kernel_h * a.shape.kernel_w, first = taps * chunks_of(a.shape, 0, CODES);
-    int chunks = first + taps * chunks_of(a.shape, 1, CODES), column = p.column % PANEL;
+    int chunks = first + taps * chunks_of(a.shape, 1, CODES);
     int chunk = (p.source ? first : 0) + p.tap * chunks_of(a.shape, p.source, CODES) + p.channel / CODES;
-    int in_row = p.channel % CODES, unit = in_row / UNIT ^ (column >> 1 & 3);
-    int64_t row = ((int64_t)(p.column / PANEL) * chunks + chunk) * PANEL + column;
-    uint32_t word =
-        *(const uint32_t *)((const unsigned char *)a.from + row * ROW_BYTES + unit * UNIT + in_row % UNIT);
+    int64_t at = ((int64_t)p.column * chunks + chunk) * CODES + p.channel % CODES;
+    uint32_t word = *(const uint32_t *)((const unsigned char *)a.from + at);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         unsigned byte = word >> 8 * i & 255;

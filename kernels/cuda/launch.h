@@ -66,9 +66,9 @@ void cuda_cache_read(const struct cache_read *c, struct cuda_launches *l);
 void cuda_move(const struct move *m, struct cuda_launches *l);
 
 /* A table for weights_open() with nothing but mm_panel and the packing functions, which make the device's
- * layout in host memory: [panel of 64 columns][chunk][64 columns][64 bytes], a chunk being 64 bytes of one
- * source's channels at one tap (16 float, 32 bfloat16 or 64 int8 numbers), zeros behind the ends; behind int8
- * weights the int32 sums of each source's columns, [2][columns of all panels]. */
+ * layout in host memory: [n][chunk][64 bytes], a chunk being 64 bytes of one source's channels at one tap (16
+ * float, 32 bfloat16 or 64 int8 numbers), zeros behind the ends: a linear layer's is a plain matrix. Behind
+ * int8 weights are the int32 sums of each source's columns, [2][n up to a multiple of 64]. */
 const struct cpu_kernels *cuda_packing(enum cuda_precision p);
 
 /* ---- what a trajectory does between two network calls ---- */

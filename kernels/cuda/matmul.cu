@@ -1,7 +1,7 @@
 /* Matrix products and implicit convolutions by mma.sync: struct matmul of cpu.h, weights from pack.c.
  *
  * A block makes a tile of ROWS x COLUMNS results. k runs in chunks of 64 bytes: one source, one tap, 16 to 64
- * channels. A chunk of A (rows found by geometry, float32 converted on the way) and one of B (a copy of what
+ * channels. A chunk of A (rows found by geometry, float32 converted on the way) and one of B (the rows that
  * pack.c has laid out) lie in shared memory as rows of 64 bytes, their four 16-byte units permuted by
  * (row / 2) % 4 so that ldmatrix meets no bank twice. Four stages are under way: while one is multiplied, the
  * third after it is fetched. Results pass through shared memory once more, for an epilogue that works on four
@@ -10,7 +10,7 @@
  * A result is the sum of the same products in the same order whatever the tile: bits do not depend on it. */
 #include "kernels/cuda/multiply.h"
 
-enum { STAGES = 4, ROW_BYTES = 64, PANEL = 64, PAD = 8 };
+enum { STAGES = 4, ROW_BYTES = 64, PAD = 8 };
 
 DEVICE unsigned char *unit_at(unsigned char *tile, int row, int unit)
 {
@@ -302,16 +302,16 @@ DEVICE void product(const struct matmul &m)
     static_assert(OWN == 2, "a thread fetches two units of A, one for each half of a stage");
     SHARED(memory);
     int thread = (int)threadIdx.x, lane = thread % 32, warp = thread / 32;
-    int across = (m.n + COLUMNS - 1) / COLUMNS, panels = (m.n + PANEL - 1) / PANEL;
+    int across = (m.n + COLUMNS - 1) / COLUMNS;
     int first_row = (int)(blockIdx.x / (unsigned)across) * ROWS,
-        first_panel = (int)(blockIdx.x % (unsigned)across) * (COLUMNS / PANEL);
+        first_column = (int)(blockIdx.x % (unsigned)across) * COLUMNS;
     int row = warp / ACROSS * WARP_ROWS, column = warp % ACROSS * WARP_COLUMNS;
     int first_chunks = chunks_of(m, 0, T::CHUNK), chunks = first_chunks + chunks_of(m, 1, T::CHUNK);
     const uint32_t *weight_sum = /* int8: [source][columns] */
-        (const uint32_t *)((const char *)m.weights + (int64_t)panels * chunks * (PANEL * ROW_BYTES));
+        (const uint32_t *)((const char *)m.weights + (int64_t)m.n * chunks * ROW_BYTES);
     fetcher<T, OWN> f(m, first_row + thread / 4, THREADS / 4, thread % 4);
-    const char *weights =
-        (const char *)m.weights + (int64_t)first_panel * chunks * (PANEL * ROW_BYTES) + thread * 16;
+    const char *weights = (const char *)m.weights +
+                          (int64_t)(first_column + thread / 4) * chunks * ROW_BYTES + thread % 4 * 16;
     warp_sums w;
     float total[TWO ? warp_sums::M : 1][TWO ? warp_sums::N : 1][4] = {};
     w.clear();
@@ -328,15 +328,12 @@ DEVICE void product(const struct matmul &m)
                 f.copy(next, thread / 4, THREADS / 4);
 #pragma unroll
             for (int i = 0; i < COLUMNS * 4 / THREADS; i++) {
-                enum { PANEL_BYTES = PANEL * ROW_BYTES };
-                int there = i * THREADS * 16 < PANEL_BYTES || first_panel + 1 < panels;
-                copy16(next + ROWS * ROW_BYTES + (thread + i * THREADS) * 16,
-                       there ? weights +
-                                   (i * THREADS * 16 < PANEL_BYTES ? i * THREADS * 16 : chunks * PANEL_BYTES)
-                             : weights,
+                int at = thread / 4 + i * (THREADS / 4), there = first_column + at < m.n;
+                copy16(unit_at(next + ROWS * ROW_BYTES, at, thread % 4),
+                       there ? weights + (int64_t)i * (THREADS / 4) * chunks * ROW_BYTES : m.weights,
                        there ? 16 : 0);
             }
-            weights += PANEL * ROW_BYTES;
+            weights += ROW_BYTES;
         }
         copy_commit();
         /* Half of what is ahead is under way while half of this stage is multiplied. */
@@ -356,7 +353,7 @@ DEVICE void product(const struct matmul &m)
             if (k + 1 == first_chunks || k + 1 == chunks)
                 fold<warp_sums, warp_sums::M, warp_sums::N>(
                     m, w, total, k + 1 > first_chunks, (unsigned)(first_row + row),
-                    weight_sum + ((k + 1 > first_chunks ? panels : 0) + first_panel) * PANEL + column +
+                    weight_sum + (k + 1 > first_chunks ? (m.n + 63) / 64 * 64 : 0) + first_column + column +
                         lane % 4 * 2,
                     lane);
     }
@@ -373,7 +370,7 @@ DEVICE void product(const struct matmul &m)
              rows = (unsigned)m.images * per_image;
     unsigned vectors = vectors_of(m);
     for (int i = thread; i < ROWS * COLUMNS / 4; i += THREADS) {
-        int r = i / (COLUMNS / 4), c = i % (COLUMNS / 4) * 4, at = first_panel * PANEL + c;
+        int r = i / (COLUMNS / 4), c = i % (COLUMNS / 4) * 4, at = first_column + c;
         unsigned out_row = (unsigned)(first_row + r);
         float v[4];
         if (out_row >= rows || at >= m.n)
@@ -399,3 +396,14 @@ KERNEL(product_bf16_rows_128, 256, 2, matmul) { product<of_bf16_rows, 128, 128, 
 KERNEL(product_s8_64, 128, 4, matmul) { product<of_s8, 64, 64, 32, 32, false>(a); }
 KERNEL(product_s8_128, 256, 2, matmul) { product<of_s8, 128, 128, 64, 32, false>(a); }
 KERNEL(product_s8_two_64, 128, 3, matmul) { product<of_s8, 64, 64, 32, 32, true>(a); }
+
+/* Sums that a library has made: four a thread. */
+KERNEL(product_finish, 256, 4, finish_args)
+{
+    unsigned at = blockIdx.x * blockDim.x + threadIdx.x, across = (unsigned)a.m.n / 4, row = at / across;
+    float v[4];
+    if (row >= (unsigned)a.m.images * (unsigned)a.m.out_height * (unsigned)a.m.out_width)
+        return;
+    get4(v, a.sums + (int64_t)at * 4, 4, 1);
+    finish(a.m, v, row, (int)(at % across) * 4, vectors_of(a.m));
+}

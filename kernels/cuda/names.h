@@ -11,6 +11,7 @@
     X(product_s8_64)         \
     X(product_s8_128)        \
     X(product_s8_two_64)     \
+    X(product_finish)        \
     X(attention_f32_32)      \
     X(attention_f32_48)      \
     X(attention_f32_64)      \

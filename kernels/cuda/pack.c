@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { PANEL = 64, ROW_BYTES = 64, UNIT = 16 };
+enum { PANEL = 64, CHUNK_BYTES = 64, UNIT = 16 };
 
 static int chunks_of(const struct mm_shape *s, int source, int per_chunk)
 {
@@ -15,7 +15,7 @@ static size_t columns_of(int n) { return (size_t)(n + PANEL - 1) / PANEL * PANEL
 static size_t packed_size(const struct mm_shape *s, int per_chunk)
 {
     size_t chunks = (size_t)(chunks_of(s, 0, per_chunk) + chunks_of(s, 1, per_chunk));
-    return columns_of(s->n) * chunks * ROW_BYTES;
+    return (size_t)s->n * chunks * CHUNK_BYTES;
 }
 
 /* Nearest, ties to even, as the device rounds activations. */
@@ -26,24 +26,17 @@ static uint16_t to_bf16(float x)
     return (uint16_t)(x != x ? 0x7fff : (u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
-/* Where a number of `size` bytes belongs in its column's 64 bytes: units of 16 bytes change places. */
-static size_t byte_of(int column, int channel, int size)
-{
-    int at = channel * size;
-    return (size_t)(column * ROW_BYTES + (at / UNIT ^ (column >> 1 & 3)) * UNIT + at % UNIT);
-}
-
 /* What comes in and what is laid down. */
 enum kind { FLOATS, FLOATS_TO_BF16, BF16, CODES };
 
 static int size_of(enum kind kind) { return kind == FLOATS ? 4 : kind == CODES ? 1 : 2; }
 
 /* One column's chunk: `count` channels, `step` numbers apart. */
-static void put_chunk(unsigned char *chunk, int column, const void *weight, int64_t first, int64_t step,
-                      int count, enum kind kind)
+static void put_chunk(unsigned char *chunk, const void *weight, int64_t first, int64_t step, int count,
+                      enum kind kind)
 {
     for (int c = 0; c < count; c++) {
-        unsigned char *to = chunk + byte_of(column, c, size_of(kind));
+        unsigned char *to = chunk + c * size_of(kind);
         int64_t at = first + c * step;
         uint16_t half;
         switch (kind) {
@@ -64,25 +57,23 @@ static void put_chunk(unsigned char *chunk, int column, const void *weight, int6
     }
 }
 
-/* Columns [begin, end), begin at a multiple of PANEL: whole panels, the last one with zeros behind. */
+/* Columns [begin, end), zeros behind each source's channels. */
 static void pack(void *packed, const void *weight, const struct mm_shape *s, int begin, int end,
                  enum kind kind)
 {
-    int per_chunk = ROW_BYTES / size_of(kind), taps = s->kernel_h * s->kernel_w;
+    int per_chunk = CHUNK_BYTES / size_of(kind), taps = s->kernel_h * s->kernel_w;
     int64_t chunks = chunks_of(s, 0, per_chunk) + chunks_of(s, 1, per_chunk),
             all = s->channels[0] + s->channels[1];
-    for (int panel = begin / PANEL; panel * PANEL < end; panel++) {
-        unsigned char *chunk = (unsigned char *)packed + panel * chunks * PANEL * ROW_BYTES;
-        memset(chunk, 0, (size_t)chunks * PANEL * ROW_BYTES);
+    unsigned char *chunk = (unsigned char *)packed + begin * chunks * CHUNK_BYTES;
+    memset(chunk, 0, (size_t)((end - begin) * chunks) * CHUNK_BYTES);
+    for (int n = begin; n < end; n++)
         for (int source = 0; source < 2; source++)
             for (int tap = 0; tap < taps; tap++)
-                for (int c = 0; c < s->channels[source]; c += per_chunk, chunk += PANEL * ROW_BYTES) {
+                for (int c = 0; c < s->channels[source]; c += per_chunk, chunk += CHUNK_BYTES) {
                     int left = s->channels[source] - c, first = c + (source ? s->channels[0] : 0);
-                    for (int n = 0; n < PANEL && panel * PANEL + n < s->n; n++)
-                        put_chunk(chunk, n, weight, ((panel * PANEL + n) * all + first) * taps + tap, taps,
-                                  left < per_chunk ? left : per_chunk, kind);
+                    put_chunk(chunk, weight, (n * all + first) * taps + tap, taps,
+                              left < per_chunk ? left : per_chunk, kind);
                 }
-    }
 }
 
 /* The int32 sums of the weights of each source and column lie behind int8 weights. */

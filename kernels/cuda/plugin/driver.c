@@ -1,4 +1,5 @@
 /* The plugin: see plugin.h. One device, one stream, state in one static structure. */
+#include "kernels/cuda/plugin/blas.h"
 #include "kernels/cuda/plugin/driver.h"
 #include "kernels/cuda/plugin/images.h"
 #include "kernels/cuda/plugin/plugin.h"
@@ -18,10 +19,10 @@ static struct {
 static struct {
     void *library, *context, *stream;
     void *module[CUDA_IMAGES_MOST];
-    const char *const *name;
+    const char *const *name, *libraries;
     void *kernel[KERNELS_MOST];
     void *event[CUDA_EVENTS];
-    int device, retained, major, minor;
+    int device, retained, major, minor, recording;
 } d;
 
 /* ---- failures ---- */
@@ -159,11 +160,13 @@ static int load_kernels(struct cuda_failure *f)
     return 0;
 }
 
-static int cuda_open(const char *const *kernels, struct cuda_info *info, struct cuda_failure *f)
+static int cuda_open(const char *const *kernels, const char *libraries, struct cuda_info *info,
+                     struct cuda_failure *f)
 {
     int devices = 0;
     memset(&d, 0, sizeof d);
     d.name = kernels;
+    d.libraries = libraries;
     if (find_functions(f) < 0 || check(cu.cuInit(0), "starting the driver", f) < 0 ||
         check(cu.cuDeviceGetCount(&devices), "counting devices", f) < 0)
         return -1;
@@ -181,6 +184,7 @@ static int cuda_open(const char *const *kernels, struct cuda_info *info, struct 
 
 static void cuda_close(void)
 {
+    blas_close();
     for (int i = 0; i < CUDA_EVENTS; i++)
         if (d.event[i])
             cu.cuEventDestroy_v2(d.event[i]);
@@ -197,24 +201,34 @@ static void cuda_close(void)
     memset(&cu, 0, sizeof cu);
 }
 
-static unsigned cuda_features(void)
+static int is_there(const char *const *names)
 {
-    static const struct {
-        unsigned bit;
-        const char *name;
-    } libraries[] = {{CUDA_HAS_CUBLASLT, "libcublasLt.so.13"},
-                     {CUDA_HAS_CUBLASLT, "libcublasLt.so.12"},
-                     {CUDA_HAS_CUDNN, "libcudnn.so.9"},
-                     {CUDA_HAS_CUPTI, "libcupti.so.13"},
-                     {CUDA_HAS_CUPTI, "libcupti.so.12"}};
-    unsigned found = 0;
-    for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) {
-        void *library = found & libraries[i].bit ? NULL : dlopen(libraries[i].name, RTLD_LAZY | RTLD_LOCAL);
-        if (library) {
-            found |= libraries[i].bit;
-            dlclose(library);
-        }
+    for (; *names; names++) {
+        void *library = dlopen(*names, RTLD_LAZY | RTLD_LOCAL);
+        if (!library)
+            continue;
+        dlclose(library);
+        return 1;
     }
+    return 0;
+}
+
+static unsigned cuda_features(unsigned wanted, char *note, size_t size)
+{
+    static const char *const dnn[] = {"libcudnn.so.9", NULL}, *const cupti[] = {"libcupti.so.13",
+                                                                                "libcupti.so.12", NULL};
+    char why[64] = "absent";
+    unsigned found = 0;
+    if (d.libraries && !strstr(d.libraries, "cublaslt"))
+        snprintf(why, sizeof why, "not wanted");
+    else if (wanted & CUDA_HAS_CUBLASLT && blas_open(why, sizeof why))
+        found |= CUDA_HAS_CUBLASLT;
+    if (wanted & CUDA_HAS_CUDNN && is_there(dnn))
+        found |= CUDA_HAS_CUDNN;
+    if (wanted & CUDA_HAS_CUPTI && is_there(cupti))
+        found |= CUDA_HAS_CUPTI;
+    if (note)
+        snprintf(note, size, "%s", found & CUDA_HAS_CUBLASLT ? "" : why);
     return found;
 }
 
@@ -285,15 +299,33 @@ static int cuda_launch(const struct cuda_launch *l, struct cuda_failure *f)
                  l->kernel, f);
 }
 
+/* A library's first use of a kernel loads it, which a capture allows in this mode alone. */
+static int relax(int on)
+{
+    static int before;
+    int mode = on ? CU_CAPTURE_RELAXED : before;
+    int result = d.recording ? cu.cuThreadExchangeStreamCaptureMode(&mode) : 0;
+    before = on ? mode : before;
+    return result;
+}
+
+static int cuda_product(const struct cuda_product *p, struct cuda_failure *f)
+{
+    return blas_product(p, d.stream, relax, f);
+}
+
 static int cuda_record(struct cuda_failure *f)
 {
-    return check(cu.cuStreamBeginCapture_v2(d.stream, CU_CAPTURE_THREAD_LOCAL), "starting a graph", f);
+    int status = check(cu.cuStreamBeginCapture_v2(d.stream, CU_CAPTURE_THREAD_LOCAL), "starting a graph", f);
+    d.recording = status == 0;
+    return status;
 }
 
 static int cuda_recorded(void **graph, struct cuda_failure *f)
 {
     void *captured = NULL;
     *graph = NULL;
+    d.recording = 0;
     int status = check(cu.cuStreamEndCapture(d.stream, &captured), "ending a graph", f);
     if (status == 0)
         status = check(cu.cuGraphInstantiateWithFlags(graph, captured, 0), "making a graph", f);
@@ -337,6 +369,7 @@ static const struct cuda_plugin plugin = {
     .get = cuda_get,
     .wait = cuda_wait,
     .launch = cuda_launch,
+    .product = cuda_product,
     .record = cuda_record,
     .recorded = cuda_recorded,
     .replay = cuda_replay,

@@ -35,6 +35,7 @@
     X(cuStreamSynchronize, (void *stream))                                                              \
     X(cuStreamBeginCapture_v2, (void *stream, int mode))                                                \
     X(cuStreamEndCapture, (void *stream, void **graph))                                                 \
+    X(cuThreadExchangeStreamCaptureMode, (int *mode))                                                   \
     X(cuGraphInstantiateWithFlags, (void **exec, void *graph, unsigned long long flags))                \
     X(cuGraphDestroy, (void *graph))                                                                    \
     X(cuGraphExecDestroy, (void *exec))                                                                 \
@@ -67,6 +68,6 @@ enum cu_device_attribute {
 
 enum cu_function_attribute { CU_SHARED_STATIC = 1, CU_SHARED_DYNAMIC_MOST = 8 };
 
-enum { CU_STREAM_NON_BLOCKING = 1, CU_CAPTURE_THREAD_LOCAL = 1 };
+enum { CU_STREAM_NON_BLOCKING = 1, CU_CAPTURE_THREAD_LOCAL = 1, CU_CAPTURE_RELAXED = 2 };
 
 #endif

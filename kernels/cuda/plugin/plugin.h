@@ -16,15 +16,16 @@
 #define HASTEN_KERNELS_CUDA_PLUGIN_H
 
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/library.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
-#define HASTEN_CUDA_PLUGIN_ABI 1u
+#define HASTEN_CUDA_PLUGIN_ABI 2u
 #define HASTEN_CUDA_PLUGIN_ENTRY "hasten_cuda_plugin"
 #define HASTEN_CUDA_PLUGIN_FILE "hasten-cuda.so"
 
-/* Libraries that were found beside the driver. */
+/* NVIDIA's libraries, opened by name when they are first asked for. */
 enum cuda_feature { CUDA_HAS_CUBLASLT = 1, CUDA_HAS_CUDNN = 2, CUDA_HAS_CUPTI = 4 };
 
 struct cuda_info {
@@ -44,10 +45,14 @@ enum { CUDA_EVENTS = 4096 };
 
 struct cuda_plugin {
     uint32_t abi, size;
-    /* Finds the device and loads all kernels of these names (NULL behind the last), which must stay. */
-    int (*open)(const char *const *kernels, struct cuda_info *info, struct cuda_failure *f);
+    /* Finds the device and loads all kernels of these names (NULL behind the last), which must stay, as must
+     * `libraries`: NULL, or which of NVIDIA's libraries may be used (cublaslt). */
+    int (*open)(const char *const *kernels, const char *libraries, struct cuda_info *info,
+                struct cuda_failure *f);
     void (*close)(void); /* also after a failed open */
-    unsigned (*features)(void);
+    /* Those of `wanted` that work. note: NULL, or gets why cuBLASLt is not among them. Not while recording.
+     */
+    unsigned (*features)(unsigned wanted, char *note, size_t size);
     int (*allocate)(void **block, size_t bytes, struct cuda_failure *f); /* zeroed */
     void (*release)(void *block);
     int (*put)(void *to, const void *from, size_t bytes,
@@ -55,7 +60,9 @@ struct cuda_plugin {
     int (*get)(void *to, const void *from, size_t bytes, struct cuda_failure *f); /* waits */
     int (*wait)(struct cuda_failure *f);
     int (*launch)(const struct cuda_launch *l, struct cuda_failure *f);
-    /* Launches between record and recorded become a graph. */
+    /* By cuBLASLt: 1 when it has no such product. */
+    int (*product)(const struct cuda_product *p, struct cuda_failure *f);
+    /* Launches and products between record and recorded become a graph. */
     int (*record)(struct cuda_failure *f);
     int (*recorded)(void **graph, struct cuda_failure *f); /* ends the recording in any case */
     int (*replay)(void *graph, struct cuda_failure *f);

@@ -60,10 +60,12 @@ __attribute__((destructor)) static void finish(void)
         live += d.block[i].data != NULL;
     if (f) {
         fprintf(f,
-                "calls %ld launches %ld graphs %ld replays %ld replayed %ld allocations %ld late %ld peak "
+                "calls %ld launches %ld products %ld graphs %ld replays %ld replayed %ld allocations %ld "
+                "late %ld peak "
                 "%zu live %d\n",
-                d.calls, d.launches, d.graphs, d.replays, d.replayed, d.allocations, d.late_allocations,
-                d.peak, live + d.live_streams + d.live_events + d.live_graphs + d.live_modules + d.retained);
+                d.calls, d.launches, d.products, d.graphs, d.replays, d.replayed, d.allocations,
+                d.late_allocations, d.peak,
+                live + d.live_streams + d.live_events + d.live_graphs + d.live_modules + d.retained);
         fclose(f);
     }
     if (live || d.live_streams || d.live_events || d.live_graphs || d.live_modules || d.retained)

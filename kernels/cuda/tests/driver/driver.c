@@ -124,6 +124,10 @@ static void do_list(struct list *l)
         case WORK_LAUNCH:
             launch(w);
             break;
+        case WORK_CALL:
+            d.products++;
+            w->call(w->args);
+            break;
         case WORK_GRAPH:
             d.replayed += (long)w->graph->list.count;
             do_list(&w->graph->list);
@@ -228,6 +232,37 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
     return 0;
 }
 
+/* ---- what the libraries' stand-ins do ---- */
+
+int driver_enter(void) { return enter(); }
+
+void driver_call(void (*call)(const void *args), const void *args, size_t size)
+{
+    struct work *w = add(d.captured ? &d.capture : &d.queue);
+    *w = (struct work){.kind = WORK_CALL, .call = call};
+    if (size > sizeof w->args)
+        broken("arguments of %zu bytes", size);
+    memcpy(w->args, args, size);
+}
+
+void driver_range(const void *p, size_t bytes, const char *what) { find_block(p, bytes, what); }
+
+void driver_first_use(const char *what)
+{
+    if (d.captured && !d.relaxed)
+        broken("%s for the first time in a capture that is not relaxed", what);
+}
+
+int cuThreadExchangeStreamCaptureMode(int *mode)
+{
+    int before = d.relaxed ? CU_CAPTURE_RELAXED : 0;
+    d.relaxed &= *mode == CU_CAPTURE_RELAXED; /* nobody can say more than that it is over */
+    ENTER();
+    d.relaxed = *mode == CU_CAPTURE_RELAXED;
+    *mode = before;
+    return 0;
+}
+
 /* ---- graphs and events ---- */
 
 int cuStreamBeginCapture_v2(void *stream, int mode)
@@ -246,7 +281,9 @@ int cuStreamEndCapture(void *stream, void **graph)
     int failure = enter();
     if (!d.captured)
         broken("the end of a capture that did not begin");
-    d.captured = 0;
+    if (d.relaxed && !failure)
+        broken("the end of a capture that is still relaxed");
+    d.captured = d.relaxed = 0;
     if (failure) {
         d.capture.count = 0;
         return failure;

@@ -34,7 +34,7 @@ struct event {
     double when;
 };
 
-enum kind { WORK_FILL, WORK_IN, WORK_OUT, WORK_LAUNCH, WORK_GRAPH, WORK_EVENT };
+enum kind { WORK_FILL, WORK_IN, WORK_OUT, WORK_LAUNCH, WORK_CALL, WORK_GRAPH, WORK_EVENT };
 struct work {
     enum kind kind;
     unsigned char *to;
@@ -44,6 +44,7 @@ struct work {
     unsigned char value;
     struct kernel *kernel;
     unsigned grid[3], block[3], shared;
+    void (*call)(const void *args); /* WORK_CALL: of a library */
     unsigned char args[CUDA_ARGS] __attribute__((aligned(16)));
     struct graph *graph;
     struct event *event;
@@ -59,8 +60,8 @@ struct graph {
 };
 
 extern struct recording_driver {
-    int set, lost, code, none, old, captured;
-    long fail, calls, launches, graphs, replays, replayed, allocations, late_allocations;
+    int set, lost, code, none, old, captured, relaxed;
+    long fail, calls, launches, products, graphs, replays, replayed, allocations, late_allocations;
     size_t memory, used, peak;
     unsigned seed;
     const char *log;
@@ -80,6 +81,13 @@ void *need(void *p);
 int enter(void);
 void no_capture(const char *what);
 void do_all(void); /* what is queued */
+
+/* For the libraries' stand-ins: work that is queued or captured, what memory it may touch, and what a first
+ * use does (which a capture allows only when it is relaxed). */
+int driver_enter(void);
+void driver_call(void (*call)(const void *args), const void *args, size_t size);
+void driver_range(const void *p, size_t bytes, const char *what);
+void driver_first_use(const char *what);
 
 #define ENTER()                 \
     do {                        \
