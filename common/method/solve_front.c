@@ -1,16 +1,16 @@
 /* The exact front of (ms, error) by labels: W[t][s] is the set of non-dominated (ms, error) of calls t ..
  * T-1 when s < t is the last refresh. From the last call backwards, W[t][s] is the best of "compute t" +
  * W[t+1][t] and "serve t by a" + W[t+1][s]; the answer is "compute 0" + W[1][0]. Equal labels keep the
- * smallest action, so that the first schedule in the dictionary is found.
+ * smallest action, so that the first schedule in the dictionary is found. Labels that lead to no schedule of
+ * the front are dropped (front_bounds.h).
  *
  * Only two rows of labels (t and t + 1) are in memory; of the others four bytes a label stay, its action and
  * the label that follows. Milliseconds are first rounded to a power of two so small that the rounding does
  * not matter (2^-52 of the longest trajectory) and that every sum of them is exact: schedules with the same
  * numbers of equal actions then have equal times, whatever the order, and one of them is dropped. */
 #include "common/base/mem.h"
-#include "common/method/schedule_parts.h"
+#include "common/method/front_bounds.h"
 
-#include <stdint.h>
 #include <string.h>
 
 enum {
@@ -20,15 +20,9 @@ enum {
     LABELS_SHARE = 8,        /* how many times its equal share of what is left a state may take */
 };
 
-struct label {
-    double ms, error;
-    uint32_t link; /* of the label itself: where its action and its tail stand */
-    uint32_t action;
-};
-
 /* Labels of one call: of refresh s they are label[begin[s]] .. label[begin[s + 1] - 1]. */
 struct row {
-    struct label *label;
+    struct front_label *label;
     size_t room, *begin;
 };
 
@@ -37,10 +31,13 @@ struct front {
     double *ms;       /* actions x calls, rounded */
     double *least_ms; /* calls + 1: what the calls before t take at least */
     struct row row[2];
-    struct label *merged[2];
+    struct front_label *merged[2];
     size_t merged_room[2];
+    struct front_label *more; /* of one action */
+    size_t more_room;
     uint32_t *link; /* action << LINK_BITS | link of the tail */
     size_t links, links_room;
+    struct front_bounds bounds;
     size_t states; /* still to come */
     int thinned;
 };
@@ -52,6 +49,8 @@ static void front_free(struct front *f)
         mem_free(f->row[i].begin);
         mem_free(f->merged[i]);
     }
+    front_bounds_free(&f->bounds);
+    mem_free(f->more);
     mem_free(f->ms);
     mem_free(f->least_ms);
     mem_free(f->link);
@@ -94,7 +93,7 @@ static int front_open(struct front *f, const struct schedule_problem *p, struct 
     if (!f->ms || !f->least_ms || !f->row[0].begin || !f->row[1].begin)
         return -1;
     round_times(f);
-    return 0;
+    return front_bounds_open(&f->bounds, p, f->ms, e);
 }
 
 static int grow(void *block, size_t *room, size_t wanted, size_t size, struct error *e)
@@ -112,7 +111,7 @@ static int grow(void *block, size_t *room, size_t wanted, size_t size, struct er
 }
 
 /* Too many: of each of most - 1 equal intervals of ms the last (the least error), and the fastest of all. */
-static size_t thin(struct label *labels, size_t n, size_t most)
+static size_t thin(struct front_label *labels, size_t n, size_t most)
 {
     double low = labels[0].ms, width = (labels[n - 1].ms - low) / (double)(most - 1);
     size_t kept = 1;
@@ -123,27 +122,46 @@ static size_t thin(struct label *labels, size_t n, size_t most)
     return kept;
 }
 
-/* The non-dominated of `old` and of tails[0 .. count) prolonged by an action, both sorted, into out. Of equal
- * ones the old (of a smaller action) stays. ms and error: of the action; limit: of the sums. */
-static size_t merge(const struct label *old, size_t n, const struct label *tails, size_t count,
-                    struct label add, double most_ms, double most_error, struct label *out)
+/* What a label may have at most: of its own milliseconds and error, and by the bounds of the state. */
+struct allowed {
+    double ms, error;
+    int lines; /* -1: no bounds */
+    struct front_line line[FRONT_RUNS + 1];
+};
+
+/* Tails prolonged by an action, those that are allowed. */
+static size_t prolong(const struct front_label *tails, size_t count, struct front_label add,
+                      const struct allowed *most, struct front_label *out)
+{
+    size_t kept = 0;
+    int at = 0;
+    for (size_t k = 0; k < count; k++) {
+        double ms = tails[k].ms + add.ms, error = tails[k].error + add.error;
+        if (ms > most->ms)
+            break;
+        while (at + 1 < most->lines && most->line[at + 1].begin <= ms)
+            at++;
+        double bound = most->lines > 0 ? most->line[at].at_zero + most->line[at].slope * ms : INFINITY;
+        out[kept] = (struct front_label){ms, error, tails[k].link, add.action};
+        kept += (size_t)((error < bound) & (error <= most->error));
+    }
+    return kept;
+}
+
+/* The non-dominated of `old` and `more`, both sorted, into out. Of equal ones the old (of a smaller action)
+ * stays. */
+static size_t merge(const struct front_label *old, size_t n, const struct front_label *more, size_t count,
+                    struct front_label *out)
 {
     size_t i = 0, k = 0, kept = 0;
     double least = INFINITY;
     while (i < n || k < count) {
-        struct label next;
-        double ms = k < count ? tails[k].ms + add.ms : INFINITY;
-        double error = k < count ? tails[k].error + add.error : INFINITY;
-        if (i < n && (old[i].ms < ms || (old[i].ms == ms && old[i].error <= error))) {
-            next = old[i++];
-        } else {
-            next = (struct label){ms, error, tails[k++].link, add.action};
-            if (ms > most_ms || error > most_error)
-                continue;
-        }
-        if (next.error < least) {
-            least = next.error;
-            out[kept++] = next;
+        int first = i < n && (k == count || old[i].ms < more[k].ms ||
+                              (old[i].ms == more[k].ms && old[i].error <= more[k].error));
+        const struct front_label *next = first ? &old[i++] : &more[k++];
+        if (next->error < least) {
+            least = next->error;
+            out[kept++] = *next;
         }
     }
     return kept;
@@ -157,25 +175,34 @@ static int collect(struct front *f, int t, int s, size_t *n, struct error *e)
     const struct row *tail = &f->row[(t + 1) & 1];
     struct row *row = &f->row[t & 1];
     int served = t > 0 && (p->max_run == 0 || t - s <= p->max_run);
-    double most_ms = p->goal == SCHEDULE_MS ? p->limit * (1 + 1e-9) - f->least_ms[t] : INFINITY;
-    double most_error = p->goal == SCHEDULE_ERROR ? p->limit * (1 + 1e-9) : INFINITY;
+    struct allowed most = {.ms = INFINITY, .error = INFINITY};
     int side = 0, actions = served ? p->actions : 1;
     *n = 0;
+    if (p->goal == SCHEDULE_ERROR)
+        most.error = p->limit * (1 + 1e-9);
+    if (p->goal == SCHEDULE_MS)
+        most.ms = p->limit * (1 + 1e-9) - f->least_ms[t];
     for (int a = 0; a < actions; a++) {
         size_t at = (size_t)(a ? s : t), from = tail->begin[at], count = tail->begin[at + 1] - from;
-        struct label add = {f->ms[(size_t)a * (size_t)p->calls + (size_t)t], schedule_cost(p, a, t, s), 0,
-                            (uint32_t)a};
-        if (!isfinite(add.error))
-            count = 0;
-        if (a + 1 < actions && count == 0)
+        struct front_label add = {f->ms[(size_t)a * (size_t)p->calls + (size_t)t], schedule_cost(p, a, t, s),
+                                  0, (uint32_t)a};
+        most.lines = front_bounds_lines(&f->bounds, t, s, a, most.line);
+        if (!isfinite(add.error) || !most.lines)
             continue;
-        if (grow(&f->merged[1 - side], &f->merged_room[1 - side], *n + count, sizeof(struct label), e) < 0 ||
-            grow(&row->label, &row->room, row->begin[s] + *n + count, sizeof(struct label), e) < 0)
+        if (grow(&f->more, &f->more_room, count, sizeof *f->more, e) < 0 ||
+            grow(&f->merged[1 - side], &f->merged_room[1 - side], *n + count, sizeof(struct front_label), e) <
+                0)
             return -1;
-        struct label *out = a + 1 < actions ? f->merged[1 - side] : row->label + row->begin[s];
-        *n = merge(f->merged[side], *n, tail->label + from, count, add, most_ms, most_error, out);
+        count = prolong(tail->label + from, count, add, &most, f->more);
+        if (count == 0)
+            continue;
+        *n = merge(f->merged[side], *n, f->more, count, f->merged[1 - side]);
         side = 1 - side;
     }
+    if (grow(&row->label, &row->room, row->begin[s] + *n, sizeof(struct front_label), e) < 0)
+        return -1;
+    if (*n)
+        memcpy(row->label + row->begin[s], f->merged[side], *n * sizeof *row->label);
     return 0;
 }
 
@@ -195,7 +222,7 @@ static int fill_state(struct front *f, int t, int s, struct error *e)
     size_t n, at = row->begin[s], most = room_for(f);
     if (collect(f, t, s, &n, e) < 0)
         return -1;
-    struct label *labels = row->label + at;
+    struct front_label *labels = row->label + at;
     if (n > most) {
         n = thin(labels, n, most);
         f->thinned = 1;
@@ -223,7 +250,7 @@ static int run(struct front *f, struct error *e)
         return -1;
     f->link[f->links++] = 0; /* after the last call nothing is left, whatever the last refresh */
     for (size_t s = 0; s < calls; s++) {
-        end->label[s] = (struct label){0};
+        end->label[s] = (struct front_label){0};
         end->begin[s + 1] = s + 1;
     }
     for (int t = p->calls - 1; t >= 0; t--)

@@ -68,6 +68,22 @@ static void fill_segments(const struct pairs *x, int s)
         }
 }
 
+/* out[k] = min(out[k], segment + tail[k]); in blocks, which compilers make vectors of. */
+static void prolong(double segment, const double *restrict tail, double *restrict out, int n)
+{
+    enum { BLOCK = 8 };
+    int k = 0;
+    for (; k + BLOCK <= n; k += BLOCK)
+        for (int i = 0; i < BLOCK; i++) {
+            double sum = segment + tail[k + i], old = out[k + i];
+            out[k + i] = sum < old ? sum : old;
+        }
+    for (; k < n; k++) {
+        double sum = segment + tail[k];
+        out[k] = sum < out[k] ? sum : out[k];
+    }
+}
+
 static void fill_state(const struct pairs *x, int s, int r)
 {
     const double *segment = x->segment + (size_t)r * ((size_t)x->calls + 1);
@@ -84,10 +100,7 @@ static void fill_state(const struct pairs *x, int s, int r)
         while (most > 1 && out[most] <= segment[j])
             most--;
         int last = most - 1 < x->calls - j ? most - 1 : x->calls - j;
-        for (int k = 1; k <= last; k++) {
-            double sum = segment[j] + tail[k];
-            out[k + 1] = sum < out[k + 1] ? sum : out[k + 1];
-        }
+        prolong(segment[j], tail + 1, out + 2, last);
     }
 }
 
