@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { TOP = 127, LEVELS = 16, PASSES = 2, CHUNK_ROWS = 4, GROUP_MOST = 64 };
+enum { TOP = QUANTIZE_W4_SCALES, LEVELS = 16, PASSES = 2, CHUNK_ROWS = 4, GROUP_MOST = 64 };
 
 /* Magnitudes of the Lloyd-Max quantizer with 16 symmetric levels for Gaussian groups divided by their largest
  * magnitude: groups of up to 16, 32, more (64). By iteration over 400000 simulated groups (scripts/golden/
@@ -60,9 +60,9 @@ static uint8_t to_e4m3(float x, const float values[TOP])
 struct fit {
     struct quantize_w4 *q;
     const float *w, *importance;
-    float e4m3[TOP], levels[TOP][LEVELS]; /* of each s_rel: its value, the integers */
-    unsigned char *bad;                   /* rows with NaN or Inf */
-    float *room;                          /* [rows][groups] scales of groups */
+    float e4m3[TOP];    /* of each s_rel */
+    unsigned char *bad; /* rows with NaN or Inf */
+    float *room;        /* [rows][groups] scales of groups */
 };
 
 static float weight_of(const struct fit *f, int64_t column)
@@ -125,24 +125,17 @@ static float group_scale(const struct fit *f, const float *w, int64_t column)
     return rho > 0 ? rho : 0;
 }
 
-static void integer_levels(const struct quantize_w4 *q, uint8_t s_rel, float levels[LEVELS])
-{
-    for (int i = 0; i < LEVELS; i++)
-        levels[i] = (float)mm_int4_value(q->codebook[i], s_rel);
-}
-
 /* Codes of one group with this scale of it; the error in units of the row's scale. */
 static double choose_codes(const struct fit *f, const float *w, int64_t column, float inverse, uint8_t s_rel,
                            uint8_t *codes)
 {
-    const float *levels = f->levels[s_rel];
-    float borders[LEVELS - 1], x[GROUP_MOST] = {0};
+    const float *levels = f->q->integers[s_rel];
+    float x[GROUP_MOST] = {0};
     int code[GROUP_MOST];
     double error = 0;
-    borders_of(levels, borders);
     for (int i = 0; i < f->q->group; i++)
         x[i] = w[i] * inverse;
-    nearest_all(borders, x, f->q->group, code);
+    nearest_all(f->q->borders[s_rel], x, f->q->group, code);
     for (int i = 0; i < f->q->group; i++) {
         codes[i] = (uint8_t)code[i];
         float d = x[i] - levels[code[i]];
@@ -225,7 +218,9 @@ int quantize_w4_fit(struct quantize_w4 *q, const float *w, const float *importan
     choose_codebook(q, linear);
     for (int i = 0; i < TOP; i++) {
         f.e4m3[i] = mm_e4m3((uint8_t)i);
-        integer_levels(q, (uint8_t)i, f.levels[i]);
+        for (int k = 0; k < LEVELS; k++)
+            q->integers[i][k] = (float)mm_int4_value(q->codebook[k], (uint8_t)i);
+        borders_of(q->integers[i], q->borders[i]);
     }
     if (team)
         team_run(team, fit_rows, &f);
@@ -248,12 +243,11 @@ int quantize_w4_fit(struct quantize_w4 *q, const float *w, const float *importan
 float quantize_w4_round(void *context, int64_t row, int64_t column, float w)
 {
     struct quantize_w4 *q = context;
-    float levels[LEVELS], borders[LEVELS - 1], scale = q->scale[row];
-    integer_levels(q, q->s_rel[row * (q->columns / q->group) + column / q->group], levels);
-    borders_of(levels, borders);
-    int code = nearest(borders, scale > 0 ? w / scale : 0);
+    float scale = q->scale[row];
+    int s = q->s_rel[row * (q->columns / q->group) + column / q->group],
+        code = nearest(q->borders[s], scale > 0 ? w / scale : 0);
     q->codes[row * q->columns + column] = (uint8_t)code;
-    return scale * levels[code];
+    return scale * q->integers[s][code];
 }
 
 void quantize_w4_pack(const struct quantize_w4 *q, uint8_t *bytes)
@@ -274,8 +268,7 @@ static void restore_rows(void *data, int part, int parts)
     struct span span = team_span(q->rows, CHUNK_ROWS, part, parts);
     for (int64_t row = span.begin; row < span.end; row++)
         for (int64_t g = 0; g < q->columns / q->group; g++) {
-            float levels[LEVELS];
-            integer_levels(q, q->s_rel[row * (q->columns / q->group) + g], levels);
+            const float *levels = q->integers[q->s_rel[row * (q->columns / q->group) + g]];
             for (int64_t i = row * q->columns + g * q->group, end = i + q->group; i < end; i++)
                 r->out[i] = q->scale[row] * levels[q->codes[i]];
         }
@@ -297,8 +290,7 @@ void quantize_w4_report(const struct quantize_w4 *q, const float *w, struct quan
     for (int64_t row = 0; row < q->rows; row++) {
         double row_error = 0, row_norm = 0;
         for (int64_t g = 0; g < q->columns / q->group; g++) {
-            float levels[LEVELS];
-            integer_levels(q, q->s_rel[row * (q->columns / q->group) + g], levels);
+            const float *levels = q->integers[q->s_rel[row * (q->columns / q->group) + g]];
             for (int64_t i = row * q->columns + g * q->group, end = i + q->group; i < end; i++) {
                 double d = (double)w[i] - (double)q->scale[row] * (double)levels[q->codes[i]];
                 row_error += d * d;

@@ -20,6 +20,8 @@
 
 #include "common/method/quantize_w8.h"
 
+enum { QUANTIZE_W4_SCALES = 127 }; /* positive e4m3 codes but the NaN */
+
 struct quantize_w4 {
     int64_t rows, columns;
     int group;          /* 2 .. 64, divides columns */
@@ -27,6 +29,8 @@ struct quantize_w4 {
     uint8_t *codes;     /* [rows][columns], one a byte */
     uint8_t *s_rel;     /* e4m3 [rows][columns / group] */
     float *scale;       /* [rows] */
+    float integers[QUANTIZE_W4_SCALES][16], borders[QUANTIZE_W4_SCALES][15]; /* of each s_rel: the levels as
+                                                                                int8, and halfway between */
 };
 
 int quantize_w4_open(struct quantize_w4 *q,

@@ -1,5 +1,6 @@
 /* See quantizer.h. */
 #include "common/run/quantizer.h"
+#include "common/method/descend.h"
 #include "common/method/gptq.h"
 #include "common/method/output_error.h"
 #include "common/method/quantize_fp8.h"
@@ -173,7 +174,7 @@ static int damped_moment(const struct work *w, double **h, struct error *e)
     return 0;
 }
 
-/* made = wide, rounded column after column by `round`. */
+/* made = wide, rounded column after column by `round`, to four bits (matrices all) then together. */
 static int round_by_gptq(struct work *w, gptq_round *round, void *context, struct error *e)
 {
     double *h;
@@ -185,6 +186,13 @@ static int round_by_gptq(struct work *w, gptq_round *round, void *context, struc
                      ? -1
                      : gptq_rows(&g, w->made, w->rows, round, context, w->q->team, e);
     gptq_close(&g);
+    mem_free(h);
+    int four = w->out->format == FORMAT_W4A8 || w->out->format == FORMAT_W4A16;
+    if (status < 0 || !w->moment || !four) /* eight bits have nothing to gain */
+        return status;
+    status = damped_moment(w, &h, e) < 0
+                 ? -1
+                 : descend_rows(h, w->wide, w->made, w->rows, w->columns, round, context, w->q->team, e);
     mem_free(h);
     return status;
 }

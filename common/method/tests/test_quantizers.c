@@ -2,6 +2,7 @@
  * restatement in NumPy, rotation against the dense matrix, zeros and values that are not finite. */
 #include "common/base/mem.h"
 #include "common/base/tests/run_suite.h"
+#include "common/method/descend.h"
 #include "common/method/gptq.h"
 #include "common/method/neighbours.h"
 #include "common/method/output_error.h"
@@ -463,6 +464,57 @@ START_TEST(output_error_is_that_of_the_inputs)
 }
 END_TEST
 
+static double row_error(const double *h, const float *want, const float *got, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n * n; i++)
+        sum += h[i] * ((double)want[i / n] - (double)got[i / n]) * ((double)want[i % n] - (double)got[i % n]);
+    return sum;
+}
+
+/* Behind GPTQ no row gets worse, and where it stops no other level of any one column would be better. */
+START_TEST(descent_ends_where_no_step_is_better)
+{
+    enum { N = 19, K = 24 };
+    struct error e = {0};
+    struct quantize_w4 q = {.rows = N, .columns = K, .group = 8};
+    float *w = matrix(N, K, 7), *x = matrix(30, K, 8), got[N * K], first[N * K];
+    double h[K * K] = {0}, used[K * K], gained = 0;
+    for (int i = 0; i < 30 * K * K; i++) /* neighbours are alike */
+        h[i % (K * K)] +=
+            ((double)x[i / (K * K) * K + i / K % K] + (double)x[i / (K * K) * K + i / K % K / 3]) *
+            ((double)x[i / (K * K) * K + i % K] + (double)x[i / (K * K) * K + i % K / 3]);
+    struct gptq g;
+    memcpy(used, h, sizeof h);
+    memcpy(got, w, sizeof got);
+    ck_assert_int_eq(quantize_w4_open(&q, &e), 0);
+    ck_assert_int_eq(quantize_w4_fit(&q, w, NULL, 0, NULL, &e), 0);
+    ck_assert_int_eq(gptq_open(&g, used, K, NULL, 1, NULL, &e), 0);
+    ck_assert_int_eq(gptq_rows(&g, got, N, quantize_w4_round, &q, NULL, &e), 0);
+    memcpy(first, got, sizeof got);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(descend_rows(h, w, got, N, K, quantize_w4_round, &q, NULL, &e), 0);
+    for (int row = 0; row < N; row++) {
+        float *r = got + row * K;
+        double least = row_error(h, w + row * K, r, K),
+               before = row_error(h, w + row * K, first + row * K, K);
+        ck_assert_double_le(least, before * 1.000001);
+        gained += before - least;
+        for (int i = 0; i < K * 16; i++) {
+            float kept = r[i / 16];
+            r[i / 16] = q.scale[row] * q.integers[q.s_rel[row * 3 + i / 16 / 8]][i % 16];
+            ck_assert_double_ge(row_error(h, w + row * K, r, K), least * 0.9999); /* sums are of floats */
+            r[i / 16] = kept;
+        }
+    }
+    ck_assert_double_gt(gained, 0);
+    quantize_w4_restore(&q, NULL, first);
+    ck_assert_mem_eq(first, got, sizeof got); /* the codes are those of the last step */
+    gptq_close(&g), quantize_w4_close(&q);
+    free(w), free(x);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("quantizers");
@@ -472,6 +524,7 @@ int main(void)
     tcase_add_loop_test(t, what_is_not_finite_is_named, 0, 2);
     tcase_add_test(t, fp8_is_the_nearest_code);
     tcase_add_loop_test(t, rotation_is_the_dense_matrix, 0, 3);
+    tcase_add_test(t, descent_ends_where_no_step_is_better);
     tcase_add_loop_test(t, output_error_is_that_of_the_inputs, 0, 4);
     tcase_add_test(t, gptq_with_two_columns);
     tcase_add_test(t, gptq_refuses_what_is_not_positive);
