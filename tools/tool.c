@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,16 @@ static char *find_plugin(struct error *e)
     return there ? installed : beside;
 }
 
+/* --backend auto, and the device is too full for the weights. */
+static int give_way(struct backend *b, const struct error *why)
+{
+    struct tool_run *t = (struct tool_run *)((char *)b - offsetof(struct tool_run, backend));
+    if (!backend_cuda_give_way(b))
+        return 0;
+    tool_warn(t, "runs on the CPU, since the device is full: %s", why->text);
+    return 1;
+}
+
 /* 0: the device is there. Its absence is an error when it was asked for, else a note. */
 static int open_cuda(struct tool_run *t, struct error *e)
 {
@@ -58,13 +69,17 @@ static int open_cuda(struct tool_run *t, struct error *e)
                                             t->team, &why)
                         : -1;
     mem_free(plugin);
-    if (status < 0 && t->backend_choice == BACKEND_AUTO && why.code != HASTEN_ENOMEM) {
-        tool_note(t, "runs on the CPU: %s", why.text);
+    if (status < 0 && t->backend_choice == BACKEND_AUTO) {
+        if (why.code == HASTEN_ENOMEM)
+            tool_warn(t, "runs on the CPU, since the device is full: %s", why.text);
+        else
+            tool_note(t, "runs on the CPU: %s", why.text);
         t->backend = backend_cpu(t->kernels, t->team);
         return 0;
     }
     if (status < 0)
         return error_set(e, why.code, "%s", why.text);
+    t->backend.give_way = t->backend_choice == BACKEND_AUTO ? give_way : NULL;
     if (t->verbose) {
         backend_cuda_describe(&t->backend, text, sizeof text);
         tool_note(t, "runs on %s", text);

@@ -65,6 +65,8 @@ struct backend {
     const struct cpu_kernels *kernels; /* of the host, for what is done there */
     struct team *team;                 /* the host's threads */
     void *context;                     /* the backend's own; of the CPU: NULL, or a struct cpu_log */
+    /* NULL, or asked when weights do not fit: 1 when *b is another backend now, so that it is worth a try. */
+    int (*give_way)(struct backend *b, const struct error *why);
 };
 
 /* When each part of the team began and ended each kernel call of the last run, in clock_ms's milliseconds. */

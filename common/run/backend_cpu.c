@@ -140,5 +140,5 @@ static const struct backend_ops cpu_ops = {
 
 struct backend backend_cpu(const struct cpu_kernels *kernels, struct team *team)
 {
-    return (struct backend){&cpu_ops, kernels, team, NULL};
+    return (struct backend){&cpu_ops, kernels, team, NULL, NULL};
 }

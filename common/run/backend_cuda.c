@@ -13,7 +13,7 @@
 struct cuda {
     void *library;
     const struct cuda_plugin *plugin;
-    int opened;
+    int opened, blocks; /* of memory that are out */
     struct cuda_info info;
     float *host; /* for operations that the host computes */
     size_t host_count;
@@ -70,10 +70,17 @@ static void *cuda_allocate(struct backend *b, size_t bytes, struct error *e)
 {
     struct cuda_failure f;
     void *block = NULL;
-    return hand_over(cuda_of(b)->plugin->allocate(&block, bytes, &f), &f, e) < 0 ? NULL : block;
+    if (hand_over(cuda_of(b)->plugin->allocate(&block, bytes, &f), &f, e) < 0)
+        return NULL;
+    cuda_of(b)->blocks++;
+    return block;
 }
 
-static void cuda_release(struct backend *b, void *block) { cuda_of(b)->plugin->release(block); }
+static void cuda_release(struct backend *b, void *block)
+{
+    cuda_of(b)->blocks -= block != NULL;
+    cuda_of(b)->plugin->release(block);
+}
 
 static int cuda_put(struct backend *b, void *to, const void *from, size_t bytes, struct error *e)
 {
@@ -121,7 +128,7 @@ static const uint16_t *half_bias(const struct matmul *m)
 static int cuda_pack(struct backend *b, struct packed *p, const struct node *n, struct error *e)
 {
     p->format = p->form == MM_BF16 ? CUDA_BF16 : CUDA_F32;
-    struct backend host = {b->ops, cuda_packing((enum cuda_precision)p->format), b->team, NULL};
+    struct backend host = {b->ops, cuda_packing((enum cuda_precision)p->format), b->team, NULL, NULL};
     int status = weights_pack_cpu(&host, p, n, e);
     void *packed = p->product;
     p->product = NULL;
@@ -361,7 +368,7 @@ int backend_cuda_open(struct backend *b, const char *plugin, const char *librari
 {
     struct cuda_failure f;
     struct cuda *c = mem_array(1, sizeof *c, e);
-    *b = (struct backend){&cuda_ops, kernels, team, c};
+    *b = (struct backend){.ops = &cuda_ops, .kernels = kernels, .team = team, .context = c};
     if (c && load_plugin(c, plugin, e) == 0) {
         c->opened = 1;
         if (hand_over(c->plugin->open(cuda_kernel_names(), libraries, &c->info, &f), &f, e) == 0)
@@ -369,6 +376,16 @@ int backend_cuda_open(struct backend *b, const char *plugin, const char *librari
     }
     cuda_close(b);
     return -1;
+}
+
+int backend_cuda_give_way(struct backend *b)
+{
+    if (b->ops != &cuda_ops || cuda_of(b)->blocks > 0)
+        return 0;
+    struct backend cpu = backend_cpu(b->kernels, b->team);
+    backend_close(b);
+    *b = cpu;
+    return 1;
 }
 
 void backend_cuda_describe(struct backend *b, char *text, size_t size)

@@ -10,8 +10,8 @@
  * Products of bfloat16 weights and the attention of such models are computed with bfloat16 factors, others
  * with float32 (three TF32 products), int8 ones exactly as on the CPU. Values in memory are as on the CPU:
  * float32, and bfloat16 between kernels of such models.
- * Operations that have no kernel run on the host, with copies. One process per device; CUDA_VISIBLE_DEVICES
- * chooses it.
+ * Operations that have no kernel run on the host, with copies. One device a process, which
+ * CUDA_VISIBLE_DEVICES chooses; several backends share it and its stream, and are for one thread together.
  *
  * HASTEN_ENOMEM when the device's memory is full, HASTEN_EFAIL for everything else. */
 #ifndef HASTEN_RUN_BACKEND_CUDA_H
@@ -23,6 +23,9 @@
  * stay. */
 int backend_cuda_open(struct backend *b, const char *plugin, const char *libraries,
                       const struct cpu_kernels *kernels, struct team *team, struct error *e) HASTEN_CHECKED;
+
+/* For give_way: *b, if nothing holds memory of it, is closed and becomes the CPU's. 1, or 0. */
+int backend_cuda_give_way(struct backend *b);
 
 /* One line: the device, its memory, the libraries that were found. */
 void backend_cuda_describe(struct backend *b, char *text, size_t size);

@@ -66,5 +66,5 @@ struct backend backend_sizes(const struct backend *like, struct backend_count *c
     }
     static const struct backend_ops ops[] = {OPS(0), OPS(1)};
 #undef OPS
-    return (struct backend){&ops[like->ops->half != 0], like->kernels, like->team, count};
+    return (struct backend){&ops[like->ops->half != 0], like->kernels, like->team, count, NULL};
 }

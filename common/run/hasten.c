@@ -1,5 +1,6 @@
 /* The public face of the library: see include/hasten.h. */
 #include "hasten.h"
+#include "common/run/backend_cuda.h"
 #include "common/run/trajectory.h"
 
 #include <stdio.h>
@@ -37,6 +38,31 @@ static int open_schedule(struct hasten *h, const char *path, struct error *e)
     return cache_schedule_bind(&h->schedule, h->g, e);
 }
 
+static int give_way(struct backend *b, const struct error *why)
+{
+    (void)why;
+    return backend_cuda_give_way(b);
+}
+
+static int open_backend(struct hasten *h, const struct hasten_options *o, const struct cpu_kernels *kernels,
+                        struct error *e)
+{
+    const char *name = o->backend ? o->backend : "cpu";
+    struct error why = {0};
+    struct backend cuda;
+    int any = !strcmp(name, "auto");
+    h->backend = backend_cpu(kernels, h->team);
+    if (!strcmp(name, "cpu"))
+        return 0;
+    if (!any && strcmp(name, "cuda") != 0)
+        return error_set(e, HASTEN_EUSAGE, "backend '%s' is unknown: cpu, cuda or auto", name);
+    if (backend_cuda_open(&cuda, o->plugin ? o->plugin : "hasten-cuda.so", NULL, kernels, h->team, &why) < 0)
+        return any ? 0 : error_set(e, why.code, "%s", why.text);
+    h->backend = cuda;
+    h->backend.give_way = any ? give_way : NULL;
+    return 0;
+}
+
 static int open_all(struct hasten *h, const char *path, const struct hasten_options *o, struct error *e)
 {
     int level = o->cpu_level ? cpu_level_from_name(o->cpu_level) : (int)cpu_best_level();
@@ -44,7 +70,8 @@ static int open_all(struct hasten *h, const char *path, const struct hasten_opti
         return error_set(e, HASTEN_EUSAGE, "CPU level '%s' is unknown, or this machine does not have it",
                          o->cpu_level);
     h->team = team_open(o->threads, e);
-    if (!h->team || model_open(&h->m, path, 0, h->team, e) < 0)
+    if (!h->team || open_backend(h, o, cpu_kernels((enum cpu_level)level), e) < 0 ||
+        model_open(&h->m, path, 0, h->team, e) < 0)
         return -1;
     const struct model_sampler *s = &h->m.sampler;
     h->g = model_component(&h->m, "denoiser");
@@ -53,7 +80,6 @@ static int open_all(struct hasten *h, const char *path, const struct hasten_opti
     if (sampler_config_read(&h->sampler, s->config, o->sampler, e) < 0 ||
         (o->schedule && open_schedule(h, o->schedule, e) < 0))
         return -1;
-    h->backend = backend_cpu(cpu_kernels((enum cpu_level)level), h->team);
     double guidance = h->scheduled ? h->schedule.guidance : s->null_class >= 0 ? s->guidance : 1;
     h->batch = o->batch > 0 ? o->batch : 4;
     h->weights = weights_open(h->g, &h->backend, NULL, e);
@@ -90,6 +116,7 @@ void hasten_close(struct hasten *h)
     weights_close(h->weights);
     cache_schedule_free(&h->schedule);
     sampler_config_free(&h->sampler);
+    backend_close(&h->backend);
     model_close(&h->m);
     team_close(h->team);
     mem_free(h);

@@ -213,8 +213,8 @@ static int load_node(struct weights *w, int i, const struct graph *g, const stru
     return status;
 }
 
-struct weights *weights_open(const struct graph *g, struct backend *b, const struct weights_loader *loader,
-                             struct error *e)
+static struct weights *open_on(const struct graph *g, struct backend *b, const struct weights_loader *loader,
+                               struct error *e)
 {
     struct weights *w = mem_array(1, sizeof *w, e);
     if (!w)
@@ -232,6 +232,20 @@ struct weights *weights_open(const struct graph *g, struct backend *b, const str
         weights_close(w);
         return NULL;
     }
+    return w;
+}
+
+struct weights *weights_open(const struct graph *g, struct backend *b, const struct weights_loader *loader,
+                             struct error *e)
+{
+    struct error why = {0};
+    struct weights *w = open_on(g, b, loader, &why);
+    if (!w && why.code == HASTEN_ENOMEM && b->give_way && b->give_way(b, &why)) {
+        why = (struct error){0};
+        w = open_on(g, b, loader, &why);
+    }
+    if (!w && e)
+        *e = why;
     return w;
 }
 

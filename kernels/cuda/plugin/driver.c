@@ -22,7 +22,7 @@ static struct {
     const char *const *name, *libraries;
     void *kernel[KERNELS_MOST];
     void *event[CUDA_EVENTS];
-    int device, retained, major, minor, recording;
+    int users, device, retained, major, minor, recording;
 } d;
 
 /* ---- failures ---- */
@@ -164,7 +164,8 @@ static int cuda_open(const char *const *kernels, const char *libraries, struct c
                      struct cuda_failure *f)
 {
     int devices = 0;
-    memset(&d, 0, sizeof d);
+    if (d.users++ > 0) /* another one in this process: the same device and stream */
+        return check(cu.cuCtxSetCurrent(d.context), "opening the device", f) < 0 ? -1 : describe(info, f);
     d.name = kernels;
     d.libraries = libraries;
     if (find_functions(f) < 0 || check(cu.cuInit(0), "starting the driver", f) < 0 ||
@@ -184,6 +185,8 @@ static int cuda_open(const char *const *kernels, const char *libraries, struct c
 
 static void cuda_close(void)
 {
+    if (--d.users > 0)
+        return;
     blas_close();
     for (int i = 0; i < CUDA_EVENTS; i++)
         if (d.event[i])

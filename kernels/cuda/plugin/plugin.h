@@ -10,6 +10,7 @@
  *     if (p->open(names, &info, &f) < 0) ...                                    // f.text says why
  *
  * One device a process: the first that CUDA_VISIBLE_DEVICES leaves. One stream; everything is in order on it.
+ * Whoever opens again in the same process shares both, and must not use them from two threads at once.
  * Functions return 0, or -1 with *f filled: kind 5 when memory is full, else 1 (exit codes of the tools).
  * Nothing prints, exits or allocates on the host. */
 #ifndef HASTEN_KERNELS_CUDA_PLUGIN_H
@@ -49,7 +50,7 @@ struct cuda_plugin {
      * `libraries`: NULL, or which of NVIDIA's libraries may be used (cublaslt). */
     int (*open)(const char *const *kernels, const char *libraries, struct cuda_info *info,
                 struct cuda_failure *f);
-    void (*close)(void); /* also after a failed open */
+    void (*close)(void); /* once for each open, failed ones too */
     /* Those of `wanted` that work. note: NULL, or gets why cuBLASLt is not among them. Not while recording.
      */
     unsigned (*features)(unsigned wanted, char *note, size_t size);

@@ -7,6 +7,20 @@
 static const enum activation acts[] = {ACT_NONE, ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF,
                                        ACT_RELU, ACT_TANH, ACT_SIGMOID};
 
+/* Shapes of the CPU's tests. The emulator takes those that are there for the CPU's own limits at sizes that
+ * meet the same edges of tiles and chunks sooner. */
+static struct shape shape_at(int i)
+{
+    struct shape c = shapes[i];
+    if (device_wanted())
+        return c;
+    c.channels[0] = c.channels[0] > 400 ? 330 : c.channels[0];
+    c.n = c.n > 400 ? 197 : c.n;
+    c.height = c.kernel_h == 9 ? 6 : c.height;
+    c.width = c.width == 30 ? 13 : c.width;
+    return c;
+}
+
 /* How many numbers a source's array holds. */
 static int64_t numbers(const struct data *d, int i)
 {
@@ -66,15 +80,16 @@ static void compare(const struct shape *c, int int8, enum cuda_precision p, int 
 
 START_TEST(float32_equals_the_reference)
 {
-    compare(&shapes[_i], 0, CUDA_F32, 64, _i % 3 ? ALL_PIECES : 0, acts[_i % 7], (unsigned)_i);
+    struct shape c = shape_at(_i);
+    compare(&c, 0, CUDA_F32, 64, _i % 3 ? ALL_PIECES : 0, acts[_i % 7], (unsigned)_i);
 }
 END_TEST
 
 START_TEST(bfloat16_equals_the_reference)
 {
-    compare(&shapes[_i], 0, CUDA_BF16, 64, _i % 2 ? ALL_PIECES : 0, acts[(_i + 3) % 7], (unsigned)_i);
-    compare(&shapes[_i], 0, CUDA_BF16, 128, _i % 2 ? BIAS | TAP : ALL_PIECES, acts[(_i + 5) % 7],
-            (unsigned)_i + 7);
+    struct shape c = shape_at(_i);
+    compare(&c, 0, CUDA_BF16, 64, _i % 2 ? ALL_PIECES : 0, acts[(_i + 3) % 7], (unsigned)_i);
+    compare(&c, 0, CUDA_BF16, 128, _i % 2 ? BIAS | TAP : ALL_PIECES, acts[(_i + 5) % 7], (unsigned)_i + 7);
 }
 END_TEST
 
@@ -103,7 +118,7 @@ static void make_halves(struct data *d, const struct shape *c, int pieces, enum 
 
 START_TEST(bfloat16_rows_equal_the_reference)
 {
-    struct shape c = shapes[_i];
+    struct shape c = shape_at(_i);
     for (int s = 0; s < 2; s++)
         c.channels[s] = (c.channels[s] + 1) / 2 * 2;
     for (int tile = 64; tile <= 128; tile += 64) {
@@ -132,20 +147,21 @@ END_TEST
 
 START_TEST(int8_equals_the_reference)
 {
-    compare(&shapes[_i], 1, CUDA_BF16, 64, _i % 2 ? ALL_PIECES : 0, acts[(_i + 1) % 7], (unsigned)_i);
-    if (!shapes[_i].channels[1])
-        compare(&shapes[_i], 1, CUDA_F32, 128, _i % 2 ? IMAGE_BIAS : ALL_PIECES, acts[(_i + 2) % 7],
-                (unsigned)_i + 7);
+    struct shape c = shape_at(_i);
+    compare(&c, 1, CUDA_BF16, 64, _i % 2 ? ALL_PIECES : 0, acts[(_i + 1) % 7], (unsigned)_i);
+    if (!c.channels[1])
+        compare(&c, 1, CUDA_F32, 128, _i % 2 ? IMAGE_BIAS : ALL_PIECES, acts[(_i + 2) % 7], (unsigned)_i + 7);
 }
 END_TEST
 
 /* With scales of 1 the results are the int32 sums themselves. */
 START_TEST(int8_sums_are_equal_to_the_bit)
 {
-    for (int tile = 64; tile <= (shapes[_i].channels[1] ? 64 : 128); tile += 64) {
+    struct shape c = shape_at(_i);
+    for (int tile = 64; tile <= (c.channels[1] ? 64 : 128); tile += 64) {
         struct data want, got;
-        make(&want, &shapes[_i], 1, 0, ACT_NONE);
-        make(&got, &shapes[_i], 1, 0, ACT_NONE);
+        make(&want, &c, 1, 0, ACT_NONE);
+        make(&got, &c, 1, 0, ACT_NONE);
         struct data *both[] = {&want, &got};
         for (int i = 0; i < 2; i++) {
             for (int n = 0; n < got.s.n; n++)
@@ -167,7 +183,7 @@ END_TEST
 /* Whatever the tile, the order of threads and the number of images. */
 START_TEST(bits_depend_on_the_row_alone)
 {
-    const struct shape *c = &shapes[_i * 3];
+    struct shape at = shape_at(_i * 3), *c = &at;
     for (int int8 = 0; int8 < (c->channels[1] ? 1 : 2); int8++) {
         struct data one, other;
         make(&one, c, int8, ALL_PIECES, ACT_SILU);

@@ -27,4 +27,12 @@ ASAN_OPTIONS=detect_leaks=0 HASTEN_CUDA_LIBRARIES=none generate dit.zst --steps 
 grep -q 'cuBLASLt not wanted' err || fail "$(cat err)"
 ASAN_OPTIONS=detect_leaks=0 HASTEN_BLAS=absent generate dit.zst --steps 1 --latents out.safetensors -v 2>err >/dev/null
 grep -q 'cuBLASLt not usable' err || fail "$(cat err)"
+# A device that is too full: auto takes the CPU and says so, cuda is exit 5; the same latents as on the CPU.
+HASTEN_DRIVER=memory=3000 generate dit.zst --steps 1 --latents full.safetensors 2>err || fail "auto, full: exit $?"
+grep -q 'runs on the CPU, since the device is full: .*MiB free' err || fail "$(cat err)"
+generate dit.zst --steps 1 --latents cpu.safetensors --backend cpu -q
+cmp full.safetensors cpu.safetensors || fail "the CPU instead of a full device is not the CPU"
+code=0
+HASTEN_DRIVER=memory=3000 generate dit.zst --steps 1 --latents full.safetensors --backend cuda 2>err || code=$?
+[ $code = 5 ] || fail "cuda, full: exit $code, $(cat err)"
 finish

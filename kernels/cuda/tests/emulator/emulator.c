@@ -46,7 +46,7 @@ unsigned char *emulator_shared(void) { return now.shared; }
 static unsigned draw(unsigned below)
 {
     now.random = now.random * 6364136223846793005u + 1442695040888963407u;
-    return (unsigned)((now.random >> 33) % below);
+    return (unsigned)((now.random >> 32) * below >> 32);
 }
 
 static void make_ready(unsigned thread)

@@ -93,6 +93,26 @@ static float as_float(uint32_t bits)
     return x;
 }
 
+/* Padding of tiles: one factor is all zeros, and the other has no exponent of all ones (mask: of its numbers
+ * in a word), so nothing is added. */
+static int adds_nothing(void **lane, uint32_t mask, uint32_t half)
+{
+    uint32_t a = 0, b = 0, odd = 0;
+    for (int i = 0; i < 32; i++) {
+        const struct mma *m = lane[i];
+        a |= m->a[0] | m->a[1] | m->a[2] | m->a[3];
+        b |= m->b[0] | m->b[1];
+    }
+    if (a && b)
+        return 0;
+    for (int i = 0; mask && i < 32; i++)
+        for (int word = 0; word < 6; word++) {
+            uint32_t x = word < 4 ? ((struct mma *)lane[i])->a[word] : ((struct mma *)lane[i])->b[word - 4];
+            odd |= (x & mask) == mask || (half && (x & half) == half);
+        }
+    return !odd;
+}
+
 /* The result of (row, column), in the lane that holds it. */
 static void *place(void **lane, int row, int column, int size)
 {
@@ -117,6 +137,8 @@ static void product(void **lane, float a[][16], float b[][COLUMNS], int depth)
 void emulator_mma_bf16(void **lane)
 {
     float a[ROWS][16], b[16][COLUMNS];
+    if (adds_nothing(lane, 0x7f800000u, 0x7f80u))
+        return;
     for (int word = 0; word < 8; word++) {
         for (int r = 0; r < ROWS; r++) {
             a[r][2 * word] = as_float(a_word(lane, r, word) << 16);
@@ -134,6 +156,8 @@ void emulator_mma_bf16(void **lane)
 void emulator_mma_tf32(void **lane)
 {
     float a[ROWS][16], b[8][COLUMNS];
+    if (adds_nothing(lane, 0x7f800000u, 0))
+        return;
     for (int word = 0; word < 8; word++) {
         for (int r = 0; r < ROWS; r++)
             a[r][word] = as_float(a_word(lane, r, word) & ~0x1fffu);
@@ -146,6 +170,8 @@ void emulator_mma_tf32(void **lane)
 void emulator_mma_u8s8(void **lane)
 {
     int32_t a[ROWS][32], b[32][COLUMNS];
+    if (adds_nothing(lane, 0, 0))
+        return;
     for (int word = 0; word < 8; word++)
         for (int byte = 0; byte < 4; byte++) {
             for (int r = 0; r < ROWS; r++)
