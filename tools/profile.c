@@ -128,8 +128,10 @@ static int measure(struct profile *p, struct error *e)
     if (status == 0 && p->t->backend.ops->direct && /* --learn and --predict are about the CPU */
         (p->samples = reference_samples(p->sample, &p->t->backend, e)) < 0)
         status = -1;
-    if (status < 0 || !p->t->backend.ops->direct) /* no peak of a device is measured */
+    if (status < 0)
         return status;
+    if (!p->t->backend.ops->direct)
+        return roofline_measure_device(&p->roof, &p->t->backend, e);
     return roofline_measure(&p->roof, p->t->kernels, p->t->team, e);
 }
 

@@ -15,11 +15,8 @@ static int add_samples(const struct profile *p, cJSON *j, struct error *e)
     return list ? samples_to_json(p->sample, p->samples, list, e) : -1;
 }
 
-/* Of the CPU; those of a device are not measured. */
 static int add_peaks(const struct profile *p, cJSON *j, struct error *e)
 {
-    if (!p->t->backend.ops->direct)
-        return 0;
     return json_add_double(j, "peak_f32_gflops", p->roof.gflops[ROOF_F32], e) < 0 ||
                    json_add_double(j, "peak_int8_gops", p->roof.gflops[ROOF_INT8], e) < 0 ||
                    json_add_double(j, "peak_bf16_gflops", p->roof.gflops[ROOF_BF16], e) < 0 ||

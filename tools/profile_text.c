@@ -97,7 +97,11 @@ int profile_text(const struct profile *w, struct buf *b, struct error *e)
                    team_size(w->t->team), cpu_level_name(w->t->kernels->level), w->roof.gflops[ROOF_F32],
                    w->roof.gflops[ROOF_BF16], w->roof.gflops[ROOF_INT8], w->roof.copy_gbs);
     else
-        buf_printf(b, e, "on %s, whose peak is not measured\n", w->t->backend.ops->name);
+        buf_printf(b, e,
+                   "on %s; peak measured in this run: "
+                   "%.0f GF/s float, %.0f bfloat16, %.0f GOP/s int8, copies at %.0f GB/s\n",
+                   w->t->backend.ops->name, w->roof.gflops[ROOF_F32], w->roof.gflops[ROOF_BF16],
+                   w->roof.gflops[ROOF_INT8], w->roof.copy_gbs);
     if (w->log.calls)
         buf_printf(b, e,
                    "launches: %.3f ms between submit and begin (TKLQT), %.1f %% of the threads' time outside "

@@ -1,4 +1,4 @@
-/* What this machine can do at best, measured in the run that asks.
+/* What this machine, or its device, can do at best, measured in the run that asks.
  *
  *     struct roofline r;
  *     roofline_measure(&r, kernels, team, e);            // a third of a second
@@ -11,6 +11,7 @@
 
 #include "common/base/error.h"
 #include "common/base/team.h"
+#include "common/run/backend.h"
 #include "kernels/cpu/cpu.h"
 
 enum { ROOF_F32, ROOF_INT8, ROOF_BF16, ROOFS }; /* as a kernel call's precision in plan.h */
@@ -22,5 +23,9 @@ struct roofline {
 
 int roofline_measure(struct roofline *r, const struct cpu_kernels *kernels, struct team *team,
                      struct error *e) HASTEN_CHECKED;
+
+/* Of a backend that is not direct, by its own clock: the largest of products up to 8192 x 4096 x 8192, a copy
+ * of up to 512 MiB. Takes up to 1 GiB of its memory for some tenths of a second. */
+int roofline_measure_device(struct roofline *r, struct backend *b, struct error *e) HASTEN_CHECKED;
 
 #endif

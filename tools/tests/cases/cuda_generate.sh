@@ -22,6 +22,9 @@ HASTEN_DRIVER=log=log generate dit.zst --steps 3 --trace cuda.safetensors --back
 # Kernels are timed by events, the whole call as a recording.
 profile unet.zst --backend cuda --repeat 3 --actions off --json >profile.json
 grep -q '"full_ms"' profile.json || fail "profile: $(head -c 300 profile.json)"
+for peak in peak_f32_gflops peak_bf16_gflops peak_int8_gops copy_gbs; do
+    grep -q "\"$peak\": *[1-9]" profile.json || fail "profile: no $peak in $(head -c 600 profile.json)"
+done
 code=0
 profile unet.zst --backend cuda --predict none.zst 2>err || code=$?
 [ $code = 2 ] && grep -q 'on the CPU' err || fail "--predict: exit $code, $(cat err)"
