@@ -81,9 +81,11 @@ int blas_open(char *why, size_t size)
         return 1;
     if (blas.tried++)
         return 0;
-    blas.library = dlopen("libcublasLt.so.13", RTLD_NOW | RTLD_LOCAL);
+    int how =
+        RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE; /* half a gigabyte, with threads and handlers of its own */
+    blas.library = dlopen("libcublasLt.so.13", how);
     if (!blas.library)
-        blas.library = dlopen("libcublasLt.so.12", RTLD_NOW | RTLD_LOCAL);
+        blas.library = dlopen("libcublasLt.so.12", how);
     if (!blas.library)
         snprintf(why, size, "absent");
     else if (find_functions() < 0)

@@ -211,7 +211,9 @@ int main(void)
     tcase_add_test(t, a_layer_fits_whole);
     tcase_add_test(t, what_does_not_fit_is_left_alone);
     tcase_add_loop_test(t, what_comes_behind_equals_the_reference, 0, SHAPES);
+#ifndef __SANITIZE_ADDRESS__ /* its C++ runtime leaves a pool behind */
     real = find_library();
+#endif
     if (real)
         tcase_add_test(t, the_real_library_takes_every_descriptor);
     return run_suite(t, "cuda library");
