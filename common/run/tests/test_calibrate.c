@@ -1,0 +1,201 @@
+/* Calibration: the Gram matrices of a closed loop against features computed here, in double, at the latents
+ * that a schedule was seen to go through; a loop of a schedule that serves nothing gives the full run's, bit
+ * for bit. */
+#include "common/base/json.h"
+#include "common/base/tests/run_suite.h"
+#include "common/run/calibrate.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CALLS = 6, IMAGES = 3, PIXELS = 90, IN = 2, INNER = 5, SIZE = IN * PIXELS };
+
+static const char network[] =
+    "{\"components\":{\"denoiser\":{\"inputs\":[{\"name\":\"sample\",\"kind\":\"image\",\"channels\":2,"
+    "\"height\":10,"
+    "\"width\":9}],\"nodes\":[{\"name\":\"a\",\"op\":\"conv2d\",\"in\":[\"sample\"],\"weights\":{\"weight\":"
+    "\"w.a\"}},"
+    "{\"name\":\"s\",\"op\":\"silu\",\"in\":[\"a\"]},"
+    "{\"name\":\"b\",\"op\":\"conv2d\",\"in\":[\"s\"],\"weights\":{\"weight\":\"w.b\"}}],"
+    "\"outputs\":{\"sample\":\"b\"}}},"
+    "\"sampler\":{\"config\":{\"_class_name\":\"DDIMScheduler\"},\"steps\":6}}";
+
+static struct model m;
+static struct team *team;
+static struct measure measure;
+static struct backend backend;
+static struct sampler_config config;
+static struct candidate list[CANDIDATES];
+static int candidates;
+static float a[INNER * IN], b[IN * INNER];
+
+static void tensor(const char *name, float *data, int rows, int columns)
+{
+    struct error e = {0};
+    struct tensor t = {.name = name, .dtype = DTYPE_F32, .rank = 4, .shape = {rows, columns, 1, 1}};
+    ck_assert_int_eq(tensor_measure(&t, &e), 0);
+    t.data = data;
+    ck_assert_int_eq(model_add_tensor(&m, &t, 0, &e), 0);
+}
+
+static void setup(void)
+{
+    struct error e = {0};
+    char path[] = "/tmp/hasten-calibrate-XXXXXX";
+    close(mkstemp(path));
+    for (int i = 0; i < INNER * IN; i++) {
+        a[i] = (float)(i * 7 % 5) - 1.7f;
+        b[i] = 0.1f * (float)(i * 3 % 7) - 0.2f;
+    }
+    tensor("w.a", a, INNER, IN);
+    tensor("w.b", b, IN, INNER);
+    cJSON *meta = json_parse(network, strlen(network), &e);
+    ck_assert_int_eq(container_write(path, "model", meta, m.tensor, m.tensors, NULL, NULL, NULL, NULL, &e),
+                     0);
+    cJSON_Delete(meta);
+    model_close(&m);
+    ck_assert_msg(model_open(&m, path, 0, NULL, &e) == 0, "%s", e.text);
+    unlink(path);
+    team = team_open(2, &e);
+    backend = backend_cpu(cpu_kernels(cpu_best_level()), team);
+    ck_assert_int_eq(sampler_config_read(&config, m.sampler.config, NULL, &e), 0);
+    measure = (struct measure){.model = &m,
+                               .graph = m.graph[0],
+                               .backend = &backend,
+                               .sampler = &config,
+                               .steps = CALLS,
+                               .guidance = 1,
+                               .count = IMAGES,
+                               .seed = CALIBRATION_SEED};
+    candidates = candidate_actions(m.graph[0], list, &e);
+    ck_assert_int_eq(candidates, 1); /* the output */
+}
+
+static void teardown(void)
+{
+    candidates_free(list, candidates);
+    sampler_config_free(&config);
+    model_close(&m);
+    team_close(team);
+}
+
+static void calibrated(struct calibration *c, const struct cache_schedule *s)
+{
+    struct error e = {0};
+    struct measure run = measure;
+    run.schedule = s;
+    ck_assert_msg(calibration_open(c, &measure, list, candidates, 1 << 20, &e) == 0, "%s", e.text);
+    ck_assert_int_eq(c->calls, CALLS);
+    ck_assert_msg(calibration_run(c, &run, IMAGES, NULL, NULL, &e) == 0, "%s", e.text);
+    ck_assert_msg(calibration_finish(c, &e) == 0, "%s", e.text);
+    ck_assert_int_eq(c->nodes, 1);
+}
+
+static void serving(struct cache_schedule *s, const int *action)
+{
+    struct error e = {0};
+    ck_assert_int_eq(schedule_of_actions(s, m.graph[0], list, CALLS, action, &e), 0);
+    s->steps = CALLS;
+}
+
+static int keep_state(void *context, int call, float *x, int count, struct error *e)
+{
+    (void)e;
+    ck_assert_int_eq(count, IMAGES);
+    memcpy((float *)context + call * IMAGES * SIZE, x, (size_t)count * SIZE * sizeof *x);
+    return 0;
+}
+
+/* The network's output at one pixel, in double. */
+static void output_at(const float *x, int pixel, double *out)
+{
+    out[0] = out[1] = 0;
+    for (int i = 0; i < INNER; i++) {
+        double h = (double)a[i * IN] * (double)x[pixel] + (double)a[i * IN + 1] * (double)x[PIXELS + pixel];
+        h /= 1 + exp(-h);
+        for (int o = 0; o < IN; o++)
+            out[o] += (double)b[o * INNER + i] * h;
+    }
+}
+
+START_TEST(a_closed_loop_has_the_features_where_it_led)
+{
+    static const int action[CALLS] = {0, 1, 1, 0, 1, 1};
+    static float state[CALLS * IMAGES * SIZE];
+    struct cache_schedule s = {0};
+    struct calibration plain, loop;
+    struct error e = {0};
+    struct trajectory_watch watch = {.context = state, .state = keep_state};
+    struct measure run = measure;
+    float *latents;
+    double furthest = 0;
+    serving(&s, action);
+    run.schedule = &s;
+    run.watch = &watch;
+    ck_assert_int_eq(measure_latents(&run, &latents, NULL, NULL, &e), 0);
+    calibrated(&plain, NULL);
+    calibrated(&loop, &s);
+    for (int group = 0; group < loop.gram[0].groups; group++)
+        for (int t = 0; t < CALLS; t++)
+            for (int r = 0; r <= t; r++) {
+                struct correct_sums got = gram_sums(&loop.gram[0], group, t, r);
+                double xy = 0, xx = 0, y = 0, here[IN], before[IN];
+                for (int i = 0; i < IMAGES * PIXELS; i++) {
+                    output_at(state + (t * IMAGES + i / PIXELS) * SIZE, i % PIXELS, here);
+                    output_at(state + (r * IMAGES + i / PIXELS) * SIZE, i % PIXELS, before);
+                    xy += before[group] * here[group];
+                    xx += before[group] * before[group];
+                    y += here[group];
+                }
+                /* Features are floats: relative 1e-6, and sums of them lose less than ten times that. */
+                ck_assert_double_eq(got.n, IMAGES * PIXELS);
+                ck_assert_double_eq_tol(got.xy, xy, 1e-5 * fabs(xy));
+                ck_assert_double_eq_tol(got.xx, xx, 1e-5 * fabs(xx));
+                ck_assert_double_eq_tol(got.y, y, 1e-5 * (fabs(y) + sqrt(xx)));
+                double other = gram_sums(&plain.gram[0], group, t, r).xy;
+                furthest = fmax(furthest, fabs(got.xy - other) / fabs(other));
+            }
+    ck_assert(furthest > 1e-3); /* it led elsewhere */
+    calibration_free(&plain);
+    calibration_free(&loop);
+    cache_schedule_free(&s);
+    mem_free(latents);
+}
+END_TEST
+
+START_TEST(a_loop_that_serves_nothing_is_the_full_run)
+{
+    static const int action[CALLS];
+    struct cache_schedule s = {0};
+    struct calibration plain, loop;
+    serving(&s, action);
+    calibrated(&plain, NULL);
+    calibrated(&loop, &s);
+    for (int group = 0; group < plain.gram[0].groups; group++)
+        for (int t = 0; t < CALLS; t++)
+            for (int r = 0; r <= t; r++) {
+                struct correct_sums p = gram_sums(&plain.gram[0], group, t, r),
+                                    q = gram_sums(&loop.gram[0], group, t, r);
+                ck_assert(!memcmp(&p, &q, sizeof p));
+            }
+    ck_assert(!memcmp(plain.reference, loop.reference, (size_t)IMAGES * SIZE * sizeof(float)));
+    calibration_free(&plain);
+    calibration_free(&loop);
+    cache_schedule_free(&s);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("calibrate");
+    TCase *t = tcase_create("all");
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, a_closed_loop_has_the_features_where_it_led);
+    tcase_add_test(t, a_loop_that_serves_nothing_is_the_full_run);
+    suite_add_tcase(s, t);
+    return run_suite(s);
+}
