@@ -12,16 +12,17 @@
 /* What --solver names: a program, and the predictors that go with it unless --predictor says otherwise. */
 static const struct method {
     const char *name;
-    const char *solver[6];
+    const char *solver[8];
     unsigned predictors;
     int gain, max_run;
 } methods[] = {
     {"auto",
-     {"dp", "dp-squares", "dp-flat", "cachequant", "uniform"},
+     {"dp", "dp-squares", "dp-flat", "joint", "cachequant", "uniform"},
      1u << PREDICT_TWO | 1u << PREDICT_CORRECTED | 1u << PREDICT_TAYLOR,
      1,
      0},
     {"dp", {"dp"}, 1u << PREDICT_TWO | 1u << PREDICT_CORRECTED, 1, 0},
+    {"joint", {"joint"}, 1u << PREDICT_CORRECTED, 1, 0},
     {"minimax", {"minimax"}, 1u << PREDICT_CORRECTED, 1, 0},
     {"lemica", {"lemica"}, 1u << PREDICT_REUSE, 1, 0},
     {"uniform", {"uniform"}, 1u << PREDICT_TWO | 1u << PREDICT_CORRECTED, 0, 0},
@@ -56,15 +57,17 @@ static const struct tool_option options[] = {
     {"profile", 0, "FILE", OPTION_TEXT, &o.profile,
      .help = "milliseconds of the actions (default: measured here)"},
     {"solver", 0, "NAME", OPTION_CHOICE, &o.solver,
-     .choices = "auto dp minimax lemica uniform cachequant bac deepcache power fora taylorseer magcache cem "
-                "coordinate spsa",
-     .help = "auto (dp, cachequant and uniform, the best measured), or one of dp, minimax, lemica, uniform, "
+     .choices =
+         "auto dp joint minimax lemica uniform cachequant bac deepcache power fora taylorseer magcache cem "
+         "coordinate spsa",
+     .help = "auto (several, the best measured), or one of dp, joint, minimax, lemica, "
+             "uniform, "
              "cachequant, bac, deepcache, power, fora, taylorseer, magcache, cem, coordinate and spsa"},
     {"predictor", 0, "NAME", OPTION_CHOICE, &o.predictor,
      .choices = "auto reuse magnitude corrected taylor two",
      .help = "how served values are made: auto (the solver's), reuse, magnitude, corrected, taylor or two"},
     {"interval", 0, "K", OPTION_INT, &o.interval, .min = 1, .max = 1024,
-     .help = "compute every K-th call (not for dp, minimax, lemica and magcache)"},
+     .help = "compute every K-th call (not for dp, joint, minimax, lemica and magcache)"},
     {"action", 0, "NAME", OPTION_TEXT, &o.action, .help = "only this action (inspect and profile list them)"},
     {"correct", 0, "on|off", OPTION_CHOICE, &o.correct, .choices = "off on",
      .help = "off: --predictor reuse (default on)"},
@@ -453,11 +456,11 @@ static int check_options(struct work *w, struct error *e)
                          "give one of --speedup, --max-ms, --max-error, --front and --interval, or "
                          "--verify or --import");
     if (o.interval && o.solver != 0 &&
-        (!strcmp(solver, "dp") || !strcmp(solver, "minimax") || !strcmp(solver, "lemica") ||
-         !strcmp(solver, "magcache")))
+        (!strcmp(solver, "dp") || !strcmp(solver, "joint") || !strcmp(solver, "minimax") ||
+         !strcmp(solver, "lemica") || !strcmp(solver, "magcache")))
         return error_set(e, HASTEN_EUSAGE, "--interval is not for the solver %s", methods[o.solver].name);
     if (o.predictor && predict_anchors((enum predictor)(o.predictor - 1)) == 2 &&
-        (!strcmp(solver, "minimax") || !strcmp(solver, "lemica")))
+        (!strcmp(solver, "minimax") || !strcmp(solver, "lemica") || !strcmp(solver, "joint")))
         return error_set(e, HASTEN_EUSAGE, "--solver %s is for predictors that read one value", solver);
     if (!o.interval && !given && !strcmp(solver, "blocks"))
         return error_set(e, HASTEN_EUSAGE, "the solver bac needs --interval");

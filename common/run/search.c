@@ -303,7 +303,8 @@ static int solve_action(struct search *x, int a, enum predictor p, struct error 
         return -1;
     int status = 0;
     for (int s = 0; x->solver[s] && status == 0; s++)
-        status = try_solver(x, x->solver[s], &w, e);
+        if (strcmp(x->solver[s], "joint")) /* of all actions at once: below */
+            status = try_solver(x, x->solver[s], &w, e);
     search_priced_free(&w);
     return status;
 }
@@ -335,5 +336,10 @@ int search_solve(struct search *x, struct error *e)
                 return -1;
         report(x, "solve", a + 1, x->count);
     }
+    for (int s = 0; x->solver[s]; s++)
+        for (int p = 0; p < PREDICTORS && !strcmp(x->solver[s], "joint"); p++)
+            if (search_predictor_is_possible(x, (enum predictor)p) &&
+                predict_anchors((enum predictor)p) == 1 && search_joint(x, (enum predictor)p, e) < 0)
+                return -1;
     return x->trials ? 0 : too_fast(x, e);
 }

@@ -53,38 +53,83 @@ static int front_of_one(struct search *x, int a, enum predictor p, struct points
     return status;
 }
 
-/* All actions in one schedule, for a predictor that reads one refresh. */
-static int front_of_all(struct search *x, enum predictor p, struct points *all, struct error *e)
+/* All actions in one schedule, for a predictor that reads one refresh: action k of the problem is
+ * candidate[k], as of trials. */
+struct together {
+    double *table, *ms;
+    int candidate[CANDIDATES + 1];
+    struct schedule_problem problem;
+};
+
+static void together_free(struct together *w)
+{
+    mem_free(w->table);
+    mem_free(w->ms);
+}
+
+static int together_open(struct search *x, enum predictor p, struct together *w, struct error *e)
 {
     size_t n = (size_t)x->calls;
-    int actions = 1, candidate[CANDIDATES + 1] = {0}, count = 0, status = 0;
-    double *table = mem_array((CANDIDATES + 1) * n * n, sizeof *table, e),
-           *ms = mem_array((CANDIDATES + 1) * n, sizeof *ms, e);
-    struct schedule *found = NULL;
-    for (size_t t = 0; ms && t < n; t++)
-        ms[t] = x->ms[0];
-    for (int a = 0; table && ms && a < x->count && status == 0; a++) {
+    int actions = 1, status = 0;
+    *w = (struct together){.table = mem_array((CANDIDATES + 1) * n * n, sizeof *w->table, e),
+                           .ms = mem_array((CANDIDATES + 1) * n, sizeof *w->ms, e)};
+    for (size_t t = 0; w->ms && t < n; t++)
+        w->ms[t] = x->ms[0];
+    for (int a = 0; w->table && w->ms && a < x->count && status == 0; a++) {
         if (!search_is_possible(x, a, p))
             continue;
-        status =
-            calibration_errors(search_round(x, x->rounds), a, p, x->gain, table + (size_t)actions * n * n, e);
+        if (search_want_gain(x, a, p, e) < 0 || calibration_errors(search_round(x, x->rounds), a, p, x->gain,
+                                                                   w->table + (size_t)actions * n * n, e) < 0)
+            status = -1;
         for (size_t t = 0; t < n; t++)
-            ms[(size_t)actions * n + t] = x->ms[a + 1];
-        candidate[actions++] = a + 1;
+            w->ms[(size_t)actions * n + t] = x->ms[a + 1];
+        w->candidate[actions++] = a + 1;
     }
-    struct schedule_problem problem = {.calls = x->calls,
-                                       .actions = actions,
-                                       .ms = ms,
-                                       .error = table,
-                                       .goal = SCHEDULE_MS,
-                                       .limit = x->limit - search_wide_ms(x)};
-    if (status == 0 && (!table || !ms || (actions > 2 && schedule_front(&problem, &found, &count, e) < 0)))
-        status = -1;
+    if (status < 0 || !w->table || !w->ms) {
+        together_free(w);
+        return -1;
+    }
+    w->problem = (struct schedule_problem){.calls = x->calls,
+                                           .actions = actions,
+                                           .ms = w->ms,
+                                           .error = w->table,
+                                           .goal = SCHEDULE_MS,
+                                           .limit = x->limit - search_wide_ms(x)};
+    return 0;
+}
+
+static int front_of_all(struct search *x, enum predictor p, struct points *all, struct error *e)
+{
+    struct schedule *found = NULL;
+    struct together w;
+    int count = 0, status;
+    if (together_open(x, p, &w, e) < 0)
+        return -1;
+    status = w.problem.actions > 2 ? schedule_front(&w.problem, &found, &count, e) : 0;
     for (int i = 0; i < count && status == 0; i++)
-        status = add_point(x, all, &found[i], candidate, found[i].error, p, found[i].exact, e);
+        status = add_point(x, all, &found[i], w.candidate, found[i].error, p, found[i].exact, e);
     schedule_front_free(found, count);
-    mem_free(table);
-    mem_free(ms);
+    together_free(&w);
+    return status;
+}
+
+int search_joint(struct search *x, enum predictor p, struct error *e)
+{
+    struct schedule found = {0};
+    struct error why = {0};
+    struct together w;
+    int status = 0;
+    if (together_open(x, p, &w, e) < 0)
+        return -1;
+    if (w.problem.actions > 1 && schedule_solver_find("front")->run(&w.problem, &found, &why) == 0) {
+        for (int t = 0; t < x->calls; t++)
+            found.action[t] = w.candidate[found.action[t]];
+        status = search_add_trial(x, "joint", p, found.action, found.error, found.exact, e);
+    } else if (why.code && why.code != HASTEN_EGATE) {
+        status = error_set(e, why.code, "%s", why.text);
+    }
+    schedule_free(&found);
+    together_free(&w);
     return status;
 }
 

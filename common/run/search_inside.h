@@ -25,6 +25,10 @@ const struct calibration *search_round(const struct search *x, int round);
 int search_predictor_is_possible(const struct search *x, enum predictor p);
 int search_want_gain(struct search *x, int a, enum predictor p, struct error *e);
 
+/* The exact program over all actions in one schedule, for a predictor that reads one refresh: a trial, unless
+ * the limit is out of reach. */
+int search_joint(struct search *x, enum predictor p, struct error *e);
+
 /* A trial of these actions, unless there is the same already or no room. */
 int search_add_trial(struct search *x, const char *solver, enum predictor p, const int *action,
                      double predicted, int exact, struct error *e);

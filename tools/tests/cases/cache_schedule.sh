@@ -9,7 +9,7 @@ done
 value() { sed "s/.*\"$1\":\([^,}]*\).*/\1/" <<<"$2"; }
 make_one() { cache-schedule "$1.small.zst" -q --json --profile "$1.profile" --steps 8 --validate 2 --calibrate 2 "${@:2}"; }
 
-for solver in auto dp minimax lemica uniform cachequant deepcache power fora taylorseer magcache cem coordinate spsa; do
+for solver in auto dp joint minimax lemica uniform cachequant deepcache power fora taylorseer magcache cem coordinate spsa; do
     report=$(make_one unet --speedup 1.5 --solver $solver --polish 2 -o $solver.schedule)
     awk -v a="$(value predicted_ms "$report")" -v b="$(value full_ms "$report")" 'BEGIN { exit !(a <= b / 1.5 * 1.000001) }'
 done
@@ -28,20 +28,6 @@ done
 for round in 0 1 2; do grep -q "round $round:" rounds1; done
 cmp <(grep 'round .:' rounds1) <(grep 'round .:' rounds2) && cmp c1 c2
 
-# A profile of another machine is used, with a word about it.
-cache-schedule unet.small.zst -j 1 --cpu-level ref --profile unet.profile --steps 4 --interval 2 --solver uniform \
-    --validate 1 --calibrate 1 -o x 2>err >/dev/null
-grep -q 'may not hold' err && rm x
-
-# Wide calls at the start are an action of their own, and count in the budget.
-report=$(make_one unet --speedup 1.1 --solver dp --wide 2 -o wide.schedule) || [ $? = 3 ]
-make_one unet --interval 2 --solver uniform --wide 2 -o wide.schedule >/dev/null
-inspect wide.schedule --json | grep -q '"wide":true'
-generate unet.small.zst -q --schedule wide.schedule --latents wide
-make_one unet --interval 2 --solver uniform -o narrow.schedule >/dev/null
-generate unet.small.zst -q --schedule narrow.schedule --latents narrow
-if cmp -s wide narrow; then echo "wide calls changed nothing"; exit 1; fi
-
 # Caches that may hold one output of one image and stream at most leave the output alone.
 report=$(make_one unet --speedup 1.2 --max-cache-bytes 1K -o small.schedule) || [ $? = 3 ]
 refused() {
@@ -58,6 +44,7 @@ refused 2 'calibrate' make_one unet --speedup 2 --calibrate 0 -o x
 refused 2 'interval' make_one unet --interval 9 --solver uniform -o x
 refused 2 'contradict' make_one unet --speedup 2 --correct off --predictor two -o x
 refused 2 'one value' make_one unet --speedup 1.2 --solver minimax --predictor two -o x
+refused 2 'one value' make_one unet --speedup 1.2 --solver joint --predictor taylor -o x
 refused 4 'of model' cache-schedule dit.zst -q --profile dit.profile --steps 8 --speedup 1.2 -o x
 refused 2 'rounds' cache-schedule unet.small.zst --verify two.schedule --rounds 1
 refused 2 'action' make_one unet --speedup 1.2 --action nothing -o x

@@ -22,6 +22,20 @@ for action in span:0-1 blocks:0-1 output; do
         cache-schedule dit.small.zst -q --verify a.schedule --validate 2 >/dev/null
 done
 
+# A profile of another machine is used, with a word about it.
+cache-schedule unet.small.zst -j 1 --cpu-level ref --profile unet.profile --steps 4 --interval 2 --solver uniform \
+    --validate 1 --calibrate 1 -o x 2>err >/dev/null
+grep -q 'may not hold' err && rm x
+
+# Wide calls at the start are an action of their own, and count in the budget.
+report=$(make_one unet --speedup 1.1 --solver dp --wide 2 -o wide.schedule) || [ $? = 3 ]
+make_one unet --interval 2 --solver uniform --wide 2 -o wide.schedule >/dev/null
+inspect wide.schedule --json | grep -q '"wide":true'
+generate unet.small.zst -q --schedule wide.schedule --latents wide
+make_one unet --interval 2 --solver uniform -o narrow.schedule >/dev/null
+generate unet.small.zst -q --schedule narrow.schedule --latents narrow
+if cmp -s wide narrow; then echo "wide calls changed nothing"; exit 1; fi
+
 # The closed loop under a bound of the error, for the front and for blocks: the bound holds, no round is slower than none.
 for rounds in 0 1; do
     make_one dit --max-error 0.5 --solver dp --rounds $rounds -o e.schedule >e$rounds
