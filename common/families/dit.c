@@ -167,6 +167,8 @@ static void dit_classes(const cJSON *config, int *classes, int *null_class)
     *classes = *null_class = cJSON_IsNumber(n) ? n->valueint : 1000;
 }
 
-const struct family family_dit = {"DiTTransformer2DModel", "denoiser", build_dit, ignores_table, dit_classes};
-const struct family family_transformer2d = {"Transformer2DModel", "denoiser", build_dit, ignores_table,
-                                            dit_classes};
+const struct family family_dit = {"DiTTransformer2DModel", "denoiser",  build_dit, ignores_table, dit_classes,
+                                  "transformer_blocks",    "num_layers"};
+const struct family family_transformer2d = {"Transformer2DModel", "denoiser",  build_dit,
+                                            ignores_table,        dit_classes, "transformer_blocks",
+                                            "num_layers"};

@@ -60,4 +60,4 @@ static void unet_classes(const cJSON *config, int *classes, int *null_class)
     *null_class = -1;
 }
 
-const struct family family_unet2d = {"UNet2DModel", "denoiser", build_unet2d, NULL, unet_classes};
+const struct family family_unet2d = {"UNet2DModel", "denoiser", build_unet2d, NULL, unet_classes, NULL, NULL};

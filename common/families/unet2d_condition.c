@@ -144,5 +144,5 @@ static int build_condition(struct builder *b, const cJSON *config)
     return b->failed ? -1 : 0;
 }
 
-const struct family family_unet2d_condition = {"UNet2DConditionModel", "denoiser", build_condition, NULL,
-                                               NULL};
+const struct family family_unet2d_condition = {
+    "UNet2DConditionModel", "denoiser", build_condition, NULL, NULL, NULL, NULL};

@@ -77,4 +77,4 @@ static int is_encoder(const char *name)
     return !strncmp(name, "encoder.", 8) || !strncmp(name, "quant_conv.", 11);
 }
 
-const struct family family_vae = {"AutoencoderKL", "decoder", build_vae, is_encoder, NULL};
+const struct family family_vae = {"AutoencoderKL", "decoder", build_vae, is_encoder, NULL, NULL, NULL};

@@ -1,9 +1,11 @@
 /* Writing a model as a diffusers directory: see diffusers.h. The family's graph is built again from the
- * stored configuration; where the model's own graph still is that one, its tensors fit the family. */
+ * stored configuration, with fewer blocks where pruning left out whole ones; where the model's own graph
+ * still is that one, its tensors fit the family. */
 #include "common/base/json.h"
 #include "common/families/family.h"
 #include "common/file/dequantize.h"
 #include "common/file/diffusers.h"
+#include "common/file/diffusers_blocks.h"
 #include "common/file/output.h"
 #include "common/graph/ops.h"
 
@@ -18,6 +20,8 @@ struct part {
     const cJSON *config, *aliases, *renamed;
     const char *component, *folder, *class_name;
     struct graph *stored, *fresh;
+    struct block_map blocks; /* of fresh, numbered without gaps, and of stored */
+    struct arena names;
     struct tensor *out;      /* names and headers; data NULL where codes become floats */
     struct tensor *unpacked; /* headers of 4-bit weights with the shapes of what they stand for */
     int unpacked_count;
@@ -31,10 +35,19 @@ static const char *text_of(const cJSON *o, const char *key)
     return cJSON_IsString(v) ? v->valuestring : NULL;
 }
 
+/* A name of the fresh graph as the model has it. */
+static const char *old_name(const struct part *p, const char *name, struct error *e)
+{
+    return block_map_old(&p->blocks, name, (struct arena *)&p->names, e);
+}
+
 /* graph.h's tensor_find: the model's tensors, and those that import stored under another block's name. */
-static const struct tensor *find(const void *context, const char *name)
+static const struct tensor *find(const void *context, const char *fresh)
 {
     const struct part *p = context;
+    const char *name = old_name(p, fresh, NULL);
+    if (!name)
+        return NULL;
     const struct tensor *t = model_find(p->m, name);
     const char *twin = t ? NULL : text_of(p->aliases, name);
     t = twin ? model_find(p->m, twin) : t;
@@ -85,13 +98,14 @@ static int same_text(const char *x, const char *y) { return !strcmp(x ? x : "", 
 /* Files hold numbers to nine digits. */
 static int same_number(double x, double y) { return fabs(x - y) <= 1e-8 * fabs(x); }
 
-/* Node x of graph g against node y of graph h, but for how weights are stored. */
-static int same_node(const struct graph *g, const struct node *x, const struct graph *h, const struct node *y)
+/* Node x of what is stored against node y of what the family has, but for how weights are stored. */
+static int same_node(const struct part *p, const struct node *x, const struct node *y)
 {
+    const struct graph *g = p->stored, *h = p->fresh;
     if (x->op != y->op || x->inputs != y->inputs)
         return 0;
     for (int i = 0; i < x->inputs; i++)
-        if (strcmp(g->node[x->in[i]].name, h->node[y->in[i]].name))
+        if (!same_text(g->node[x->in[i]].name, old_name(p, h->node[y->in[i]].name, NULL)))
             return 0;
     for (int i = 0; i < GRAPH_MAX_ATTRS && x->op->attr[i].name; i++) {
         const char *name = x->op->attr[i].name;
@@ -100,26 +114,31 @@ static int same_node(const struct graph *g, const struct node *x, const struct g
             return 0;
     }
     for (int i = 0; i < GRAPH_MAX_WEIGHTS && x->op->weight[i].name; i++)
-        if (strncmp(x->op->weight[i].name, "weight_", 7) && !same_text(x->weight[i], y->weight[i]))
+        if (strncmp(x->op->weight[i].name, "weight_", 7) &&
+            !same_text(x->weight[i], y->weight[i] ? old_name(p, y->weight[i], NULL) : NULL))
             return 0;
     return 1;
 }
 
 /* The order of the nodes may differ (a file has the inputs first). */
-static int same_graph(const struct part *p, struct error *e)
+static int same_graph(struct part *p, struct error *e)
 {
     const struct graph *s = p->stored, *f = p->fresh;
     for (int i = 0; i < f->count; i++) {
-        int at = graph_find(s, f->node[i].name);
-        if (at < 0 || !same_node(s, &s->node[at], f, &f->node[i]))
-            return error_set(e, HASTEN_EFILE, "'%s' was %s the %s, and a %s cannot express that",
-                             f->node[i].name, at < 0 ? "left out of" : "changed in", p->component,
-                             p->class_name);
+        const char *name = old_name(p, f->node[i].name, e);
+        int at = name ? graph_find(s, name) : -1;
+        if (!name)
+            return -1;
+        if (at < 0 || !same_node(p, &s->node[at], &f->node[i]))
+            return error_set(e, HASTEN_EFILE, "'%s' was %s the %s, and a %s cannot express that", name,
+                             at < 0 ? "left out of" : "changed in", p->component, p->class_name);
     }
-    for (int i = 0; i < s->count; i++)
-        if (graph_find(f, s->node[i].name) < 0)
+    for (int i = 0; i < s->count; i++) {
+        const char *name = block_map_new(&p->blocks, s->node[i].name, &p->names, e);
+        if (!name || graph_find(f, name) < 0)
             return error_set(e, HASTEN_EFILE, "'%s' of the %s is nothing that a %s has", s->node[i].name,
                              p->component, p->class_name);
+    }
     return 0;
 }
 
@@ -136,7 +155,9 @@ static int check_part(struct part *p, struct error *e)
     if (!p->fresh)
         return -1;
     struct builder b = {.g = p->fresh, .prefix = prefix, .find = find, .context = p, .e = &why};
-    int status = family_build(f, &b, p->config);
+    if (block_map_open(&p->blocks, f, p->config, p->stored, e) < 0)
+        return -1;
+    int status = family_build(f, &b, p->blocks.config);
     /* What was pruned shows best in the nodes; defects of tensors come after. */
     if (status < 0 && !b.wrong)
         error_set(e, why.code, "%s", why.text);
@@ -162,7 +183,7 @@ static const struct node *layer_of(const struct graph *g, const char *tensor)
 static int add_tensor(struct part *p, const char *full, const struct tensor *t, struct error *e)
 {
     struct tensor *out = &p->out[p->count];
-    const char *old = text_of(p->renamed, full);
+    const char *now = old_name(p, full, e), *old = now == full ? text_of(p->renamed, full) : NULL;
     *out = *t;
     out->name = old ? old : full + strlen(p->component) + 1;
     p->codes[p->count] = layer_of(p->stored, t->name);
@@ -205,10 +226,13 @@ static int collect(struct part *p, struct error *e)
         }
     cJSON_ArrayForEach(alias, p->aliases)
     {
-        const struct tensor *t = find(p, alias->string);
+        const char *name = block_map_new(&p->blocks, alias->string, &p->names, e);
+        const struct tensor *t = name ? find(p, name) : NULL;
+        if (!name && !e->code)
+            continue; /* of a block that is gone */
         if (!t || strlen(alias->string) <= strlen(p->component) + 1)
             return error_set(e, HASTEN_EFILE, "the source of tensor '%s' is missing", alias->string);
-        if (add_tensor(p, alias->string, t, e) < 0)
+        if (add_tensor(p, name, t, e) < 0)
             return -1;
     }
     return 0;
@@ -253,12 +277,14 @@ static int write_part(struct part *p, const char *root, struct team *team, struc
     if (make_folder(folder, e) < 0 ||
         container_write(path, "weights", NULL, p->out, p->count, fill, p, team, NULL, e) < 0)
         return -1;
-    return write_json(folder, "config.json", p->config, e);
+    return write_json(folder, "config.json", p->blocks.config, e);
 }
 
 static void free_part(struct part *p)
 {
     graph_close(p->fresh);
+    block_map_close(&p->blocks);
+    arena_free(&p->names);
     mem_free(p->out);
     mem_free(p->unpacked);
     mem_free((void *)p->codes);
