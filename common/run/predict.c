@@ -6,17 +6,25 @@
 #include <math.h>
 #include <string.h>
 
-enum { INTEGER_PRODUCT = KERNEL_REFERENCE + 1 };
+enum { INTEGER_PRODUCT = KERNEL_REFERENCE + 1, HALF_PRODUCT, LAST_KIND = HALF_PRODUCT };
 
 static const char *kind_name(int kind)
 {
-    return kind == INTEGER_PRODUCT ? "integer product" : kernel_kind_name((enum kernel_kind)kind);
+    return kind == INTEGER_PRODUCT ? "integer product"
+           : kind == HALF_PRODUCT  ? "bf16 product"
+                                   : kernel_kind_name((enum kernel_kind)kind);
+}
+
+static int kind_of(int kind, int precision)
+{
+    if (kind != KERNEL_MATMUL)
+        return kind;
+    return precision == PRECISION_INT8 ? INTEGER_PRODUCT : precision == PRECISION_BF16 ? HALF_PRODUCT : kind;
 }
 
 struct kernel_sample kernel_sample(const struct kernel_call *c, double ms)
 {
-    int integer = c->kind == KERNEL_MATMUL && c->precision == PRECISION_INT8;
-    return (struct kernel_sample){integer ? INTEGER_PRODUCT : (int)c->kind, c->flops, c->bytes, ms};
+    return (struct kernel_sample){kind_of((int)c->kind, c->precision), c->flops, c->bytes, ms};
 }
 
 static void features(const struct kernel_sample *k, double x[PREDICT_DIM])
@@ -79,13 +87,14 @@ static int read_sample(const cJSON *j, struct kernel_sample *s, struct error *e)
         json_double(j, "flops", 0, 1e18, &s->flops, e) < 0 ||
         json_double(j, "bytes", 0, 1e18, &s->bytes, e) < 0 || json_double(j, "ms", 0, 1e9, &s->ms, e) < 0)
         return -1;
-    for (s->kind = 0; s->kind <= INTEGER_PRODUCT; s->kind++)
+    for (s->kind = 0; s->kind <= LAST_KIND; s->kind++)
         if (!strcmp(kind_name(s->kind), kind))
             break;
-    if (s->kind > INTEGER_PRODUCT)
+    if (s->kind > LAST_KIND)
         return error_set(e, HASTEN_EFILE, "no kernel is called '%s'", kind);
-    if (s->kind == KERNEL_MATMUL && !strcmp(type, "int8"))
-        s->kind = INTEGER_PRODUCT;
+    s->kind = kind_of(s->kind, !strcmp(type, "int8")   ? PRECISION_INT8
+                               : !strcmp(type, "bf16") ? PRECISION_BF16
+                                                       : PRECISION_F32);
     return 0;
 }
 

@@ -17,10 +17,10 @@
 #include "common/run/plan.h"
 #include <cjson/cJSON.h>
 
-enum { PREDICT_SAMPLES = 32, PREDICT_KINDS = 10, PREDICT_DIM = 3 * PREDICT_KINDS, PREDICT_MACHINES = 64 };
+enum { PREDICT_SAMPLES = 32, PREDICT_KINDS = 11, PREDICT_DIM = 3 * PREDICT_KINDS, PREDICT_MACHINES = 64 };
 
 struct kernel_sample {
-    int kind; /* enum kernel_kind, and one more for integer products */
+    int kind; /* enum kernel_kind, and two more for products in integers and in bfloat16 */
     double flops, bytes, ms;
 };
 

@@ -30,10 +30,11 @@ static void fill(struct tensor *t)
 {
     for (size_t i = 0; i < t->count; i++) { /* small, no denormals */
         int v = (int)(i * 7919 % 201) - 100;
+        float small = (float)v / 1000;
         if (t->dtype == DTYPE_I8)
             ((int8_t *)t->data)[i] = (int8_t)v;
         else
-            ((float *)t->data)[i] = (float)v / 1000;
+            tensor_from_f32(t->dtype, &small, (char *)t->data + i * dtype_size(t->dtype), 1);
     }
 }
 
@@ -60,12 +61,13 @@ static int node(struct network *n, const char *op, const char *name, int a, int 
     return at < 0 ? 0 : at;
 }
 
-static int linear(struct network *n, const char *name, int in, int from, int to, int integer)
+static int linear(struct network *n, const char *name, int in, int from, int to, enum dtype dtype)
 {
     int at = node(n, "linear", name, in, -1, -1);
+    int integer = dtype == DTYPE_I8;
     if (integer && !n->e->code && graph_choice(n->g, at, "format", "w8a8", n->e) < 0)
         return 0;
-    weight(n, at, "weight", integer ? DTYPE_I8 : DTYPE_F32, 2, (int64_t[4]){to, from});
+    weight(n, at, "weight", dtype, 2, (int64_t[4]){to, from});
     weight(n, at, "bias", DTYPE_F32, 1, (int64_t[4]){to});
     if (integer)
         weight(n, at, "weight_scale", DTYPE_F32, 2, (int64_t[4]){to, 1});
@@ -82,7 +84,8 @@ static int conv(struct network *n, const char *name, int in, int from, int to)
     return at;
 }
 
-/* conv, group norm, conv, attention, two linear layers in float and two in int8, a pool, an odd sum. */
+/* conv, group norm, conv, attention, two linear layers in each of float, int8 and
+ * bfloat16, a pool, an odd sum. */
 static int build(struct network *n)
 {
     int x = graph_input(n->g, "sample", VALUE_IMAGE, 32, SIDE, SIDE, n->e);
@@ -95,15 +98,18 @@ static int build(struct network *n)
     h = node(n, "silu", "act", h, -1, -1);
     h = conv(n, "conv2", h, NARROW, NARROW);
     int l = node(n, "layer_norm", "norm_rows", h, -1, -1);
-    int q = linear(n, "q", l, NARROW, 2 * NARROW, 0), k = linear(n, "k", l, NARROW, 2 * NARROW, 0);
-    int a = node(n, "attention", "attention", q, k, linear(n, "v", l, NARROW, 2 * NARROW, 0));
+    int q = linear(n, "q", l, NARROW, 2 * NARROW, DTYPE_F32),
+        k = linear(n, "k", l, NARROW, 2 * NARROW, DTYPE_F32);
+    int a = node(n, "attention", "attention", q, k, linear(n, "v", l, NARROW, 2 * NARROW, DTYPE_F32));
     if (!n->e->code)
         (void)(graph_attr(n->g, a, "heads", 3, n->e) < 0);
-    h = node(n, "add", "residual", linear(n, "out", a, 2 * NARROW, NARROW, 0), h, -1);
-    int m = node(n, "gelu", "gelu", linear(n, "ff1", h, NARROW, WIDE, 0), -1, -1);
-    h = linear(n, "ff2", m, WIDE, NARROW, 0);
-    m = linear(n, "int1", node(n, "layer_norm", "norm_codes", h, -1, -1), NARROW, WIDE, 1);
-    h = linear(n, "int2", m, WIDE, NARROW, 1);
+    h = node(n, "add", "residual", linear(n, "out", a, 2 * NARROW, NARROW, DTYPE_F32), h, -1);
+    int m = node(n, "gelu", "gelu", linear(n, "ff1", h, NARROW, WIDE, DTYPE_F32), -1, -1);
+    h = linear(n, "ff2", m, WIDE, NARROW, DTYPE_F32);
+    m = linear(n, "int1", node(n, "layer_norm", "norm_codes", h, -1, -1), NARROW, WIDE, DTYPE_I8);
+    h = linear(n, "int2", m, WIDE, NARROW, DTYPE_I8);
+    m = node(n, "gelu", "gelu_half", linear(n, "half1", h, NARROW, WIDE, DTYPE_BF16), -1, -1);
+    h = linear(n, "half2", m, WIDE, NARROW, DTYPE_BF16);
     h = node(n, "mul", "product", node(n, "sigmoid", "gate", c, -1, -1), h, -1);
     h = node(n, "avg_pool", "pool", h, -1, -1);
     return n->e->code || graph_output(n->g, "sample", h, n->e) < 0 ||

@@ -4,7 +4,7 @@
     scripts/bench/predictor.py [--repeat N] [--folder DIR [--measure MODEL...]]
 
 The machines are this one's CPU levels and thread counts, the models the embedded ones (and, where ../shared is, those
-there). For every pair the prior is learnt from all profiles of the other models on the other machines; then the model's
+there), in float, W8A8 and bfloat16. For every pair the prior is learnt from all profiles of the other models on the other machines; then the model's
 kernels are predicted from the reference network's few milliseconds and held against their measured times: Spearman's
 rank correlation, the median relative error of a kernel, and the error of the whole call. Needs python3; ../shared's
 networks also numpy and safetensors. With --folder the profiles stay there, and what is there is not measured again;
@@ -64,8 +64,15 @@ def main():
                 report.model_file(n, folder)
             if not os.path.exists(models[n + " w8a8"]):
                 report.tool("quantize", models[n], "-o", models[n + " w8a8"], "--validate", 0)
+            models[n + " bf16"] = os.path.join(folder, n + ".bf16.zst")
+            if not os.path.exists(models[n + " bf16"]):
+                tensors, source = os.path.join(folder, n + ".safetensors"), report.WORK[n][2]
+                source = [source] if os.path.isdir(source) else [tensors, "--graph", os.path.join(folder, n + ".json")]
+                report.tool("import", *source, "--dtype", "bf16", "-o", models[n + " bf16"])
         for n, path in models.items():
             for m in machines:
+                if n.endswith(" bf16") and m[0] != "avx512-bf16":
+                    continue  # float products there
                 kept = os.path.join(folder, f"{n}.{m[0]}.{m[1]}.profile")
                 if os.path.exists(kept) and os.path.exists(kept + ".json"):
                     with open(kept + ".json", encoding="utf-8") as f:
