@@ -38,8 +38,8 @@ struct family {
     int (*ignores)(const char *name);
     /* The number of classes (0: none) and of the null class (-1: none). */
     void (*classes)(const cJSON *config, int *classes, int *null_class);
-    /* A row of equal blocks: their module path before the number, and the config's key of how many. NULL: it is
-     * none, or blocks cannot be left out. */
+    /* A row of equal blocks: their module path before the number, and the config's key of how many. NULL: it
+     * is none, or blocks cannot be left out. */
     const char *blocks, *blocks_key;
 };
 

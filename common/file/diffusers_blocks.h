@@ -4,8 +4,7 @@
  *     struct block_map m;
  *     block_map_open(&m, family, config, stored, e);
  *     block_map_old(&m, "transformer_blocks.3.norm3", &arena, e);     // "transformer_blocks.4.norm3"
- *     block_map_new(&m, "transformer_blocks.4.norm3", &arena, e);     // and back; NULL: of a block that is
- * gone
+ *     block_map_new(&m, "transformer_blocks.4.norm3", &arena, e);     // and back; NULL: is gone
  *     ... m.config ...                                                // says how many blocks there are
  *     block_map_close(&m);
  */
