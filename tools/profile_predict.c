@@ -9,7 +9,7 @@ int profile_learn(struct profile *p, struct error *e)
 {
     struct predict_prior prior;
     char text[128];
-    if (tool_claim_stdout(p->t, 1, e) < 0 && tool_stdout_is_data(p->t))
+    if (tool_stdout_is_data(p->t) && tool_claim_stdout(p->t, 1, e) < 0)
         return -1;
     cJSON *j = json_new_object(e);
     snprintf(text, sizeof text, "a prior over machines from %d profiles\n", p->o->learn.count);

@@ -142,6 +142,60 @@ static void improve_all(struct chooser *c, double target)
         ;
 }
 
+/* ---- lists of moves ---- */
+
+struct mover {
+    struct chooser c;
+    const int *tried;
+    int tries;
+    struct prune_move *moves;
+    int most, found;
+};
+
+static int was_tried(const struct mover *m, const struct prune_move *x)
+{
+    for (int i = 0; i < m->tries; i++) {
+        const int *t = m->tried + (size_t)i * (size_t)m->c.count;
+        int same = 1;
+        for (int s = 0; s < m->c.count && same; s++) {
+            int option = s == x->site[0] ? x->option[0] : s == x->site[1] ? x->option[1] : m->c.choice[s];
+            same = t[s] == option;
+        }
+        if (same)
+            return 1;
+    }
+    return 0;
+}
+
+static void note_move(struct mover *m, struct prune_move x)
+{
+    int at = m->found < m->most ? m->found : m->most - 1;
+    if ((m->found == m->most && x.damage >= m->moves[at].damage) || was_tried(m, &x))
+        return;
+    for (; at > 0 && m->moves[at - 1].damage > x.damage; at--)
+        m->moves[at] = m->moves[at - 1];
+    m->moves[at] = x;
+    m->found += m->found < m->most;
+}
+
+/* All moves in which site s gives up something. */
+static void moves_from(struct mover *m, int s, double target)
+{
+    const struct chooser *c = &m->c;
+    double spare = c->saves - target;
+    for (int o = -1; o < c->choice[s]; o++) {
+        double loses = chosen(c, s, c->choice[s])->saves - chosen(c, s, o)->saves;
+        if (loses <= spare)
+            note_move(m, (struct prune_move){{s, -1}, {o, 0}, change_of(c, s, o, -1, -1)});
+        for (int t = 0; t < c->count; t++)
+            for (int p = c->choice[t] + 1; t != s && p < c->site[t].options; p++) {
+                double wins = chosen(c, t, p)->saves - chosen(c, t, c->choice[t])->saves;
+                if (loses - wins <= spare)
+                    note_move(m, (struct prune_move){{s, t}, {o, p}, change_of(c, s, o, t, p)});
+            }
+    }
+}
+
 static int check(const struct prune_site *sites, int count, struct error *e)
 {
     for (int s = 0; s < count; s++)
@@ -215,6 +269,29 @@ int prune_choose(const struct prune_site *sites, int count, const float *base, i
     return reached ? status
                    : error_set(e, HASTEN_EGATE, "%.4g cannot be saved: all that may go saves %.4g", target,
                                c.saves);
+}
+
+int prune_moves(const struct prune_site *sites, int count, const float *base, int dims, double target,
+                const int *choice, const int *tried, int tries, struct prune_move *moves, int most,
+                int *found, struct error *e)
+{
+    struct mover m = {.tried = tried, .tries = tries, .moves = moves, .most = most};
+    int *own = mem_array((size_t)count + 1, sizeof *own, e);
+    if (!own || check(sites, count, e) < 0 || open_chooser(&m.c, sites, count, base, dims, own, e) < 0) {
+        mem_free(own);
+        return -1;
+    }
+    for (int s = 0; s < count; s++)
+        if (choice[s] >= 0)
+            set(&m.c, s, choice[s]);
+    for (int s = 0; s < count; s++)
+        moves_from(&m, s, target);
+    for (int i = 0; i < m.found; i++)
+        moves[i].damage += damage_of(&m.c);
+    *found = m.found;
+    mem_free(m.c.sum);
+    mem_free(own);
+    return 0;
 }
 
 double prune_damage(const struct prune_site *sites, int count, const float *base, int dims, const int *choice)

@@ -39,6 +39,18 @@ struct prune_result {
 int prune_choose(const struct prune_site *sites, int count, const float *base, int dims, double target,
                  int *choice, struct prune_result *result, struct error *e) HASTEN_CHECKED;
 
+/* One or two sites (site[1] -1: one) go to other options. */
+struct prune_move {
+    int site[2], option[2];
+    double damage; /* of the choice afterwards */
+};
+
+/* The `most` steps back and exchanges from `choice` that keep the target and do the least damage, the least
+ * first, without those that lead to one of `tried` choices of count entries each. */
+int prune_moves(const struct prune_site *sites, int count, const float *base, int dims, double target,
+                const int *choice, const int *tried, int tries, struct prune_move *moves, int most,
+                int *found, struct error *e) HASTEN_CHECKED;
+
 /* The damage of a choice. */
 double prune_damage(const struct prune_site *sites, int count, const float *base, int dims,
                     const int *choice);

@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { REFIT_ROUNDS = 8 };
-
 static double bytes_of(const struct graph *g)
 {
     double bytes = 0;
@@ -225,7 +223,7 @@ static int renew(struct pruner *p, struct error *e)
     return p->weights ? 0 : -1;
 }
 
-static int take_out(struct pruner *p, const struct site_list *s, const int *choice, struct error *e)
+int prune_take_out(struct pruner *p, const struct site_list *s, const int *choice, struct error *e)
 {
     for (int i = 0; i < s->count; i++) {
         const struct site *x = &s->site[i];
@@ -255,28 +253,49 @@ static double to_save(const struct pruner *p, double share)
     return p->ms - (p->full_ms - (p->full_ms - target) * share);
 }
 
-static int choose(struct pruner *p, const struct site_list *s, double target, int *choice, struct error *e)
+void prune_problem_free(struct prune_problem *q)
 {
-    int most = s->count * SITE_LEVELS, dims = p->o->score == PRUNE_JOINT ? SKETCH : 0, used = 0;
-    struct prune_site *site = mem_array((size_t)s->count + 1, sizeof *site, e);
-    struct prune_option *option = mem_array((size_t)most + 1, sizeof *option, e);
-    float *base = mem_array((size_t)dims + 1, sizeof *base, e);
-    struct prune_result result;
-    int status = site && option && base ? 0 : -1;
-    struct states some = states_part(&p->states, 0, prune_images(p));
-    if (status == 0 && dims && p->r->parts)
-        status = cut_probe_base(&some, p->original, p->original_weights, p->g, p->weights, dims, base, e);
-    for (int i = 0; status == 0 && i < s->count; i++) {
-        site[i] = (struct prune_site){option + used, 0};
+    mem_free(q->site);
+    mem_free(q->option);
+    mem_free(q->base);
+    *q = (struct prune_problem){0};
+}
+
+static double score_of(const struct site_level *x, enum prune_score score)
+{
+    return score == PRUNE_LATENT ? x->latent : score == PRUNE_MAGNITUDE ? x->magnitude : x->score;
+}
+
+int prune_problem(struct pruner *p, const struct site_list *s, enum prune_score score,
+                  struct prune_problem *q, struct error *e)
+{
+    int used = 0, dims = score == PRUNE_JOINT ? SKETCH : 0;
+    *q = (struct prune_problem){.count = s->count, .dims = dims};
+    q->site = mem_array((size_t)s->count + 1, sizeof *q->site, e);
+    q->option = mem_array((size_t)s->count * SITE_LEVELS + 1, sizeof *q->option, e);
+    q->base = mem_array((size_t)dims + 1, sizeof *q->base, e);
+    if (!q->site || !q->option || !q->base)
+        return -1;
+    for (int i = 0; i < s->count; i++) {
+        q->site[i] = (struct prune_site){q->option + used, 0};
         for (int l = 0; l < s->site[i].levels; l++) {
             const struct site_level *x = &s->site[i].level[l];
-            option[used++] =
-                (struct prune_option){p->o->max_bytes > 0 ? x->bytes : x->ms, x->change, x->score};
-            site[i].options++;
+            q->option[used++] = (struct prune_option){p->o->max_bytes > 0 ? x->bytes : x->ms,
+                                                      dims ? x->change : NULL, dims ? 0 : score_of(x, score)};
+            q->site[i].options++;
         }
     }
-    if (status == 0)
-        status = prune_choose(site, s->count, base, dims, target, choice, &result, e);
+    struct states some = states_part(&p->states, 0, prune_images(p));
+    return dims && p->r->parts
+               ? cut_probe_base(&some, p->original, p->original_weights, p->g, p->weights, dims, q->base, e)
+               : 0;
+}
+
+int prune_solve(const struct pruner *p, const struct prune_problem *q, double target, int *choice,
+                struct error *e)
+{
+    struct prune_result result;
+    int status = prune_choose(q->site, q->count, q->base, q->dims, target, choice, &result, e);
     if (status < 0 && e && e->code == HASTEN_EGATE) {
         *e = (struct error){0}; /* said in the units of the user */
         if (p->o->max_bytes > 0)
@@ -288,27 +307,28 @@ static int choose(struct pruner *p, const struct site_list *s, double target, in
                 "%.3f ms a call cannot be reached: with all that may go it takes %.3f of %.3f ms (%.2fx)",
                 p->ms - target, p->ms - result.saves, p->full_ms, p->full_ms / (p->ms - result.saves));
     }
-    mem_free(site);
-    mem_free(option);
-    mem_free(base);
     return status;
 }
 
 static int prune_package(struct pruner *p, double target, struct error *e)
 {
     struct site_list s;
+    struct prune_problem q = {0};
     int *choice = NULL, status = prune_sites(p, &s, e);
+    if (status == 0 && (prune_orders(p, &s, e) < 0 || prune_price(p, &s, e) < 0 ||
+                        prune_score_sites(p, &s, e) < 0 || prune_problem(p, &s, p->o->score, &q, e) < 0))
+        status = -1;
+    if (status == 0 && !(choice = mem_array((size_t)s.count + 1, sizeof *choice, e)))
+        status = -1;
     if (status == 0)
-        status = prune_orders(p, &s, e) < 0 || prune_price(p, &s, e) < 0 || prune_score_sites(p, &s, e) < 0
-                     ? -1
-                     : 0;
+        status = prune_solve(p, &q, target, choice, e);
+    if (status == 0 && p->o->score == PRUNE_JOINT)
+        status = prune_try(p, &s, &q, target, choice, e);
     if (status == 0)
-        choice = mem_array((size_t)s.count + 1, sizeof *choice, e);
-    status = choice ? choose(p, &s, target, choice, e) : -1;
-    if (status == 0)
-        status = take_out(p, &s, choice, e);
+        status = prune_take_out(p, &s, choice, e);
     if (status == 0 && p->o->compensate)
         status = prune_refit(p, REFIT_ROUNDS, e);
+    prune_problem_free(&q);
     mem_free(choice);
     prune_sites_free(&s);
     return status;
@@ -347,7 +367,7 @@ static int remove_by_name(struct pruner *p, struct error *e)
     if (status == 0)
         status = prune_price(p, &s, e);
     if (status == 0)
-        status = take_out(p, &s, choice, e);
+        status = prune_take_out(p, &s, choice, e);
     mem_free(choice);
     prune_sites_free(&s);
     return status;

@@ -1,10 +1,11 @@
 /* Inside common/run: pruning. prune.c has the packages, prune_sites.c what could go and what that costs,
- * prune_budget.c what a budget asks for,
+ * prune_budget.c what a budget asks for, prune_try.c what sets of parts do for real,
  * prune_time.c milliseconds, prune_refit.c the repair. */
 #ifndef HASTEN_RUN_PRUNE_INSIDE_H
 #define HASTEN_RUN_PRUNE_INSIDE_H
 
 #include "common/graph/branches.h"
+#include "common/method/prune_choose.h"
 #include "common/run/narrow.h"
 #include "common/run/pair_moments.h"
 #include "common/run/prune.h"
@@ -14,6 +15,7 @@ enum {
     SKETCH = 4096,
     JOINT_IMAGES = 4, /* of the calibration images, for the joint score */
     REFIT_IMAGES = 4, /* times the calibration images, for the refit: what counts are images, not calls */
+    REFIT_ROUNDS = 8, /* groups of products, one after the other */
     REFIT_STRIDE = 4, /* of the calls, each image in turn at some of them */
 };
 
@@ -21,6 +23,7 @@ enum {
 struct site_level {
     int quanta;
     double ms, bytes, score;
+    double latent, magnitude; /* the scores of others, where sets are tried */
     double local,
         factor;          /* square error at the consumer without a refit; root of what a refit leaves of it */
     float *change;       /* sketch */
@@ -61,6 +64,15 @@ struct pruner {
     double full_ms, ms; /* of the original, and as predicted now */
     double bytes;
     struct prune_report *r;
+    int quiet; /* a trial: no progress */
+};
+
+/* What prune_choose.h solves. */
+struct prune_problem {
+    struct prune_site *site;
+    struct prune_option *option;
+    float *base;
+    int count, dims;
 };
 
 /* prune.c: everything but putting the result into the model; p->o, m, b and r are set, and what they point to
@@ -68,6 +80,20 @@ struct pruner {
 int prune_once(struct pruner *p, struct error *e) HASTEN_CHECKED;
 int prune_commit(struct pruner *p, struct error *e) HASTEN_CHECKED;
 void prune_close(struct pruner *p);
+
+/* The parts as options, by one of the scores that the levels have; q is to be freed after an error too. */
+int prune_problem(struct pruner *p, const struct site_list *s, enum prune_score score,
+                  struct prune_problem *q, struct error *e) HASTEN_CHECKED;
+int prune_solve(const struct pruner *p, const struct prune_problem *q, double target, int *choice,
+                struct error *e) HASTEN_CHECKED;
+void prune_problem_free(struct prune_problem *q);
+/* Levels (-1: none) of all sites go; nothing is refitted. */
+int prune_take_out(struct pruner *p, const struct site_list *s, const int *choice,
+                   struct error *e) HASTEN_CHECKED;
+
+/* prune_try.c: choice, the solution of `joint`, becomes the best of what was tried. */
+int prune_try(struct pruner *p, const struct site_list *s, struct prune_problem *joint, double target,
+              int *choice, struct error *e) HASTEN_CHECKED;
 
 /* prune_time.c: milliseconds by node (of the kernel that a node is the first of), and of all in *total. */
 int prune_time_nodes(const struct graph *g, struct backend *b, int repeats, double *ms, double *total,

@@ -169,7 +169,7 @@ int prune_refit(struct pruner *p, int rounds, struct error *e)
         p->weights = status == 0 ? weights_open(p->g, p->b, NULL, e) : NULL;
         if (!p->weights)
             status = -1;
-        if (p->o->progress)
+        if (p->o->progress && !p->quiet)
             p->o->progress(p->o->context, "refit", r + 1, rounds);
     }
     mem_free(cuts);

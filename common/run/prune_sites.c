@@ -167,7 +167,7 @@ static int magnitude(struct pruner *p, struct site_list *s, struct site *x, stru
         if (x->level[l].quanta) {
             status = squares ? narrow_squares(p->g, c, squares, e) : -1;
             for (int i = 0; status == 0 && i < c->channels; i++)
-                x->level[l].score += x->level[l].keep[i] ? 0 : squares[i];
+                x->level[l].magnitude += x->level[l].keep[i] ? 0 : squares[i];
         } else if ((status = prune_gone(p->g, &s->branches.branch[x->branch], gone, e)) == 0) {
             for (int i = 0; status == 0 && i < p->g->count; i++)
                 for (int k = 0; gone[i] && status == 0 && k < GRAPH_MAX_WEIGHTS; k++) {
@@ -178,7 +178,7 @@ static int magnitude(struct pruner *p, struct site_list *s, struct site *x, stru
                     if (w)
                         tensor_to_f32(t->dtype, t->data, w, t->count);
                     for (size_t v = 0; w && v < t->count; v++)
-                        x->level[l].score += (double)w[v] * (double)w[v];
+                        x->level[l].magnitude += (double)w[v] * (double)w[v];
                     mem_free(w);
                 }
         }
@@ -229,10 +229,10 @@ static int set_scores(struct pruner *p, struct site *x, const struct cut_probe *
         double ratio = level->factor;
         if (from != l && x->level[from].local > 0)
             ratio *= sqrt(level->local / x->level[from].local);
-        if (p->o->score == PRUNE_LATENT) {
-            level->score = of[from]->latent * ratio;
+        level->score = level->latent = of[from]->latent * ratio;
+        if (p->o->score == PRUNE_LATENT)
             continue;
-        }
+        level->score = 0;
         level->change = mem_array(SKETCH, sizeof *level->change, e);
         if (!level->change)
             return -1;
@@ -293,12 +293,17 @@ static int measured_scores(struct pruner *p, struct site_list *s, struct error *
 int prune_score_sites(struct pruner *p, struct site_list *s, struct error *e)
 {
     struct prng r = {p->o->seed};
+    for (int i = 0; p->o->score == PRUNE_JOINT && i < s->count; i++)
+        if (magnitude(p, s, &s->site[i], e) < 0)
+            return -1;
     if (p->o->score == PRUNE_JOINT || p->o->score == PRUNE_LATENT)
         return measured_scores(p, s, e);
     for (int i = 0; i < s->count; i++) {
         double chance = prng_unit(&r);
         if (p->o->score == PRUNE_MAGNITUDE && magnitude(p, s, &s->site[i], e) < 0)
             return -1;
+        for (int l = 0; p->o->score == PRUNE_MAGNITUDE && l < s->site[i].levels; l++)
+            s->site[i].level[l].score = s->site[i].level[l].magnitude;
         for (int l = 0; p->o->score == PRUNE_RANDOM && l < s->site[i].levels; l++)
             s->site[i].level[l].score = chance * s->site[i].level[l].ms;
     }

@@ -228,6 +228,33 @@ END_TEST
 
 enum { SITES = 4, OPTIONS = 3, DIMS = 6 };
 
+/* Sites whose options save more and change more from one to the next. */
+static void random_sites(struct prng *r, struct prune_site *site, struct prune_option option[][OPTIONS],
+                         float change[][OPTIONS][DIMS], float *base)
+{
+    for (int i = 0; i < DIMS; i++)
+        base[i] = (float)(0.3 * normal(r));
+    for (int s = 0; s < SITES; s++) {
+        double saves = 0, size = 0;
+        site[s] = (struct prune_site){option[s], OPTIONS};
+        for (int o = 0; o < OPTIONS; o++) {
+            saves += 0.1 + prng_unit(r) / 2;
+            size += prng_unit(r);
+            for (int i = 0; i < DIMS; i++)
+                change[s][o][i] = (float)(size * normal(r));
+            option[s][o] = (struct prune_option){saves, change[s][o], 0};
+        }
+    }
+}
+
+static double saved(struct prune_option option[][OPTIONS], const int *choice)
+{
+    double saves = 0;
+    for (int s = 0; s < SITES; s++)
+        saves += choice[s] < 0 ? 0 : option[s][choice[s]].saves;
+    return saves;
+}
+
 /* Against all choices: J with its cross terms, and the target. */
 START_TEST(test_choose)
 {
@@ -240,29 +267,14 @@ START_TEST(test_choose)
         struct prune_site site[SITES];
         struct prune_result result;
         int choice[SITES], all[SITES];
-        double target = 0.5 + 2 * prng_unit(&r), best = INFINITY, got = 0;
-        for (int i = 0; i < DIMS; i++)
-            base[i] = (float)(0.3 * normal(&r));
-        for (int s = 0; s < SITES; s++) {
-            double saves = 0, size = 0;
-            site[s] = (struct prune_site){option[s], OPTIONS};
-            for (int o = 0; o < OPTIONS; o++) {
-                saves += 0.1 + prng_unit(&r) / 2;
-                size += prng_unit(&r);
-                for (int i = 0; i < DIMS; i++)
-                    change[s][o][i] = (float)(size * normal(&r));
-                option[s][o] = (struct prune_option){saves, change[s][o], 0};
-            }
-        }
+        double target = 0.5 + 2 * prng_unit(&r), best = INFINITY, got;
+        random_sites(&r, site, option, change, base);
         struct error e = {0};
         int status = prune_choose(site, SITES, base, DIMS, target, choice, &result, &e);
         for (int code = 0; code < 256; code++) {
-            double saves = 0;
-            for (int s = 0; s < SITES; s++) {
+            for (int s = 0; s < SITES; s++)
                 all[s] = (code >> 2 * s & 3) - 1;
-                saves += all[s] < 0 ? 0 : option[s][all[s]].saves;
-            }
-            if (saves >= target)
+            if (saved(option, all) >= target)
                 best = fmin(best, prune_damage(site, SITES, base, DIMS, all));
         }
         if (!isfinite(best)) {
@@ -273,8 +285,7 @@ START_TEST(test_choose)
             continue;
         }
         ck_assert_msg(status == 0, "%s", e.text);
-        for (int s = 0; s < SITES; s++)
-            got += choice[s] < 0 ? 0 : option[s][choice[s]].saves;
+        got = saved(option, choice);
         ck_assert_double_ge(got, target);
         ck_assert_double_eq_tol(result.saves, got, 1e-9);
         double damage = prune_damage(site, SITES, base, DIMS, choice);
@@ -287,6 +298,74 @@ START_TEST(test_choose)
      * with the exchanges 160 of 200 choices are the best one, and J is 1.06 times the least on average. */
     ck_assert_int_ge(best_found, rounds * 7 / 10);
     ck_assert_double_le(ratio / rounds, 1.1);
+}
+END_TEST
+
+/* Steps from `choice`: one site gives up something and at most one other gives more. In order of the damage.
+ */
+static int all_steps(const struct prune_site *site, struct prune_option option[][OPTIONS], const float *base,
+                     double target, const int *choice, double *damage)
+{
+    int count = 0, all[SITES];
+    for (int code = 0; code < 256; code++) {
+        int down = 0, up = 0;
+        for (int s = 0; s < SITES; s++) {
+            all[s] = (code >> 2 * s & 3) - 1;
+            down += all[s] < choice[s];
+            up += all[s] > choice[s];
+        }
+        if (down != 1 || up > 1 || saved(option, all) < target)
+            continue;
+        double x = prune_damage(site, SITES, base, DIMS, all);
+        int at = count++;
+        for (; at > 0 && damage[at - 1] > x; at--)
+            damage[at] = damage[at - 1];
+        damage[at] = x;
+    }
+    return count;
+}
+
+START_TEST(test_moves)
+{
+    enum { MOST = 5 };
+    struct prng r = {10};
+    int found = 0, seen = 0;
+    for (int round = 0; round < 50; round++) {
+        float change[SITES][OPTIONS][DIMS], base[DIMS];
+        struct prune_option option[SITES][OPTIONS];
+        struct prune_site site[SITES];
+        struct prune_result result;
+        struct prune_move moves[MOST];
+        int choice[SITES], next[SITES], count;
+        double want[256];
+        random_sites(&r, site, option, change, base);
+        if (prune_choose(site, SITES, base, DIMS, 1, choice, &result, NULL) < 0)
+            continue;
+        int steps = all_steps(site, option, base, 1, choice, want);
+        ck_assert_int_eq(
+            prune_moves(site, SITES, base, DIMS, 1, choice, choice, 1, moves, MOST, &found, NULL), 0);
+        ck_assert_int_eq(found, steps < MOST ? steps : MOST);
+        for (int i = 0; i < found; i++) {
+            memcpy(next, choice, sizeof next);
+            for (int k = 0; k < 2; k++)
+                if (moves[i].site[k] >= 0)
+                    next[moves[i].site[k]] = moves[i].option[k];
+            ck_assert_double_ge(saved(option, next), 1 - 1e-12);
+            ck_assert_double_eq_tol(moves[i].damage, prune_damage(site, SITES, base, DIMS, next),
+                                    1e-9 * want[i]);
+            ck_assert_double_eq_tol(moves[i].damage, want[i], 1e-9 * want[i]);
+        }
+        if (!found)
+            continue;
+        /* What was tried is not found again: here the last one. */
+        ck_assert_int_eq(prune_moves(site, SITES, base, DIMS, 1, choice, next, 1, moves, MOST, &count, NULL),
+                         0);
+        ck_assert_int_eq(count, steps - 1 < MOST ? steps - 1 : MOST);
+        for (int i = 0; i < count; i++)
+            ck_assert_double_eq_tol(moves[i].damage, want[i + (i >= found - 1)], 1e-9 * want[i]);
+        seen++;
+    }
+    ck_assert_int_ge(seen, 20);
 }
 END_TEST
 
@@ -324,6 +403,7 @@ int main(void)
     tcase_add_test(c, test_pairs);
     tcase_add_test(c, test_reconstruct);
     tcase_add_test(c, test_choose);
+    tcase_add_test(c, test_moves);
     tcase_add_test(c, test_sketch);
     suite_add_tcase(s, c);
     return run_suite(s);

@@ -32,7 +32,7 @@ cache-schedule m.zst --steps 4 --solver uniform --interval 2 --calibrate 1 --val
 profile m.zst $quick --compare s.zst | grep -q 'against the schedule'
 
 profile small.zst $quick -o q.zst >table
-profile --learn p.zst --learn q.zst -o prior.zst -q >report
+profile --learn p.zst --learn q.zst -o prior.zst -q --json | grep -q "\"profiles\":2"
 profile m.zst --predict prior.zst -q --json | grep -q '"predicted_ms":[0-9.]'
 
 refused() { # EXIT ARGUMENTS...
