@@ -1,0 +1,18 @@
+/* A function whose loops the compiler shall turn into vectors, once for each width that x86 processors have;
+ * which one runs is chosen when the program starts. No multiplication is joined with an addition, so that all
+ * of them give the same bits.
+ *
+ *     ANY_VECTOR static void scale(float *x, int64_t n, float by) { for (...) x[i] *= by; }
+ */
+#ifndef HASTEN_BASE_VECTOR_H
+#define HASTEN_BASE_VECTOR_H
+
+#if defined __x86_64__ && defined __GNUC__ && !defined __clang__ && !defined __SANITIZE_ADDRESS__
+#define ANY_VECTOR                                                        \
+    __attribute__((optimize("O3", "no-trapping-math", "fp-contract=off"), \
+                   target_clones("default", "avx2", "avx512f")))
+#else
+#define ANY_VECTOR
+#endif
+
+#endif
