@@ -305,7 +305,8 @@ int cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long fla
     struct graph *g = need(calloc(1, sizeof *g));
     size_t bytes = from->list.count * sizeof *g->list.work;
     g->list = (struct list){need(malloc(bytes + 1)), from->list.count, from->list.count};
-    memcpy(g->list.work, from->list.work, bytes);
+    if (bytes)
+        memcpy(g->list.work, from->list.work, bytes);
     d.live_graphs++;
     d.graphs++;
     *exec = g;
