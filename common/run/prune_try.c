@@ -2,6 +2,7 @@
  * chosen at the same budget, and exchanges from the best of them, each cut, refitted and sampled from noise
  * to the end on seeds of its own. The least error of the final latents wins, so that a score that misjudges a
  * network costs time and not quality. See prune_inside.h. */
+#include "common/base/clock.h"
 #include "common/graph/ops.h"
 #include "common/method/prune_choose.h"
 #include "common/run/prune_inside.h"
@@ -168,6 +169,17 @@ static int most_trials(const struct trials *t)
     return flops > 0 && try_flops / flops < MOST_TRIES ? (int)(try_flops / flops) : MOST_TRIES;
 }
 
+/* From the time that the first one took. */
+static void note_time(const struct trials *t, double first_ms)
+{
+    char text[128];
+    int more = 2 + most_trials(t);
+    snprintf(text, sizeof text, "trying up to %d other sets of parts takes about %.0f s", more,
+             ceil(more * first_ms / 1000));
+    if (t->p->o->note)
+        t->p->o->note(t->p->o->context, text);
+}
+
 static void apply(const struct prune_move *m, int *choice)
 {
     for (int k = 0; k < 2; k++)
@@ -214,8 +226,10 @@ int prune_try(struct pruner *p, const struct site_list *s, struct prune_problem 
     t.tried = mem_array((MOST_TRIES + 3) * n, sizeof *t.tried, e);
     int status = other && t.tried ? latents_of(&t, p->original, &t.full, &t.size, e) : -1;
     if (status == 0) {
+        double start = clock_ms();
         memcpy(other, choice, (size_t)s->count * sizeof *other);
         status = try_choice(&t, other, "joint", e);
+        note_time(&t, clock_ms() - start);
     }
     for (int k = 0; status >= 0 && k < 2; k++) {
         struct prune_problem q;

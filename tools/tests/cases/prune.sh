@@ -7,6 +7,8 @@ prune dit.zst $quick --packages 2 --speedup 1.2 -j 3 -o three.zst
 cmp one.zst three.zst
 [ "$(stat -c %s one.zst)" -lt "$(stat -c %s dit.zst)" ]
 grep -q '"compensated":' one.json
+prune dit.zst --profile p.zst --seeds 2 --calls 2 --validate 0 --speedup 1.1 -o x.zst >/dev/null 2>err
+grep -q 'scoring [0-9]* changes takes about' err && grep -q 'other sets of parts takes about [1-9]' err
 for score in joint latent magnitude random; do
     for compensate in on off; do
         prune dit.zst $quick --speedup 1.1 --score $score --compensate $compensate --packages 1 -o x.zst
