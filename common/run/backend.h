@@ -23,6 +23,7 @@
 struct packed;
 struct node;
 struct plan;
+struct kernel_call;
 struct move;
 struct cuda_step;
 struct cuda_layout;
@@ -45,8 +46,9 @@ struct backend_ops {
     int (*pack)(struct backend *b, struct packed *p, const struct node *n, struct error *e);
     /* Bytes of a product's weights. */
     size_t (*packed_size)(struct backend *b, const struct mm_shape *s, int int8);
-    /* Bytes in which a part decodes compressed weights, or what else a product wants; 0 for none. */
-    size_t (*scratch)(struct backend *b, const struct matmul *m);
+    /* Bytes of scratch that a part of a product or of attention wants, at a multiple of 4; 0 for none. Of the
+     * call's pointers only their presence and their place in 64 bytes is known. */
+    size_t (*scratch)(struct backend *b, const struct kernel_call *c);
     /* Kernel calls [first, last) of a plan whose pointers are patched. milliseconds: NULL, or [last] numbers
      * of which [first, last) are set; then the run is done on return. */
     int (*run)(struct backend *b, struct plan *p, int first, int last, double *milliseconds, struct error *e);
@@ -77,7 +79,7 @@ struct cpu_log {
 };
 
 struct backend backend_cpu(const struct cpu_kernels *kernels, struct team *team);
-size_t backend_cpu_scratch(struct backend *b, const struct matmul *m); /* the CPU's `scratch` */
+size_t backend_cpu_scratch(struct backend *b, const struct kernel_call *c); /* the CPU's `scratch` */
 
 static inline void backend_close(struct backend *b)
 {

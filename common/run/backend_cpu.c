@@ -118,9 +118,11 @@ static size_t cpu_packed_size(struct backend *b, const struct mm_shape *s, int i
     return b->kernels->matmul_packed_size(s, int8);
 }
 
-size_t backend_cpu_scratch(struct backend *b, const struct matmul *m)
+size_t backend_cpu_scratch(struct backend *b, const struct kernel_call *c)
 {
-    return m->form == MM_NATIVE ? 0 : b->kernels->matmul_scratch(m);
+    if (c->kind == KERNEL_ATTENTION)
+        return attention_scratch(&c->attention) * sizeof(float);
+    return c->matmul.form == MM_NATIVE ? 0 : b->kernels->matmul_scratch(&c->matmul);
 }
 
 static const struct backend_ops cpu_ops = {

@@ -147,8 +147,11 @@ static size_t cuda_packed_size(struct backend *b, const struct mm_shape *s, int 
     return cuda_packing(CUDA_F32)->matmul_packed_size(s, int8); /* the larger one of floats */
 }
 
-static size_t cuda_scratch(struct backend *b, const struct matmul *m)
+static size_t cuda_scratch(struct backend *b, const struct kernel_call *c)
 {
+    const struct matmul *m = &c->matmul;
+    if (c->kind == KERNEL_ATTENTION)
+        return 0;
     size_t own = cuda_matmul_scratch(m), library = cuda_library_scratch(m);
     if (library && !cuda_of(b)->plugin->features(CUDA_HAS_CUBLASLT, NULL, 0))
         library = 0;

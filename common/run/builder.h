@@ -44,6 +44,8 @@ struct kernel_call *add_call(struct builder *b, enum kernel_kind kind, int node)
 /* An elementwise call over the node's rows that reads a; what it does with them is the caller's. */
 struct kernel_call *add_elementwise(struct builder *b, int node, struct place a);
 int point(struct builder *b, const struct kernel_call *c, const void *field, int buffer, size_t offset);
+/* The newest call's scratch, when all its other pointers are there: bytes a part, 0 when it wants none. */
+int add_scratch(struct builder *b, struct kernel_call *c, const void *field, size_t *bytes);
 int cover(struct builder *b, struct kernel_call *c, int node);
 int assign_arena(struct plan *p, struct error *e);
 

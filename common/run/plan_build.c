@@ -65,10 +65,7 @@ static int emit_attention(struct builder *b, int node)
                           .scale = (float)(scale > 0 ? scale : 1 / __builtin_sqrt(dim)),
                           .out_ld = out.ld,
                           .out_image_ld = out.image_ld};
-    a.scratch_ld = attention_scratch(&a);
-    int scratch =
-        add_buffer(b, SPACE_ARENA, (size_t)backend_parts(b->p->backend) * a.scratch_ld * sizeof(float));
-    struct kernel_call *c = scratch < 0 ? NULL : add_call(b, KERNEL_ATTENTION, node);
+    struct kernel_call *c = add_call(b, KERNEL_ATTENTION, node);
     if (!c)
         return -1;
     c->attention = a;
@@ -84,7 +81,10 @@ static int emit_attention(struct builder *b, int node)
     const void *to = half ? (const void *)&c->attention.out_bf16 : &c->attention.out;
     if (cover(b, c, node) < 0 || point(b, c, to, out.buffer, out.offset) < 0)
         return -1;
-    return point(b, c, &c->attention.scratch, scratch, 0);
+    size_t bytes;
+    int status = add_scratch(b, c, &c->attention.scratch, &bytes);
+    c->attention.scratch_ld = bytes / sizeof(float);
+    return status;
 }
 
 static int emit_move(struct builder *b, int node, enum move_kind kind)

@@ -61,6 +61,25 @@ int point(struct builder *b, const struct kernel_call *c, const void *field, int
     return 0;
 }
 
+int add_scratch(struct builder *b, struct kernel_call *c, const void *field, size_t *bytes)
+{
+    struct plan *p = b->p;
+    struct kernel_call seen = *c; /* with pointers into memory that begins at ALIGN */
+    int call = (int)(c - p->call);
+    for (int i = p->patches - 1; i >= 0 && p->patch[i].call == call; i--) {
+        uintptr_t at = ALIGN + p->patch[i].offset;
+        memcpy((char *)&seen + p->patch[i].field, &at, sizeof at);
+    }
+    *bytes = p->backend->ops->scratch(p->backend, &seen);
+    if (*bytes == 0)
+        return 0;
+    int buffer = add_buffer(b, SPACE_ARENA, (size_t)backend_parts(p->backend) * *bytes);
+    if (buffer < 0)
+        return -1;
+    p->buffer[buffer].first = p->buffer[buffer].last = call;
+    return point(b, c, field, buffer, 0);
+}
+
 struct kernel_call *add_elementwise(struct builder *b, int node, struct place a)
 {
     struct shape s = b->g->node[node].shape;

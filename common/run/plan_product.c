@@ -150,21 +150,16 @@ int emit_product(struct builder *b, int node)
     m.out_ld = is_vector(b, node) ? out.image_ld : out.ld;
     m.out_bf16_ld = b->half[chain.last].ld;
     m.epilogue.bias = w->plain[1];
-    struct backend *backend = b->r->weights->backend;
-    m.scratch_ld = backend->ops->scratch(backend, &m);
-    size_t parts = (size_t)backend_parts(backend);
-    int scratch = m.scratch_ld ? add_buffer(b, SPACE_ARENA, parts * m.scratch_ld) : -1;
-    struct kernel_call *c = m.scratch_ld && scratch < 0 ? NULL : add_call(b, KERNEL_MATMUL, node);
+    struct kernel_call *c = add_call(b, KERNEL_MATMUL, node);
     if (!c)
         return -1;
     c->matmul = m;
-    if (m.scratch_ld && point(b, c, &c->matmul.scratch, scratch, 0) < 0)
-        return -1;
     c->format = w->format;
     if (cover(b, c, node) < 0 || point_sources(b, c, at, source_node) < 0 ||
         (whole && point(b, c, &c->matmul.out, out.buffer, out.offset) < 0) ||
         (half && point(b, c, &c->matmul.out_bf16, b->half[chain.last].buffer, 0) < 0) ||
-        fill_epilogue(b, c, &c->matmul.epilogue, &chain) < 0)
+        fill_epilogue(b, c, &c->matmul.epilogue, &chain) < 0 ||
+        add_scratch(b, c, &c->matmul.scratch, &c->matmul.scratch_ld) < 0)
         return -1;
     count_work(c, w, b->r->images, whole);
     return 0;

@@ -87,7 +87,7 @@ static int product_at(struct blocks *x, int roof, int step, double *rate, double
                          .scale_per_row = 1,
                          .out_ld = side,
                          .out_bf16_ld = side};
-    m->scratch_ld = b->ops->scratch(b, m);
+    m->scratch_ld = b->ops->scratch(b, &c);
     m->source[0].data = take_numbers(x, count * 4, e);
     m->weights = m->source[0].data ? take_numbers(x, b->ops->packed_size(b, &s, int8), e) : NULL;
     void *out = m->weights ? take(x, (size_t)side * (size_t)side * 4, e) : NULL;
