@@ -147,14 +147,35 @@ static size_t cuda_packed_size(struct backend *b, const struct mm_shape *s, int 
     return cuda_packing(CUDA_F32)->matmul_packed_size(s, int8); /* the larger one of floats */
 }
 
+static int has(struct backend *b, enum cuda_feature library)
+{
+    return cuda_of(b)->plugin->features(library, NULL, 0) != 0;
+}
+
+/* Bytes for the first way that cuDNN has of a convolution; 0: it has none. */
+static size_t convolution_scratch(struct backend *b, const struct matmul *m)
+{
+    struct cuda_operation o;
+    struct cuda_launches before, after;
+    struct matmul seen = *m;
+    size_t workspace = 0;
+    seen.scratch = &workspace; /* somewhere */
+    for (int way = 0; way < CUDA_WAYS; way++)
+        if (cuda_convolution(&seen, (enum cuda_way)way, &o, &before, &after) && has(b, CUDA_HAS_CUDNN) &&
+            cuda_of(b)->plugin->prepare(&o, &workspace) == 0)
+            return cuda_convolution_scratch(m, (enum cuda_way)way) + workspace;
+    return 0;
+}
+
 static size_t cuda_scratch(struct backend *b, const struct kernel_call *c)
 {
     const struct matmul *m = &c->matmul;
     if (c->kind == KERNEL_ATTENTION)
         return 0;
     size_t own = cuda_matmul_scratch(m), library = cuda_library_scratch(m);
-    if (library && !cuda_of(b)->plugin->features(CUDA_HAS_CUBLASLT, NULL, 0))
-        library = 0;
+    if (library && has(b, CUDA_HAS_CUBLASLT))
+        return own > library ? own : library;
+    library = convolution_scratch(b, m);
     return own > library ? own : library;
 }
 
@@ -214,7 +235,29 @@ static int run_on_host(struct backend *b, const struct op_call *call, struct err
     return cuda_put(b, call->out, c->host, (size_t)out * sizeof *at, e);
 }
 
-/* By the library in the first way that it has, else by an own kernel. */
+/* By cuDNN: 1 when it has none of this. */
+static int run_convolution(struct backend *b, const struct matmul *m, struct error *e)
+{
+    struct cuda_operation o;
+    struct cuda_launches before, after;
+    struct cuda_failure f;
+    int status = 1;
+    for (int way = 0; m->scratch && status == 1 && way < CUDA_WAYS; way++) {
+        if (m->scratch_ld < cuda_convolution_scratch(m, (enum cuda_way)way) ||
+            !cuda_convolution(m, (enum cuda_way)way, &o, &before, &after))
+            continue;
+        if (launch_all(b, &before, e) < 0)
+            return -1;
+        status = cuda_of(b)->plugin->operate(&o, &f);
+        if (status < 0)
+            return hand_over(-1, &f, e);
+        if (status == 0 && launch_all(b, &after, e) < 0)
+            return -1;
+    }
+    return status;
+}
+
+/* By a library in the first way that it has, else by an own kernel. */
 static int run_product(struct backend *b, const struct kernel_call *c, struct error *e)
 {
     struct cuda_launches l;
@@ -227,6 +270,9 @@ static int run_product(struct backend *b, const struct kernel_call *c, struct er
             if (status <= 0)
                 return status < 0 ? hand_over(-1, &f, e) : launch_all(b, &l, e);
         }
+    int status = run_convolution(b, m, e);
+    if (status <= 0)
+        return status;
     cuda_matmul(m, (enum cuda_precision)c->format, &l);
     return launch_all(b, &l, e);
 }
@@ -393,15 +439,16 @@ int backend_cuda_give_way(struct backend *b)
 
 void backend_cuda_describe(struct backend *b, char *text, size_t size)
 {
+    static const enum cuda_feature library[3] = {CUDA_HAS_CUBLASLT, CUDA_HAS_CUDNN, CUDA_HAS_CUPTI};
     const struct cuda *c = cuda_of(b);
-    char note[64];
-    unsigned has =
-        c->plugin->features(CUDA_HAS_CUBLASLT | CUDA_HAS_CUDNN | CUDA_HAS_CUPTI, note, sizeof note);
+    char note[3][64];
+    for (int i = 0; i < 3; i++)
+        if (c->plugin->features(library[i], note[i], sizeof note[i]))
+            snprintf(note[i], sizeof note[i], "found");
     snprintf(text, size,
              "CUDA: %s, compute capability %d.%d, %d multiprocessors, %.1f GiB, driver %d.%d; cuBLASLt %s, "
              "cuDNN %s, CUPTI %s",
              c->info.name, c->info.major, c->info.minor, c->info.multiprocessors,
-             (double)c->info.memory / 1073741824, c->info.driver / 1000, c->info.driver % 1000 / 10,
-             has & CUDA_HAS_CUBLASLT ? "found" : note, has & CUDA_HAS_CUDNN ? "found" : "absent",
-             has & CUDA_HAS_CUPTI ? "found" : "absent");
+             (double)c->info.memory / 1073741824, c->info.driver / 1000, c->info.driver % 1000 / 10, note[0],
+             note[1], note[2]);
 }

@@ -1,5 +1,6 @@
 /* The plugin: see plugin.h. One device, one stream, state in one static structure. */
 #include "kernels/cuda/plugin/blas.h"
+#include "kernels/cuda/plugin/dnn.h"
 #include "kernels/cuda/plugin/driver.h"
 #include "kernels/cuda/plugin/images.h"
 #include "kernels/cuda/plugin/plugin.h"
@@ -188,6 +189,7 @@ static void cuda_close(void)
     if (--d.users > 0)
         return;
     blas_close();
+    dnn_close();
     for (int i = 0; i < CUDA_EVENTS; i++)
         if (d.event[i])
             cu.cuEventDestroy_v2(d.event[i]);
@@ -216,22 +218,29 @@ static int is_there(const char *const *names)
     return 0;
 }
 
+static int is_wanted(const char *library) { return !d.libraries || strstr(d.libraries, library); }
+
 static unsigned cuda_features(unsigned wanted, char *note, size_t size)
 {
-    static const char *const dnn[] = {"libcudnn.so.9", NULL}, *const cupti[] = {"libcupti.so.13",
-                                                                                "libcupti.so.12", NULL};
+    static const char *const cupti[] = {"libcupti.so.13", "libcupti.so.12", NULL};
     char why[64] = "absent";
     unsigned found = 0;
-    if (d.libraries && !strstr(d.libraries, "cublaslt"))
-        snprintf(why, sizeof why, "not wanted");
-    else if (wanted & CUDA_HAS_CUBLASLT && blas_open(why, sizeof why))
-        found |= CUDA_HAS_CUBLASLT;
-    if (wanted & CUDA_HAS_CUDNN && is_there(dnn))
-        found |= CUDA_HAS_CUDNN;
+    if (wanted & CUDA_HAS_CUBLASLT) {
+        if (!is_wanted("cublaslt"))
+            snprintf(why, sizeof why, "not wanted");
+        else if (blas_open(why, sizeof why))
+            found |= CUDA_HAS_CUBLASLT;
+    }
+    if (wanted & CUDA_HAS_CUDNN) {
+        if (!is_wanted("cudnn"))
+            snprintf(why, sizeof why, "not wanted");
+        else if (dnn_open(d.stream, why, sizeof why))
+            found |= CUDA_HAS_CUDNN;
+    }
     if (wanted & CUDA_HAS_CUPTI && is_there(cupti))
         found |= CUDA_HAS_CUPTI;
     if (note)
-        snprintf(note, size, "%s", found & CUDA_HAS_CUBLASLT ? "" : why);
+        snprintf(note, size, "%s", found == wanted ? "" : why);
     return found;
 }
 
@@ -317,6 +326,11 @@ static int cuda_product(const struct cuda_product *p, struct cuda_failure *f)
     return blas_product(p, d.stream, relax, f);
 }
 
+static int cuda_operate(const struct cuda_operation *o, struct cuda_failure *f)
+{
+    return dnn_operate(o, relax, f);
+}
+
 static int cuda_record(struct cuda_failure *f)
 {
     int status = check(cu.cuStreamBeginCapture_v2(d.stream, CU_CAPTURE_THREAD_LOCAL), "starting a graph", f);
@@ -373,6 +387,8 @@ static const struct cuda_plugin plugin = {
     .wait = cuda_wait,
     .launch = cuda_launch,
     .product = cuda_product,
+    .prepare = dnn_prepare,
+    .operate = cuda_operate,
     .record = cuda_record,
     .recorded = cuda_recorded,
     .replay = cuda_replay,

@@ -17,12 +17,12 @@
 #define HASTEN_KERNELS_CUDA_PLUGIN_H
 
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/library.h"
+#include "kernels/cuda/operation.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
-#define HASTEN_CUDA_PLUGIN_ABI 2u
+#define HASTEN_CUDA_PLUGIN_ABI 3u
 #define HASTEN_CUDA_PLUGIN_ENTRY "hasten_cuda_plugin"
 #define HASTEN_CUDA_PLUGIN_FILE "hasten-cuda.so"
 
@@ -47,12 +47,11 @@ enum { CUDA_EVENTS = 4096 };
 struct cuda_plugin {
     uint32_t abi, size;
     /* Finds the device and loads all kernels of these names (NULL behind the last), which must stay, as must
-     * `libraries`: NULL, or which of NVIDIA's libraries may be used (cublaslt). */
+     * `libraries`: NULL, or which of NVIDIA's libraries may be used (cublaslt, cudnn). */
     int (*open)(const char *const *kernels, const char *libraries, struct cuda_info *info,
                 struct cuda_failure *f);
     void (*close)(void); /* once for each open, failed ones too */
-    /* Those of `wanted` that work. note: NULL, or gets why cuBLASLt is not among them. Not while recording.
-     */
+    /* Those of `wanted` that work. note: NULL, or gets why one of them does not. Not while recording. */
     unsigned (*features)(unsigned wanted, char *note, size_t size);
     int (*allocate)(void **block, size_t bytes, struct cuda_failure *f); /* zeroed */
     void (*release)(void *block);
@@ -63,7 +62,11 @@ struct cuda_plugin {
     int (*launch)(const struct cuda_launch *l, struct cuda_failure *f);
     /* By cuBLASLt: 1 when it has no such product. */
     int (*product)(const struct cuda_product *p, struct cuda_failure *f);
-    /* Launches and products between record and recorded become a graph. */
+    /* By cuDNN. prepare: 0 and the workspace that the operation needs, or 1 when cuDNN has no such one; it
+     * may take a second, and no recording may be going on. operate: 1 when it was not prepared. */
+    int (*prepare)(const struct cuda_operation *o, size_t *workspace);
+    int (*operate)(const struct cuda_operation *o, struct cuda_failure *f);
+    /* Launches, products and operations between record and recorded become a graph. */
     int (*record)(struct cuda_failure *f);
     int (*recorded)(void **graph, struct cuda_failure *f); /* ends the recording in any case */
     int (*replay)(void *graph, struct cuda_failure *f);

@@ -1,0 +1,75 @@
+/* Operations of cuDNN: which convolutions fit and as what. test-cuda-dnn has their graphs, the stand-in of
+ * tests/driver computes them: see test-cuda and cuda_library in tools/tests. */
+#include "kernels/cuda/tests/operation_test.h"
+
+START_TEST(convolutions_fit)
+{
+    struct matmul m = resnet(2, 16, 64, 128);
+    struct cuda_operation o = asked(&m, CUDA_WHOLE, 0, 0);
+    const struct cuda_convolution *c = &o.shape.convolution;
+    ck_assert(o.at[CUDA_OUT] == (void *)0x4000 && o.at[CUDA_BIAS] == (void *)0x5000 && !o.at[CUDA_RESIDUAL]);
+    ck_assert(o.workspace == (void *)0x3100 && o.workspace_size == (1 << 20) - 0xf0);
+    ck_assert(c->pad_top == 1 && c->pad_bottom == 1 && c->weights_ld == 64 && !c->out_bf16 && !c->silu);
+    /* 40 channels have their weights at every 64th. */
+    m = smaller(2, 16, 40, 0);
+    o = asked(&m, CUDA_WHOLE, 0, 0);
+    ck_assert(c->pad_top == 1 && c->pad_bottom == 1 && c->out_height == 8 && c->weights_ld == 64);
+    m = smaller(2, 16, 64, 1);
+    o = asked(&m, CUDA_WHOLE, 0, 0);
+    ck_assert(c->pad_top == 0 && c->pad_bottom == 1);
+    m = larger(2, 8, 64);
+    o = asked(&m, CUDA_WHOLE, 1, 0);
+    ck_assert(c->in_height == 16 && c->in_image_ld == 16 * 16 * 64 && o.at[CUDA_IN] == (void *)0x3100);
+    /* What a graph does not take is a kernel's. */
+    m.epilogue.gate = (void *)0x6000;
+    o = asked(&m, CUDA_BARE, 1, 1);
+    ck_assert(!o.at[CUDA_BIAS] && o.at[CUDA_OUT] == (char *)o.at[CUDA_IN] + 2 * 16 * 16 * 64 * 2);
+}
+END_TEST
+
+/* Each of these alone is enough for an own kernel. */
+START_TEST(what_does_not_fit_is_left_alone)
+{
+    struct matmul m[16];
+    struct cuda_operation o;
+    struct cuda_launches before, after;
+    int n = 0;
+    for (size_t i = 0; i < sizeof m / sizeof *m; i++)
+        m[i] = resnet(2, 16, 64, 128);
+    m[n++].bf16 = 0;
+    m[n++].form = MM_BF16;
+    m[n++].sources = 2;
+    m[n].kernel_h = m[n].kernel_w = 1, n++;
+    m[n++].source[0].channels = 60;
+    m[n++].source[0].ld = 68;
+    m[n++].source[0].image_ld = 0;
+    m[n++].source[0].data = (void *)0x1008;
+    m[n++].weights = (void *)0x2008;
+    m[n++].n = 124;
+    m[n].stride = 2, m[n].out_height = m[n].out_width = 6, n++; /* a window less than there could be */
+    for (int i = 0; i < n; i++)
+        for (int way = 0; way < CUDA_WAYS; way++)
+            ck_assert_msg(!cuda_convolution(&m[i], (enum cuda_way)way, &o, &before, &after), "change %d", i);
+    for (int i = 0; i < 8; i++) {
+        m[0] = resnet(2, 16, 64, 128);
+        struct mm_epilogue *e = &m[0].epilogue;
+        *(i == 0   ? (const void **)&e->gate
+          : i == 1 ? (const void **)&e->tap
+          : i == 2 ? (const void **)&m[0].out_bf16
+          : i == 3 ? (const void **)&e->bias
+                   : (const void **)&m[0].out) = (void *)0x7008;
+        e->act = i == 4 ? ACT_RELU : ACT_NONE;
+        e->scale = i == 5 ? 0.5f : 1;
+        ck_assert(!cuda_convolution(&m[0], CUDA_WHOLE, &o, &before, &after));
+        ck_assert(cuda_convolution(&m[0], CUDA_BARE, &o, &before, &after));
+    }
+}
+END_TEST
+
+int main(void)
+{
+    TCase *t = tcase_create("operation");
+    tcase_add_test(t, convolutions_fit);
+    tcase_add_test(t, what_does_not_fit_is_left_alone);
+    return run_suite(t, "cuda operation");
+}
