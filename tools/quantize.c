@@ -8,7 +8,7 @@
 #include <string.h>
 
 static struct {
-    int type, rotate, rounding, levels;
+    int type, rotate, rounding, correct, levels, allocation;
     struct tool_list keep, type_of, lora;
     double min_psnr, max_ms;
     size_t max_bytes;
@@ -38,6 +38,8 @@ static const struct tool_option options[] = {
      .help = "auto: GPTQ for calibrated weights and convolutions (default); nearest"},
     {"levels", 0, "HOW", OPTION_CHOICE, &o.levels, .choices = "table linear",
      .help = "16 levels of 4-bit weights: for Gaussian groups (default), or at equal distances"},
+    {"correct", 0, "WHEN", OPTION_CHOICE, &o.correct, .choices = "on off",
+     .help = "calibrated: biases make up for what rounded weights do to the mean input (default on)"},
     {"max-bytes", 0, "SIZE", OPTION_SIZE, &o.max_bytes,
      .help = "choose types layer by layer so that all tensors take no more"},
     {"max-ms", 0, "MS", OPTION_DOUBLE, &o.max_ms, .min = 0, .max = 1e9,
@@ -46,6 +48,9 @@ static const struct tool_option options[] = {
     {"min-psnr", 0, "DB", OPTION_DOUBLE, &o.min_psnr, .min = 0, .max = 998,
      .help = "choose types layer by layer where the asked one falls below this PSNR of final latents; exit 3 "
              "when none is above"},
+    {"allocation", 0, "HOW", OPTION_CHOICE, &o.allocation, .choices = "joint separate",
+     .help = "joint: types are chosen by what errors of layers do together (default); separate: by each "
+             "layer's alone, for comparison"},
     {"validate", 0, "N", OPTION_INT, &o.validate, .min = 0, .max = 10000,
      .help = "validation images (default 4; 0: none)"},
     {"steps", 0, "N", OPTION_INT, &o.steps, .min = 1, .max = 100000,
@@ -150,6 +155,7 @@ static struct quantizer quantizer_of(const struct work *w)
                               .rotate = o.rotate,
                               .rotated = w->rotated,
                               .gptq = o.rounding == 0,
+                              .correct = o.correct == 0,
                               .linear_levels = o.levels};
 }
 
@@ -290,7 +296,8 @@ static int choose_and_make(struct work *w, const float *reference, int64_t size,
                                      .ms = o.max_ms,
                                      .psnr = o.min_psnr,
                                      .type = types[o.type],
-                                     .batch = w->batch};
+                                     .batch = w->batch,
+                                     .separate = o.allocation};
     struct quantizer q = quantizer_of(w);
     struct measure m = measure_of(w);
     int good = 0;

@@ -38,6 +38,7 @@ struct quantize_limits {
     double bytes, ms, psnr; /* 0: none */
     int type;               /* FORMAT_ that was asked for */
     int batch;              /* of a network call */
+    int separate;           /* 1: without what errors of layers do together */
 };
 
 /* Formats for all layers, made already: w->layer[].format and .stored. reference: final latents of the

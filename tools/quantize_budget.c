@@ -57,6 +57,7 @@ static int prepare(struct search *s, const struct quantizer *q, const struct mea
     x->node = s->node;
     x->allowed = s->allowed;
     x->batch = s->limits->batch;
+    x->separate = s->limits->separate;
     if (mixed_open(x, show_progress, s, e) < 0)
         return -1;
     tool_progress_end(w->t);
@@ -95,8 +96,10 @@ static int keep_limits(struct search *s, int which, struct error *e)
         return -1;
     for (int k = 0; k <= s->moves; k++) {
         allocation_at(&s->a, s->path, k, s->choice);
-        if (fits(s))
-            return allocation_polish(&s->a, s->most, s->choice, e) < 0 ? -1 : 0;
+        if (fits(s)) {
+            allocation_polish(&s->a, s->most, s->choice);
+            return 0;
+        }
     }
     return 1;
 }
@@ -179,14 +182,14 @@ static int say(struct search *s, struct error *e)
     if (mixed_change(&s->x, s->choice, &change, e) < 0)
         return -1;
     w->predicted_ms = spent(s, 1);
-    buf_printf(
-        &w->notes, e,
-        "budget: the network's output changes by %.3e (relative L2), predicted %.3e; predicted %.0f bytes, "
-        "%.3f ms a call\n",
-        change, predicted, spent(s, 0), spent(s, 1));
+    buf_printf(&w->notes, e,
+               "budget: final latents change by %.3e (relative L2), predicted %.3e; predicted %.0f bytes, "
+               "%.3f ms a call\n",
+               change, predicted, spent(s, 0), spent(s, 1));
     w->budget = json_new_object(e);
-    return !w->budget || json_add_double(w->budget, "predicted_output_change", predicted, e) < 0 ||
-                   json_add_double(w->budget, "measured_output_change", change, e) < 0 ||
+    return !w->budget || json_add_double(w->budget, "terms_kept", s->x.kept, e) < 0 ||
+                   json_add_double(w->budget, "predicted_change", predicted, e) < 0 ||
+                   json_add_double(w->budget, "measured_change", change, e) < 0 ||
                    json_add_double(w->budget, "predicted_bytes", spent(s, 0), e) < 0 ||
                    json_add_double(w->budget, "predicted_ms", spent(s, 1), e) < 0
                ? -1

@@ -1,40 +1,92 @@
-/* See allocate.h. All products of sketches are made once: G[(i,f)][(j,g)] = <d_if, d_jg>; then a trial move
- * costs one row of G and not the sketches. */
+/* See allocate.h. A trial move costs one row of the products. */
 #include "common/method/allocate.h"
 #include "common/base/mem.h"
 
 #include <math.h>
 #include <string.h>
 
-static int index_of(const struct allocation *a, int layer, int format) { return layer * a->formats + format; }
+/* ---- products of changes ---- */
 
-static double product(const struct allocation *a, int x, int y)
+static double product(const struct changes *c, int x, int y, int image)
 {
-    const float *p = a->sketch + (size_t)x * (size_t)a->dim, *q = a->sketch + (size_t)y * (size_t)a->dim;
+    const float *p = c->change + ((size_t)x * (size_t)c->images + (size_t)image) * (size_t)c->size,
+                *q = c->change + ((size_t)y * (size_t)c->images + (size_t)image) * (size_t)c->size;
     double sum = 0;
-    for (int i = 0; i < a->dim; i++)
+    for (int i = 0; i < c->size; i++)
         sum += (double)p[i] * (double)q[i];
     return sum;
 }
 
-static double *products(const struct allocation *a, struct error *e)
+void changes_weights(const struct changes *c, double *weight)
 {
-    int n = a->layers * a->formats;
-    double *g = mem_array((size_t)n * (size_t)n, sizeof *g, e);
-    for (int i = 0; g && i < n; i++)
-        for (int j = 0; j <= i; j++) {
-            int same = i / a->formats == j / a->formats;
-            g[(size_t)i * (size_t)n + (size_t)j] = g[(size_t)j * (size_t)n + (size_t)i] =
-                a->diagonal && !same ? 0 : product(a, i, j);
-        }
-    return g;
+    double mean = 0;
+    int changed = 0;
+    for (int m = 0; m < c->images; m++) {
+        weight[m] = 0;
+        for (int x = 0; x < c->layers * c->formats; x++)
+            weight[m] += product(c, x, x, m);
+        weight[m] = weight[m] > 0 ? 1 / weight[m] : 0;
+        mean += weight[m];
+        changed += weight[m] > 0;
+    }
+    for (int m = 0; m < c->images; m++)
+        weight[m] *= changed ? changed / mean : 0;
 }
 
+/* What is known of a term between layers, relative to the layers' own. */
+struct agreement {
+    double squares, chance;
+};
+
+static double mean_product(const struct changes *c, const double *weight, int x, int y, double own,
+                           struct agreement *g)
+{
+    double sum = 0, squares = 0;
+    for (int m = 0; m < c->images; m++) {
+        double p = weight[m] * product(c, x, y, m);
+        sum += p;
+        squares += p * p;
+    }
+    double n = c->images, mean = sum / n;
+    if (own > 0 && n > 1) {
+        g->squares += mean * mean / own;
+        g->chance += (squares - sum * mean) / (n - 1) / n / own;
+    }
+    return mean;
+}
+
+double changes_products(const struct changes *c, const double *weight, double *products)
+{
+    size_t n = (size_t)c->layers * (size_t)c->formats;
+    struct agreement g = {0};
+    for (int x = 0; x < (int)n; x++) {
+        double *row = products + (size_t)x * n;
+        row[x] = mean_product(c, weight, x, x, 0, &g);
+        for (int y = 0; y < x; y++) {
+            int same = x / c->formats == y / c->formats;
+            if (same || !c->separate)
+                row[y] = mean_product(c, weight, x, y, same ? 0 : row[x] * products[(size_t)y * (n + 1)], &g);
+        }
+    }
+    double kept = g.squares > g.chance ? 1 - g.chance / g.squares : 0;
+    for (int x = 0; x < (int)n; x++)
+        for (int y = 0; y < x; y++) {
+            double *p = &products[(size_t)x * n + (size_t)y];
+            *p = x / c->formats == y / c->formats ? *p : c->separate ? 0 : kept * *p;
+            products[(size_t)y * n + (size_t)x] = *p;
+        }
+    return kept;
+}
+
+/* ---- choices ---- */
+
+static int index_of(const struct allocation *a, int layer, int format) { return layer * a->formats + format; }
+
 /* <d_(layer,format), sum of the others' d>, and with its own. */
-static double against(const struct allocation *a, const double *g, const int *choice, int layer, int format)
+static double against(const struct allocation *a, const int *choice, int layer, int format)
 {
     int n = a->layers * a->formats;
-    const double *row = g + (size_t)index_of(a, layer, format) * (size_t)n;
+    const double *row = a->products + (size_t)index_of(a, layer, format) * (size_t)n;
     double sum = 0;
     for (int j = 0; j < a->layers; j++)
         sum += row[index_of(a, j, choice[j])];
@@ -42,36 +94,22 @@ static double against(const struct allocation *a, const double *g, const int *ch
 }
 
 /* J with that layer changed, less J. */
-static double change(const struct allocation *a, const double *g, const int *choice, int layer, int format)
+static double change(const struct allocation *a, const int *choice, int layer, int format)
 {
+    const double *g = a->products;
     int n = a->layers * a->formats, now = index_of(a, layer, choice[layer]),
         then = index_of(a, layer, format);
     double step = g[(size_t)then * (size_t)n + (size_t)then] + g[(size_t)now * (size_t)n + (size_t)now] -
                   2 * g[(size_t)then * (size_t)n + (size_t)now];
-    return step + 2 * (against(a, g, choice, layer, format) - against(a, g, choice, layer, choice[layer]));
-}
-
-static double total(const struct allocation *a, const double *g, const int *choice)
-{
-    double sum = 0;
-    for (int i = 0; i < a->layers; i++)
-        sum += against(a, g, choice, i, choice[i]);
-    return sum;
+    return step + 2 * (against(a, choice, layer, format) - against(a, choice, layer, choice[layer]));
 }
 
 double allocation_j(const struct allocation *a, const int *choice)
 {
-    double j = 0;
-    for (int k = 0; k < a->dim; k++) {
-        double sum = 0, squares = 0;
-        for (int i = 0; i < a->layers; i++) {
-            double d = (double)a->sketch[(size_t)index_of(a, i, choice[i]) * (size_t)a->dim + (size_t)k];
-            sum += d;
-            squares += d * d;
-        }
-        j += a->diagonal ? squares : sum * sum;
-    }
-    return j;
+    double sum = 0;
+    for (int i = 0; i < a->layers; i++)
+        sum += against(a, choice, i, choice[i]);
+    return sum;
 }
 
 double allocation_cost(const struct allocation *a, int which, const int *choice)
@@ -84,10 +122,9 @@ double allocation_cost(const struct allocation *a, int which, const int *choice)
 
 int allocation_path(const struct allocation *a, int which, struct allocation_move *path, struct error *e)
 {
-    double *g = products(a, e);
     int *choice = mem_array((size_t)a->layers, sizeof *choice, e), moves = 0;
     const double *cost = a->cost[which];
-    while (g && choice) {
+    while (choice) {
         double least = INFINITY;
         struct allocation_move best = {-1, -1};
         for (int i = 0; i < a->layers; i++)
@@ -95,7 +132,7 @@ int allocation_path(const struct allocation *a, int which, struct allocation_mov
                 double saved = cost[index_of(a, i, choice[i])] - cost[index_of(a, i, f)];
                 if (!a->allowed[index_of(a, i, f)] || saved <= 0)
                     continue;
-                double key = change(a, g, choice, i, f);
+                double key = change(a, choice, i, f);
                 /* What saves and helps goes first, most helpful first. */
                 key = key > 0 ? key / saved : key * saved;
                 if (key < least) {
@@ -108,8 +145,7 @@ int allocation_path(const struct allocation *a, int which, struct allocation_mov
         choice[best.layer] = best.format;
         path[moves++] = best;
     }
-    int failed = !g || !choice;
-    mem_free(g);
+    int failed = !choice;
     mem_free(choice);
     return failed ? -1 : moves;
 }
@@ -125,7 +161,7 @@ void allocation_at(const struct allocation *a, const struct allocation_move *pat
 
 struct polish {
     const struct allocation *a;
-    const double *g, *limits;
+    const double *limits;
     int *choice;
     double spent[ALLOCATE_COSTS];
 };
@@ -161,7 +197,7 @@ static int one(struct polish *p, double slack)
     for (int i = 0; i < p->a->layers; i++)
         for (int f = 0; f < p->a->formats; f++)
             if (f != p->choice[i] && fits(p, i, f, none)) {
-                double d = change(p->a, p->g, p->choice, i, f);
+                double d = change(p->a, p->choice, i, f);
                 if (d < least) {
                     least = d;
                     layer = i;
@@ -180,14 +216,14 @@ static int two(struct polish *p, double slack)
         for (int f = 0, was = p->choice[i]; f < p->a->formats; f++) {
             if (f == was || !p->a->allowed[index_of(p->a, i, f)])
                 continue;
-            double first = change(p->a, p->g, p->choice, i, f), least = -slack - first;
+            double first = change(p->a, p->choice, i, f), least = -slack - first;
             int layer = -1, format = 0;
             static const double none[ALLOCATE_COSTS] = {0, 0};
             take(p, i, f);
             for (int j = 0; j < p->a->layers; j++)
                 for (int h = 0; j != i && h < p->a->formats; h++)
                     if (h != p->choice[j] && fits(p, j, h, none)) {
-                        double d = change(p->a, p->g, p->choice, j, h);
+                        double d = change(p->a, p->choice, j, h);
                         if (d < least) {
                             least = d;
                             layer = j;
@@ -203,19 +239,13 @@ static int two(struct polish *p, double slack)
     return 0;
 }
 
-int allocation_polish(const struct allocation *a, const double limits[ALLOCATE_COSTS], int *choice,
-                      struct error *e)
+void allocation_polish(const struct allocation *a, const double limits[ALLOCATE_COSTS], int *choice)
 {
-    double *g = products(a, e);
-    struct polish p = {.a = a, .g = g, .limits = limits, .choice = choice};
-    if (!g)
-        return -1;
+    struct polish p = {.a = a, .limits = limits, .choice = choice};
     for (int c = 0; c < ALLOCATE_COSTS; c++)
         p.spent[c] = a->cost[c] ? allocation_cost(a, c, choice) : 0;
-    double slack = 1e-9 * (1e-300 + fabs(total(a, g, choice)));
+    double slack = 1e-9 * (1e-300 + fabs(allocation_j(a, choice)));
     for (int tries = 0; tries < 50 * a->layers; tries++)
         if (!one(&p, slack) && !two(&p, slack))
             break;
-    mem_free(g);
-    return 0;
 }

@@ -13,6 +13,7 @@
 #include "common/run/trajectory.h"
 
 #define CALIBRATION_SEED (UINT64_C(1) << 31)
+#define ALLOCATION_SEED ((UINT64_C(1) << 31) + (UINT64_C(1) << 19)) /* of mixed.h */
 #define VALIDATION_SEED ((UINT64_C(1) << 31) + (UINT64_C(1) << 20))
 
 struct measure {

@@ -1,7 +1,6 @@
-/* See mixed.h; probe.c has the fixed inputs. */
+/* See mixed.h. */
 #include "common/run/mixed.h"
 #include "common/run/node_cost.h"
-#include "common/run/probe.h"
 
 #include <math.h>
 #include <string.h>
@@ -56,7 +55,25 @@ int mixed_latents(const struct mixed *x, const int *choice, float **latents, str
     return status;
 }
 
-/* ---- sketches ---- */
+/* ---- changes ---- */
+
+static int run_choice(const struct mixed *x, const int *choice, float **latents, int64_t *size,
+                      struct error *e)
+{
+    struct trial t;
+    if (open_trial(x, choice, &t, e) < 0)
+        return -1;
+    struct measure m = *x->measure;
+    int steps = m.steps ? m.steps : m.model->sampler.steps;
+    m.graph = t.graph;
+    m.weights = &t.weights;
+    m.seed = ALLOCATION_SEED;
+    m.count = MIXED_IMAGES;
+    m.steps = steps < MIXED_STEPS ? steps : MIXED_STEPS;
+    int status = measure_latents(&m, latents, NULL, size, e);
+    close_trial(&t);
+    return status;
+}
 
 static uint64_t scramble(uint64_t z)
 {
@@ -65,69 +82,88 @@ static uint64_t scramble(uint64_t z)
     return z ^ z >> 31;
 }
 
-/* CountSketch: each number, with a random sign, to one of SKETCH places. Products are kept on average. */
-static void sketch_difference(const struct probe *p, const float *got, float *sketch)
+/* CountSketch where there are more numbers than places: each, with a random sign, to one of them. Products
+ * are kept on average. */
+static void sketch_change(const struct mixed *x, const float *got, float *sketch)
 {
-    int64_t n = (int64_t)p->calls * p->images * p->out_size;
-    memset(sketch, 0, SKETCH * sizeof *sketch);
-    for (int64_t i = 0; i < n; i++) {
-        uint64_t h = scramble((uint64_t)i);
-        float d = got[i] - p->exact[i];
-        sketch[h % SKETCH] += h >> 63 ? d : -d;
-    }
+    for (int m = 0; m < MIXED_IMAGES; m++, sketch += x->sketch)
+        for (int64_t i = 0, k = m * x->size; i < x->size; i++, k++) {
+            float d = got[k] - x->exact[k];
+            if (x->sketch == x->size) {
+                sketch[i] = d;
+                continue;
+            }
+            uint64_t h = scramble((uint64_t)i);
+            sketch[h % (uint64_t)x->sketch] += h >> 63 ? d : -d;
+        }
 }
 
-static int run_choice(const struct mixed *x, const int *choice, float *out, struct error *e)
+static int open_changes(struct mixed *x, const int *exact, struct error *e)
 {
-    struct trial t;
-    if (open_trial(x, choice, &t, e) < 0)
+    size_t n = (size_t)x->layers * (size_t)x->formats;
+    if (run_choice(x, exact, &x->exact, &x->size, e) < 0)
         return -1;
-    int status = probe_outputs(&x->probe, t.graph, &t.weights, out, e);
-    close_trial(&t);
-    return status;
+    x->sketch = x->size < MIXED_SKETCH ? (int)x->size : MIXED_SKETCH;
+    x->change = mem_array(n * MIXED_IMAGES * (size_t)x->sketch, sizeof *x->change, e);
+    x->products = mem_array(n * n, sizeof *x->products, e);
+    return x->change && x->products ? 0 : -1;
 }
 
-static int measure_differences(struct mixed *x, void (*progress)(void *context, int done, int of),
-                               void *context, struct error *e)
+static int measure_changes(struct mixed *x, void (*progress)(void *context, int done, int of), void *context,
+                           struct error *e)
 {
-    size_t n = (size_t)x->probe.calls * (size_t)x->probe.images * (size_t)x->probe.out_size;
-    float *got = mem_array(n, sizeof *got, e);
-    int *choice = mem_array((size_t)x->layers, sizeof *choice, e), status = got && choice ? 0 : -1;
+    int *choice = mem_array((size_t)x->layers, sizeof *choice, e);
+    int status = choice && open_changes(x, choice, e) == 0 ? 0 : -1;
     for (int i = 0; status == 0 && i < x->layers; i++)
         for (int f = 1; status == 0 && f < x->formats; f++) {
+            float *got;
             if (!x->allowed[at(x, i, f)])
                 continue;
             choice[i] = f;
-            status = run_choice(x, choice, got, e);
+            status = run_choice(x, choice, &got, NULL, e);
             if (status == 0)
-                sketch_difference(&x->probe, got, x->sketch + at(x, i, f) * SKETCH);
+                sketch_change(x, got, x->change + at(x, i, f) * MIXED_IMAGES * (size_t)x->sketch);
             choice[i] = 0;
+            mem_free(got);
             progress(context, i * x->formats + f, x->layers * x->formats);
         }
-    mem_free(got);
     mem_free(choice);
     return status;
 }
 
+/* Mean over images of the squares of x (y NULL) or x - y, weighted as J is. */
+static double weighted_power(const struct mixed *x, const float *a, const float *b)
+{
+    double sum = 0;
+    for (int m = 0; m < MIXED_IMAGES; m++)
+        for (int64_t k = m * x->size; k < (m + 1) * x->size; k++) {
+            double d = (double)a[k] - (b ? (double)b[k] : 0);
+            sum += x->weight[m] * d * d / MIXED_IMAGES;
+        }
+    return sum;
+}
+
+static double relative(const struct mixed *x, double power)
+{
+    double whole = weighted_power(x, x->exact, NULL);
+    return whole > 0 && power > 0 ? sqrt(power / whole) : 0;
+}
+
 int mixed_change(const struct mixed *x, const int *choice, double *change, struct error *e)
 {
-    size_t n = (size_t)x->probe.calls * (size_t)x->probe.images * (size_t)x->probe.out_size;
-    float *got = mem_array(n, sizeof *got, e);
-    int status = got ? run_choice(x, choice, got, e) : -1;
-    double sum = 0;
-    for (size_t i = 0; status == 0 && i < n; i++)
-        sum += (double)(got[i] - x->probe.exact[i]) * (double)(got[i] - x->probe.exact[i]);
-    *change = x->probe.power > 0 ? sqrt(sum / x->probe.power) : 0;
+    float *got;
+    if (run_choice(x, choice, &got, NULL, e) < 0)
+        return -1;
+    *change = relative(x, weighted_power(x, got, x->exact));
     mem_free(got);
-    return status;
+    return 0;
 }
 
 struct allocation mixed_allocation(const struct mixed *x)
 {
     return (struct allocation){.layers = x->layers,
                                .formats = x->formats,
-                               .dim = SKETCH,
-                               .sketch = x->sketch,
+                               .products = x->products,
                                .allowed = x->allowed,
                                .cost = {x->bytes, x->ms}};
 }
@@ -135,7 +171,7 @@ struct allocation mixed_allocation(const struct mixed *x)
 double mixed_predicted(const struct mixed *x, const int *choice)
 {
     struct allocation a = mixed_allocation(x);
-    return x->probe.power > 0 ? sqrt(allocation_j(&a, choice) / x->probe.power) : 0;
+    return relative(x, allocation_j(&a, choice));
 }
 
 /* ---- all formats of all layers ---- */
@@ -176,19 +212,22 @@ int mixed_open(struct mixed *x, void (*progress)(void *context, int done, int of
     x->stored = mem_array(n, sizeof *x->stored, e);
     x->bytes = mem_array(n, sizeof *x->bytes, e);
     x->ms = mem_array(n, sizeof *x->ms, e);
-    x->sketch = mem_array(n * SKETCH, sizeof *x->sketch, e);
-    if (!x->stored || !x->bytes || !x->ms || !x->sketch)
+    if (!x->stored || !x->bytes || !x->ms)
         return -1;
     for (int f = 0; f < x->formats; f++)
         if (make_format(x, f, e) < 0)
             return -1;
-    if (probe_record(&x->probe, x->measure, e) < 0 ||
-        probe_outputs(&x->probe, x->graph[0], x->weights[0], x->probe.exact, e) < 0)
+    if (measure_changes(x, progress, context, e) < 0)
         return -1;
-    size_t count = (size_t)x->probe.calls * (size_t)x->probe.images * (size_t)x->probe.out_size;
-    for (size_t i = 0; i < count; i++)
-        x->probe.power += (double)x->probe.exact[i] * (double)x->probe.exact[i];
-    return measure_differences(x, progress, context, e);
+    struct changes c = {.layers = x->layers,
+                        .formats = x->formats,
+                        .images = MIXED_IMAGES,
+                        .size = x->sketch,
+                        .change = x->change,
+                        .separate = x->separate};
+    changes_weights(&c, x->weight);
+    x->kept = changes_products(&c, x->weight, x->products);
+    return 0;
 }
 
 void mixed_close(struct mixed *x)
@@ -202,6 +241,7 @@ void mixed_close(struct mixed *x)
     mem_free(x->stored);
     mem_free(x->bytes);
     mem_free(x->ms);
-    mem_free(x->sketch);
-    probe_free(&x->probe);
+    mem_free(x->exact);
+    mem_free(x->change);
+    mem_free(x->products);
 }

@@ -109,7 +109,7 @@ static int has_own_bias(const struct graph *g, const struct node *n)
 
 static int use_mean(struct work *w, const struct node *n, const struct edge_statistics *x, struct error *e)
 {
-    if (w->conv || !w->q->gptq || !has_own_bias(w->q->graph, n))
+    if (w->conv || !w->q->correct || !has_own_bias(w->q->graph, n))
         return 0;
     if (!(w->mean = mem_array((size_t)w->channels, sizeof *w->mean, e)))
         return -1;
@@ -268,7 +268,7 @@ static int correct_bias(struct work *w, const struct node *n, struct error *e)
             sum += ((double)want[k] - (double)got[k]) * (double)w->mean[k];
         bias[row] = (float)(bias[row] + sum);
     }
-    w->out->bytes = bytes; /* it takes the place of another */
+    w->out->bytes = bytes + (size_t)w->rows * sizeof *bias - t->size; /* it takes the place of another */
     return 0;
 }
 

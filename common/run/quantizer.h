@@ -1,7 +1,8 @@
 /* One layer's weights in another format: tensors as files hold them, ready for a trial in a copy of the graph
  * or for good in the model.
  *
- *     struct quantizer q = {.graph = g, .team = team, .statistics = &s, .rotate = 1, .gptq = 1};
+ *     struct quantizer q = {.graph = g, .team = team, .statistics = &s, .rotate = 1, .gptq = 1,
+ *                           .correct = 1};
  *     struct stored_layer l;
  *     quantizer_layer(&q, node, quantizer_format(g, node, FORMAT_W4A8), &l, e);
  *     stored_apply(&l, trial, node);            // trial: graph_copy(g); l must stay
@@ -28,6 +29,7 @@ struct quantizer {
     struct team *team;
     const struct statistics *statistics; /* NULL: no data */
     int rotate, gptq, linear_levels;     /* rotate: 0, 1, or ROTATE_AUTO */
+    int correct;          /* with statistics: biases make up for the mean error of rounded weights */
     signed char *rotated; /* ROTATE_AUTO: [nodes], zeros at first: what was chosen for a value's readers;
                              NULL: not kept */
 };

@@ -9,10 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LAYERS = 6, FORMATS = 3, DIM = 12, CHOICES = 729 };
+enum { LAYERS = 6, FORMATS = 3, IMAGES = 4, DIM = 3, CHOICES = 729, ALL = LAYERS * FORMATS };
 
 struct problem {
-    float sketch[LAYERS * FORMATS * DIM];
+    float change[ALL * IMAGES * DIM];
+    double weight[IMAGES], products[ALL * ALL], kept;
+    struct changes c;
     unsigned char allowed[LAYERS * FORMATS];
     double bytes[LAYERS * FORMATS], ms[LAYERS * FORMATS];
     struct allocation a;
@@ -30,12 +32,15 @@ static void make(struct problem *p, uint64_t seed)
             p->allowed[at] = f < 2 || i != 2;
             p->bytes[at] = (100 + 20 * i) * (f == 0 ? 4 : f == 1 ? 1 : 0.55);
             p->ms[at] = (1 + 0.1 * i) * (f == 0 ? 2 : f == 1 ? 1 : 1.05);
-            for (int k = 0; k < DIM && f > 0; k++)
-                p->sketch[at * DIM + k] =
+            for (int k = 0; k < IMAGES * DIM && f > 0; k++)
+                p->change[at * IMAGES * DIM + k] =
                     (float)((f == 1 ? 0.1 : 1.0) * size * (sign + 0.6 * (prng_unit(&r) - 0.5)));
         }
     }
-    p->a = (struct allocation){LAYERS, FORMATS, DIM, p->sketch, p->allowed, {p->bytes, p->ms}, 0};
+    p->c = (struct changes){LAYERS, FORMATS, IMAGES, DIM, p->change, 0};
+    changes_weights(&p->c, p->weight);
+    p->kept = changes_products(&p->c, p->weight, p->products);
+    p->a = (struct allocation){LAYERS, FORMATS, p->products, p->allowed, {p->bytes, p->ms}};
 }
 
 static int decode(const struct problem *p, int number, int *choice)
@@ -68,11 +73,14 @@ START_TEST(polished_choices_are_nearly_the_best)
             if (allocation_cost(&p.a, 0, choice) <= limits[0])
                 break;
         }
-        ck_assert_int_eq(allocation_polish(&p.a, limits, choice, &e), 0);
+        allocation_polish(&p.a, limits, choice);
         ck_assert_double_le(allocation_cost(&p.a, 0, choice), limits[0]);
         double best = INFINITY, got = allocation_j(&p.a, choice), without = INFINITY;
+        double apart[ALL * ALL];
         struct allocation d = p.a;
-        d.diagonal = 1;
+        p.c.separate = 1;
+        ck_assert_double_eq(changes_products(&p.c, p.weight, apart), 0);
+        d.products = apart;
         for (int n = 0; n < CHOICES; n++) {
             if (!decode(&p, n, other) || allocation_cost(&p.a, 0, other) > limits[0])
                 continue;
@@ -98,7 +106,6 @@ END_TEST
 START_TEST(two_limits_hold)
 {
     struct problem p;
-    struct error e = {0};
     int choice[LAYERS];
     make(&p, 5);
     for (int i = 0; i < LAYERS; i++)
@@ -107,7 +114,7 @@ START_TEST(two_limits_hold)
     choice[0] = choice[1] = 2;
     ck_assert_double_le(allocation_cost(&p.a, 0, choice), limits[0]);
     double before = allocation_j(&p.a, choice);
-    ck_assert_int_eq(allocation_polish(&p.a, limits, choice, &e), 0);
+    allocation_polish(&p.a, limits, choice);
     ck_assert_double_le(allocation_j(&p.a, choice), before);
     ck_assert_double_le(allocation_cost(&p.a, 0, choice), limits[0]);
     ck_assert_double_le(allocation_cost(&p.a, 1, choice), limits[1]);
@@ -116,19 +123,73 @@ START_TEST(two_limits_hold)
 }
 END_TEST
 
+/* J written out: sums of changes, image by image. */
+static double brute_j(const struct problem *p, const int *choice)
+{
+    double j = 0;
+    for (int m = 0; m < IMAGES; m++)
+        for (int k = 0; k < DIM; k++) {
+            double sum = 0;
+            for (int i = 0; i < LAYERS; i++)
+                sum += (double)p->change[((i * FORMATS + choice[i]) * IMAGES + m) * DIM + k];
+            j += p->weight[m] * sum * sum / IMAGES;
+        }
+    return j;
+}
+
+/* Images that answer alike, one a hundred times as much as another: all terms between layers are kept, and
+ * the loud ones count no more than the others. */
+START_TEST(what_images_agree_on_is_kept)
+{
+    struct problem p;
+    int choice[LAYERS];
+    make(&p, 3);
+    for (int at = 0; at < ALL; at++)
+        for (int m = 1; m < IMAGES; m++)
+            for (int k = 0; k < DIM; k++)
+                p.change[(at * IMAGES + m) * DIM + k] = (m == 1 ? 100 : 1) * p.change[at * IMAGES * DIM + k];
+    changes_weights(&p.c, p.weight);
+    ck_assert_double_eq_tol(p.weight[0] / p.weight[1], 1e4, 1e-2); /* sums of floats' squares */
+    ck_assert_double_eq_tol(p.weight[0] + p.weight[1] + p.weight[2] + p.weight[3], IMAGES, 1e-12);
+    ck_assert_double_eq_tol(changes_products(&p.c, p.weight, p.products), 1, 1e-9);
+    for (int n = 0; n < CHOICES; n++)
+        if (decode(&p, n, choice))
+            ck_assert_double_eq_tol(allocation_j(&p.a, choice), brute_j(&p, choice),
+                                    1e-9 * brute_j(&p, choice) + 1e-12);
+}
+END_TEST
+
+/* Changes of layers that have nothing to do with each other: terms between them are chance. An image that
+ * does not change has no say, and of one image nothing is known. */
+START_TEST(chance_is_not_kept)
+{
+    double kept = 0;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct problem p;
+        struct prng r = {seed};
+        make(&p, seed);
+        for (int at = 0; at < ALL; at++)
+            for (int k = 0; k < IMAGES * DIM; k++)
+                p.change[at * IMAGES * DIM + k] = at % FORMATS && k >= DIM ? (float)(prng_unit(&r) - 0.5) : 0;
+        changes_weights(&p.c, p.weight);
+        ck_assert_double_eq(p.weight[0], 0);
+        kept += changes_products(&p.c, p.weight, p.products) / 20;
+        p.c.images = 1;
+        changes_weights(&p.c, p.weight);
+        ck_assert_double_eq(changes_products(&p.c, p.weight, p.products), 0);
+    }
+    ck_assert_double_lt(kept, 0.2); /* never below 0, so chance leaves some: .07 on average */
+}
+END_TEST
+
 START_TEST(failing_memory_is_an_error)
 {
     struct problem p;
     struct error e = {0};
     struct allocation_move path[LAYERS * FORMATS];
-    int choice[LAYERS] = {0};
-    double limits[2] = {0, 0};
     make(&p, 1);
     fault_set("alloc:1");
     ck_assert_int_eq(allocation_path(&p.a, 0, path, &e), -1);
-    fault_set("alloc:1");
-    e = (struct error){0};
-    ck_assert_int_eq(allocation_polish(&p.a, limits, choice, &e), -1);
     fault_set(NULL);
     ck_assert_int_eq(e.code, HASTEN_ENOMEM);
 }
@@ -140,6 +201,8 @@ int main(void)
     TCase *t = tcase_create("all");
     tcase_add_test(t, polished_choices_are_nearly_the_best);
     tcase_add_test(t, two_limits_hold);
+    tcase_add_test(t, what_images_agree_on_is_kept);
+    tcase_add_test(t, chance_is_not_kept);
     tcase_add_test(t, failing_memory_is_an_error);
     suite_add_tcase(s, t);
     return run_suite(s);
