@@ -32,9 +32,9 @@ class Unreachable(RuntimeError):
     """A budget or gate is not met (exit 3)."""
 
 
-def tool(name, *args):
+def tool(name, *args, folder=os.path.join(ROOT, "bin")):
     """Run a tool quietly; its JSON report."""
-    done = subprocess.run([os.path.join(ROOT, "bin", name), *map(str, args), "-q", "--json"], capture_output=True, text=True)
+    done = subprocess.run([os.path.join(folder, name), *map(str, args), "-q", "--json"], capture_output=True, text=True)
     if done.returncode:
         kind = Unreachable if done.returncode == 3 else RuntimeError
         raise kind(f"{name}: exit {done.returncode}: {done.stderr.strip()}")
