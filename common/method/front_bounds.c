@@ -17,9 +17,11 @@ static int fill_costs(struct front_bounds *b, struct error *e)
     b->cost = mem_array((size_t)p->actions * calls, calls * sizeof *b->cost, e);
     for (int a = 0; b->cost && a < p->actions; a++)
         for (int t = 0; t < p->calls; t++, at += calls)
-            for (int s = 0; a && s < t; s++)
+            for (int s = 0; s < (t ? t : 1); s++)
                 b->cost[at + (size_t)s] =
-                    p->max_run && t - s > p->max_run ? INFINITY : schedule_cost(p, a, t, s);
+                    !schedule_computes(p, a) && (t == 0 || (p->max_run && t - s > p->max_run))
+                        ? INFINITY
+                        : schedule_cost(p, a, t, s);
     return b->cost ? 0 : -1;
 }
 
@@ -32,6 +34,8 @@ static void serve(const struct front_bounds *b, int t, double alpha, double mult
     for (int s = 0; s < t; s++)
         least[s] = add_ms[s] = add_error[s] = INFINITY;
     for (int a = 1; a < b->p->actions; a++) {
+        if (schedule_computes(b->p, a))
+            continue;
         const double *cost = b->cost + ((size_t)a * calls + (size_t)t) * calls;
         double time = b->ms[(size_t)a * calls + (size_t)t];
         for (int s = 0; s < t; s++) {
@@ -47,6 +51,22 @@ static void serve(const struct front_bounds *b, int t, double alpha, double mult
         ms[s] += add_ms[s];
         error[s] += add_error[s];
     }
+}
+
+/* Compute call t by whichever action is cheapest. */
+static struct end compute(const struct front_bounds *b, int t, double alpha, double multiplier)
+{
+    size_t calls = (size_t)b->p->calls;
+    struct end best = {INFINITY, INFINITY};
+    for (size_t a = 0; a < (size_t)b->p->actions; a++) {
+        struct end c = {b->ms[a * calls + (size_t)t], b->cost[(a * calls + (size_t)t) * calls]};
+        double price = alpha * c.ms + multiplier * c.error, least = alpha * best.ms + multiplier * best.error;
+        if (schedule_computes(b->p, (int)a) && isfinite(c.error) &&
+            (!isfinite(best.ms) || price < least ||
+             (price == least && c.ms + c.error < best.ms + best.error)))
+            best = c;
+    }
+    return best;
 }
 
 /* The state of least alpha ms + multiplier error; the least sum of both where several are equal. */
@@ -66,11 +86,14 @@ static struct end run(const struct front_bounds *b, double alpha, double multipl
 {
     int calls = b->p->calls;
     double *ms = b->state, *error = ms + calls;
-    ms[0] = b->ms[0];
-    error[0] = 0;
+    struct end first = compute(b, 0, alpha, multiplier);
+    ms[0] = first.ms;
+    error[0] = first.error;
     for (int t = 1; t < calls; t++) {
         int from = least_state(t, alpha, multiplier, ms, error);
-        struct end full = {ms[from] + b->ms[t], error[from]};
+        struct end full = compute(b, t, alpha, multiplier);
+        full.ms += ms[from];
+        full.error += error[from];
         for (int s = 0; least && s < t; s++)
             least[state_index(t, s)] = ms[s] + multiplier * error[s];
         serve(b, t, alpha, multiplier, ms, error);
@@ -88,7 +111,8 @@ static void run_back(const struct front_bounds *b, double multiplier, double *af
     double *unused = b->state, *least = unused + 2 * calls;
     for (int t = calls - 1; t > 0; t--) {
         const double *next = t + 1 < calls ? after + state_index(t + 1, 0) : NULL;
-        double full = b->ms[t] + (next ? next[t] : 0);
+        struct end c = compute(b, t, 1, multiplier);
+        double full = c.ms + multiplier * c.error + (next ? next[t] : 0);
         serve(b, t, 1, multiplier, unused, unused + calls);
         for (int s = 0; s < t; s++)
             after[state_index(t, s)] = fmin(full, least[s] + (next ? next[s] : 0));
@@ -178,10 +202,10 @@ int front_bounds_lines(const struct front_bounds *b, int t, int s, int a, struct
     double ms = b->ms[(size_t)a * (size_t)calls + (size_t)t], error;
     if (b->gaps == 0 || t == 0)
         return -1;
-    error = a ? b->cost[((size_t)a * (size_t)calls + (size_t)t) * (size_t)calls + (size_t)s] : 0;
+    error = b->cost[((size_t)a * (size_t)calls + (size_t)t) * (size_t)calls + (size_t)s];
     here = state_index(t, s);
     if (t + 1 < calls)
-        next = state_index(t + 1, a ? s : t);
+        next = state_index(t + 1, schedule_computes(b->p, a) ? t : s);
     for (int i = 0; i < b->gaps; i++) { /* multipliers rise, slopes as well */
         const struct front_gap *g = &b->gap[i];
         double left = g->corner - b->least[(size_t)g->run * states + here];

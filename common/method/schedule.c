@@ -42,7 +42,8 @@ static int check_tables(const struct schedule_problem *p, struct error *e)
             double ms = p->ms[(size_t)a * (size_t)p->calls + (size_t)t];
             if (!isfinite(ms) || ms < 0)
                 return error_set(e, HASTEN_EFILE, "action %d at call %d takes %g ms", a, t, ms);
-            for (int s = 0; a > 0 && p->error && s < t; s++) {
+            int errors = !schedule_computes(p, a) ? t : p->computes ? 1 : 0;
+            for (int s = 0; p->error && s < errors; s++) {
                 double error =
                     p->error[((size_t)a * (size_t)p->calls + (size_t)t) * (size_t)p->calls + (size_t)s];
                 if (!(error >= 0))
@@ -82,6 +83,10 @@ int schedule_check(const struct schedule_problem *p, struct error *e)
         return error_set(e, HASTEN_EUSAGE, "there is no table of errors");
     if (p->pair && p->actions != 2)
         return error_set(e, HASTEN_EUSAGE, "errors of two refreshes are for 2 actions, not %d", p->actions);
+    if (p->computes && (p->pair || !p->error || !p->computes[0]))
+        return error_set(e, HASTEN_EUSAGE,
+                         "several actions that compute need errors of one refresh, and "
+                         "that action 0 is one of them");
     if (p->labels < 0 || p->labels == 1)
         return error_set(e, HASTEN_EUSAGE, "a front of %d labels: at least 2 are needed", p->labels);
     return check_tables(p, e);
@@ -94,17 +99,20 @@ int schedule_price(const struct schedule_problem *p, const int *action, int *ref
     *refreshes = 0;
     *error = *ms = 0;
     for (int t = 0; t < p->calls; t++) {
-        if (action[t] < 0 || action[t] >= p->actions || (t == 0 && action[t] != 0))
+        int known = action[t] >= 0 && action[t] < p->actions;
+        int computes = known && schedule_computes(p, action[t]);
+        if (!known || (t == 0 && !computes))
             return error_set(e, HASTEN_EFILE, "call %d of the schedule has action %d", t, action[t]);
-        if (action[t] == 0) {
+        if (computes) {
             before = last;
             last = t;
             ++*refreshes;
-        }
-        if (action[t])
+            *error += schedule_cost(p, action[t], t, 0);
+        } else {
             *error += p->max_run && t - last > p->max_run ? INFINITY
                       : p->pair                           ? schedule_pair_cost(p, t, last, before)
                                                           : schedule_cost(p, action[t], t, last);
+        }
         *ms += p->ms[(size_t)action[t] * (size_t)p->calls + (size_t)t];
         if (refresh)
             refresh[t] = last;

@@ -10,9 +10,10 @@
  *     schedule_free(&s);
  *
  * The model is additive: a served call costs its milliseconds and adds gain[t] * error[action][t][last
- * refresh]. "Exact" means exact for this model. The first call is always computed. Solvers are
- * deterministic; between schedules of equal price the one whose list of actions comes first in the
- * dictionary wins (0, a refresh, comes before 1). */
+ * refresh]. "Exact" means exact for this model. The first call is always computed. Several actions may
+ * compute everything, with fewer bits and an error or with more and none (`computes`). Solvers are
+ * deterministic; between schedules of equal price the one whose list of actions comes first in the dictionary
+ * wins (0, a refresh, comes before 1). */
 #ifndef HASTEN_METHOD_SCHEDULE_H
 #define HASTEN_METHOD_SCHEDULE_H
 
@@ -34,10 +35,14 @@ struct schedule_problem {
     const double *ms;    /* actions x calls, finite, >= 0 */
     const double *error; /* actions x calls x calls: [action][t][s] for s < t, >= 0; INFINITY: not allowed.
                           * Action 0's part is not read (its error is 0); NULL when there is only action 0 */
-    const double *pair;  /* for predictors of two refreshes, with 2 actions: the error of call t out of the
-                          * last refresh s and the one before it r, at schedule_pair_index(t, s, r); r = s:
-                          * s is the only one so far. When it is given, prices come from it, and only `pair`
-                          * searches by it; error may then be NULL for `pair` and for what does not search */
+    const unsigned char *computes; /* actions: 1: it computes everything, so the call is a refresh, and adds
+                                    * error[action][t][0], also at the first call; computes[0] is 1. Only
+                                    * front chooses among such actions, the other solvers compute by action 0;
+                                    * not with pair. NULL: action 0 alone computes, and has no error */
+    const double *pair; /* for predictors of two refreshes, with 2 actions: the error of call t out of the
+                         * last refresh s and the one before it r, at schedule_pair_index(t, s, r); r = s:
+                         * s is the only one so far. When it is given, prices come from it, and only `pair`
+                         * searches by it; error may then be NULL for `pair` and for what does not search */
     const double *gain; /* calls, finite, >= 0: what a unit of error at call t does to the picture; NULL: 1 */
     int serve; /* for uniform, cachequant and dp: the one action besides 0; 0: each in turn, the best wins */
     enum schedule_goal goal;
@@ -105,7 +110,8 @@ const struct schedule_solver *schedule_solver_find(const char *name); /* NULL: u
  * pair: exact for predictors that use the last two refreshes (state: both of them), any number of computed
  * calls at once; DPCache's recurrence (arXiv 2602.22654) keeps one predecessor only.
  * magcache: MagCache's rule with the smallest threshold that keeps a limit of milliseconds.
- * front: labels (ms, error) per call and last refresh, dominated ones dropped: exact for any actions and
+ * front: labels (ms, error) per call and last refresh, dominated ones dropped: exact for any actions (bits
+ * of computed and served calls: caching.md 4.2) and
  * times, unless there are so many that they must be thinned (then exact = 0). Not for SCHEDULE_REFRESHES. */
 
 /* MagCache's rule for given settings: action[t] is 0 or `serve`. ratio: calls; the first is not read. */

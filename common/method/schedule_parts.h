@@ -25,13 +25,22 @@ int schedule_pair_front(const struct schedule_problem *p, struct schedule **out,
 /* Every number of the problem; interval and serve too. */
 int schedule_check(const struct schedule_problem *p, struct error *e) HASTEN_CHECKED;
 
-/* The weighted error of serving call t by an action out of refresh s. */
+/* Is a call of this action a refresh? */
+static inline int schedule_computes(const struct schedule_problem *p, int action)
+{
+    return p->computes ? p->computes[action] : action == 0;
+}
+
+/* The weighted error of call t by an action, served out of refresh s or computed. */
 static inline double schedule_cost(const struct schedule_problem *p, int action, int t, int s)
 {
     size_t calls = (size_t)p->calls;
-    if (action && (!p->error || (p->bytes && p->bytes[action] > p->max_bytes)))
+    if (action == 0 && !p->computes)
+        return 0;
+    if (!p->error || (p->bytes && p->bytes[action] > p->max_bytes))
         return INFINITY;
-    double error = action ? p->error[((size_t)action * calls + (size_t)t) * calls + (size_t)s] : 0;
+    size_t from = schedule_computes(p, action) ? 0 : (size_t)s;
+    double error = p->error[((size_t)action * calls + (size_t)t) * calls + from];
     return p->gain && isfinite(error) ? p->gain[t] * error : error;
 }
 

@@ -67,8 +67,8 @@ int schedule_solve_dp(const struct schedule_problem *p, struct schedule *out, st
     if (status == 0)
         status = schedule_choose(&choice, p, out, e);
     if (status == 0)
-        out->exact =
-            !p->pair && first == last && (p->goal == SCHEDULE_REFRESHES || schedule_times_are_even(p, first));
+        out->exact = !p->pair && !p->computes && first == last &&
+                     (p->goal == SCHEDULE_REFRESHES || schedule_times_are_even(p, first));
     schedule_drop(&choice);
     mem_free(action);
     return status;

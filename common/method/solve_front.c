@@ -75,8 +75,9 @@ static void round_times(struct front *f)
         f->ms[i] = longest > 0 && unit > 0 ? rint(p->ms[i] / unit) * unit : p->ms[i];
     for (size_t t = 0; t < calls; t++) {
         double least = f->ms[t];
-        for (size_t a = 1; a < (size_t)p->actions && t > 0; a++)
-            least = fmin(least, f->ms[a * calls + t]);
+        for (size_t a = 1; a < (size_t)p->actions; a++)
+            if (t > 0 || schedule_computes(p, (int)a))
+                least = fmin(least, f->ms[a * calls + t]);
         f->least_ms[t + 1] = f->least_ms[t] + least;
     }
 }
@@ -176,14 +177,17 @@ static int collect(struct front *f, int t, int s, size_t *n, struct error *e)
     struct row *row = &f->row[t & 1];
     int served = t > 0 && (p->max_run == 0 || t - s <= p->max_run);
     struct allowed most = {.ms = INFINITY, .error = INFINITY};
-    int side = 0, actions = served ? p->actions : 1;
+    int side = 0;
     *n = 0;
     if (p->goal == SCHEDULE_ERROR)
         most.error = p->limit * (1 + 1e-9);
     if (p->goal == SCHEDULE_MS)
         most.ms = p->limit * (1 + 1e-9) - f->least_ms[t];
-    for (int a = 0; a < actions; a++) {
-        size_t at = (size_t)(a ? s : t), from = tail->begin[at], count = tail->begin[at + 1] - from;
+    for (int a = 0; a < p->actions; a++) {
+        int computes = schedule_computes(p, a);
+        if (!computes && !served)
+            continue;
+        size_t at = (size_t)(computes ? t : s), from = tail->begin[at], count = tail->begin[at + 1] - from;
         struct front_label add = {f->ms[(size_t)a * (size_t)p->calls + (size_t)t], schedule_cost(p, a, t, s),
                                   0, (uint32_t)a};
         most.lines = front_bounds_lines(&f->bounds, t, s, a, most.line);

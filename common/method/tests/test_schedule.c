@@ -56,6 +56,89 @@ START_TEST(test_front_equals_enumeration)
 }
 END_TEST
 
+/* Actions at two bit-widths: some compute everything, with and without errors of their own. */
+static void fill_widths(struct tables *x, struct prng *r, int calls, int whole, int even)
+{
+    static const unsigned char widths[] = {1, 0, 1, 0};
+    fill(x, r, calls, 4, whole, even);
+    x->p.computes = widths;
+    for (int t = 0; t < calls; t++) {
+        for (int a = 0; a < 4; a += 2)
+            x->error[(a * calls + t) * calls] = a ? 0 : whole ? (double)prng_below(r, 3) : prng_unit(r);
+        if (prng_below(r, 4) == 0)
+            x->error[t * calls] = INFINITY; /* this call needs all bits */
+        for (int a = 2; a < 4 && even; a++)
+            x->ms[a * calls + t] = x->ms[(a - 2) * calls + t] + 1;
+    }
+}
+
+START_TEST(test_widths_equal_enumeration)
+{
+    struct prng r = {31};
+    struct tables x;
+    int possible = 0, runs = 0, wide = 0;
+    for (int calls = 1; calls <= 7; calls++)
+        for (int round = 0; round < 16; round++) {
+            int whole = round & 1;
+            fill_widths(&x, &r, calls, whole, round & 2);
+            x.p.max_run = round < 12 ? 0 : 1 + (int)prng_below(&r, calls);
+            struct rules rules = {0, 1, x.p.max_run ? x.p.max_run + 1 : calls};
+            for (x.p.goal = SCHEDULE_MS; x.p.goal <= SCHEDULE_ERROR; x.p.goal++, runs++) {
+                struct schedule s = {0};
+                struct error e = {0};
+                x.p.limit = random_limit(&x, &r, whole);
+                possible += compare(&x, "front", rules);
+                if (schedule_solver_find("front")->run(&x.p, &s, &e) == 0)
+                    for (int t = 0; t < calls; t++)
+                        wide += s.action[t] >= 2;
+                schedule_free(&s);
+            }
+        }
+    ck_assert_int_gt(possible, runs / 2);
+    ck_assert_int_gt(wide, 200);
+}
+END_TEST
+
+/* The whole front, against all schedules: with widths it is never behind the front without, and here in
+ * front of it. */
+START_TEST(test_front_of_widths)
+{
+    struct prng r = {32};
+    struct tables x;
+    int better = 0, points = 0;
+    for (int round = 0; round < 24; round++) {
+        struct schedule *front, *narrow;
+        struct priced s = {0};
+        int count, narrows, calls = 2 + round % 6;
+        fill_widths(&x, &r, calls, round & 1, round & 2);
+        ck_assert_int_eq(schedule_front(&x.p, &front, &count, NULL), 0);
+        do {
+            price(&x, &s);
+            int covered = !isfinite(s.error);
+            for (int i = 0; i < count && !covered; i++)
+                covered = front[i].ms <= s.ms + 1e-12 && front[i].error <= s.error + 1e-12;
+            ck_assert_msg(covered, "(%g ms, %g) is better than the front", s.ms, s.error);
+        } while (next(s.action, calls, 4, 0) || next_first(&x, s.action));
+        for (int i = 0; i < count; i++) {
+            memcpy(s.action, front[i].action, (size_t)calls * sizeof *s.action);
+            price(&x, &s);
+            ck_assert_double_eq_tol(s.error, front[i].error, 1e-12 * (1 + s.error));
+            ck_assert(i == 0 || (front[i].ms > front[i - 1].ms && front[i].error < front[i - 1].error));
+            ck_assert_int_eq(front[i].exact, 1);
+        }
+        x.p.actions = 2;
+        ck_assert_int_eq(schedule_front(&x.p, &narrow, &narrows, NULL), 0);
+        for (int i = 0; i < narrows; i++)
+            for (int k = 0; k < count; k++)
+                better += front[k].ms <= narrow[i].ms && front[k].error < narrow[i].error;
+        points += narrows;
+        schedule_front_free(front, count);
+        schedule_front_free(narrow, narrows);
+    }
+    ck_assert_int_gt(better, points / 4);
+}
+END_TEST
+
 /* Every point of the front is the best for its own milliseconds, and no schedule is missing. */
 START_TEST(test_whole_front)
 {
@@ -185,8 +268,7 @@ START_TEST(test_cachequant_on_features)
         ms[t] = 2;
         ms[CALLS + t] = 1;
         for (int i = 0; i < WIDTH; i++)
-            x[t * WIDTH + i] =
-                (t ? x[(t - 1) * WIDTH + i] : 0) + (float)prng_unit(&r) * (float)((t * 5) % 7);
+            x[t * WIDTH + i] = (t ? x[(t - 1) * WIDTH + i] : 0) + (float)prng_unit(&r) * (float)((t * 5) % 7);
     }
     for (int n = 1; n <= 4; n++) {
         struct l1_pairs pairs = {0};
@@ -425,6 +507,8 @@ int main(void)
     tcase_set_timeout(c, 60);
     tcase_add_test(c, test_dp_equals_enumeration);
     tcase_add_test(c, test_front_equals_enumeration);
+    tcase_add_test(c, test_widths_equal_enumeration);
+    tcase_add_test(c, test_front_of_widths);
     tcase_add_test(c, test_whole_front);
     tcase_add_test(c, test_cachequant_equals_enumeration);
     tcase_add_test(c, test_cachequant_says_what_is_possible);
