@@ -79,6 +79,9 @@ static const struct tool_option options[] = {
      .help = "closed loop: measure again where the best schedule leads and solve again, N times (default: 1 "
              "of auto "
              "with a budget of time, else 0)"},
+    {"bits", 0, "given|both", OPTION_CHOICE, &o.bits, .choices = "given both",
+     .help = "both: any call may also read floats where layers round to int8, as its error and price say "
+             "(auto, dp and joint; default given)"},
     {"wide", 0, "N", OPTION_INT, &o.wide, .min = 0, .max = 1024,
      .help = "the first N computed calls read floats where layers round to int8 (default 0)"},
     {"calibrate", 0, "N", OPTION_INT, &o.calibrate, .min = 1, .max = 1024,
@@ -119,32 +122,51 @@ static int look_at_profile(struct work *w, struct error *e)
     return 0;
 }
 
-static int price_actions(struct work *w, struct error *e)
+/* Prices of all actions. The profile must have the first `must` of them; what else it lacks (masks of bac's
+ * or another tool's own, bits in a profile of before) is timed here, in proportion to the whole call. */
+static int price_actions(struct work *w, int must, struct error *e)
 {
-    double ms[CANDIDATES + 2];
-    const char *profile = w->own_masks ? NULL : o.profile;
-    if (profile && profile_prices(profile, model_id(&w->m), w->list, w->candidates, streams(w), w->ms, e) < 0)
+    double ms[CANDIDATES + 1];
+    int all = w->candidates + w->wides, missing = !o.profile;
+    if (o.profile &&
+        (profile_known_prices(o.profile, model_id(&w->m), w->list, all, streams(w), w->ms, e) < 0 ||
+         look_at_profile(w, e) < 0))
         return -1;
-    if (profile && look_at_profile(w, e) < 0)
-        return -1;
-    if (profile && !o.wide)
+    for (int i = 1; i <= all && o.profile; i++) {
+        if (w->ms[i] == 0 && i <= must)
+            return error_set(e, HASTEN_EFILE,
+                             "%s: the profile has no time for the action '%s'; make it again", o.profile,
+                             w->list[i - 1].name);
+        missing |= w->ms[i] == 0;
+    }
+    if (!missing)
         return 0;
-    unsigned char *served[CANDIDATES];
-    int base[CANDIDATES];
-    for (int i = 0; i < w->candidates; i++)
-        served[i] = w->list[i].served, base[i] = w->list[i].base;
-    struct timing t = {
-        .graph = w->g, .weights = w->weights, .batch = streams(w), .repeats = 3, .wide = o.wide > 0};
-    struct timed *x = timed_open(&t, w->candidates, served, base, e);
-    int status = x ? timed_all(x, w->candidates + (o.wide > 0), 4, ms, e) : -1;
+    struct timing t = {.graph = w->g, .weights = w->weights, .batch = streams(w), .repeats = 3};
+    struct timed *x = timed_open(&t, w->list, all, e);
+    int status = x ? timed_all(x, all, 4, ms, e) : -1;
     timed_close(x);
-    if (status < 0)
-        return -1;
-    if (!profile)
-        memcpy(w->ms, ms, (size_t)(w->candidates + 1) * sizeof *ms);
+    for (int i = 0; i <= all && status == 0; i++)
+        if (!o.profile || w->ms[i] == 0)
+            w->ms[i] = o.profile ? w->ms[0] * ms[i] / ms[0] : ms[i];
+    return status;
+}
 
-    w->wide_ms = o.wide ? w->ms[0] * ms[w->candidates + 1] / ms[0] : 0;
-    return 0;
+/* What a call may do, and at which bits. */
+static int open_actions(struct work *w, struct error *e)
+{
+    w->candidates = candidate_actions(w->g, w->list, e);
+    if (w->candidates < 0)
+        return -1;
+    int all = o.bits || o.wide ? candidates_widen(w->g, w->list, w->candidates, e) : w->candidates;
+    if (all < 0)
+        return -1;
+    w->wides = all - w->candidates;
+    if (o.bits && !w->wides)
+        return error_set(e, HASTEN_EFILE, "--bits both: no layer of the model rounds what it reads to int8");
+    if (price_actions(w, w->candidates, e) < 0)
+        return -1;
+    w->wide_ms = w->wides ? w->ms[w->candidates + 1] : w->ms[0];
+    return w->candidates ? 0 : error_set(e, HASTEN_EFILE, "nothing in this model can be cached");
 }
 
 /* ---- the whole ---- */
@@ -192,6 +214,7 @@ static int start_search(struct work *w, struct error *e)
     *x = (struct search){.measure = w->measure,
                          .list = w->list,
                          .count = w->candidates,
+                         .wides = o.bits ? w->wides : 0,
                          .ms = w->ms,
                          .solver = m->solver,
                          .predictors = !o.correct    ? 1u << PREDICT_REUSE
@@ -273,14 +296,15 @@ static int price_schedule(struct work *w, const struct cache_schedule *s, struct
     for (int a = 1; a < s->actions; a++) {
         struct candidate *c = &w->list[a - 1];
         *c = (struct candidate){.served = mem_array((size_t)w->g->count + 1, 1, e),
-                                .base = cache_action_base(&s->action[a], w->g)};
+                                .base = cache_action_base(&s->action[a], w->g),
+                                .wide = s->action[a].wide};
         if (!c->served)
             return -1;
         w->candidates++;
         memcpy(c->served, s->action[a].served, (size_t)w->g->count);
         snprintf(c->name, sizeof c->name, "%s", s->action[a].name);
     }
-    if (price_actions(w, e) < 0)
+    if (price_actions(w, 0, e) < 0)
         return -1;
     w->full_ms = w->ms[0] * s->calls;
     for (int i = 0; i < s->calls; i++) {
@@ -379,9 +403,8 @@ static int blockwise(struct work *w, struct error *e)
             return -1;
     search_close(&w->x);
     w->x = (struct search){0};
-    candidates_free(w->list, w->candidates);
-    w->candidates = 0;
-    w->own_masks = 1;
+    candidates_free(w->list, w->candidates + w->wides);
+    w->candidates = w->wides = 0;
     return take_schedule(w, &t, e);
 }
 
@@ -442,6 +465,12 @@ static int check_parts(struct work *w, struct shard *shard, struct error *e)
     return 0;
 }
 
+static int takes_bits(void)
+{
+    const char *name = methods[o.solver].name;
+    return !strcmp(name, "auto") || !strcmp(name, "dp") || !strcmp(name, "joint");
+}
+
 static int check_options(struct work *w, struct error *e)
 {
     int budgets = budgets_given(), given = (o.verify != NULL) + (o.import != NULL);
@@ -466,6 +495,11 @@ static int check_options(struct work *w, struct error *e)
         return error_set(e, HASTEN_EUSAGE, "the solver bac needs --interval");
     if (o.rounds && given)
         return error_set(e, HASTEN_EUSAGE, "--rounds is for a new schedule, not --verify or --import");
+    if (o.bits && (given || o.interval || o.wide || !o.gain || !takes_bits()))
+        return error_set(
+            e, HASTEN_EUSAGE,
+            "--bits both is for --solver auto, dp or joint with a budget, and not with --wide or "
+            "--gain off");
     if (!o.correct && o.predictor > 1)
         return error_set(e, HASTEN_EUSAGE, "--correct off and --predictor contradict each other");
     return 0;
@@ -487,12 +521,7 @@ static int run(struct work *w, struct error *e)
         return verify(w, e);
     if (o.import)
         return import(w, e);
-    w->candidates = candidate_actions(w->g, w->list, e);
-    if (w->candidates < 0 || price_actions(w, e) < 0)
-        return -1;
-    if (w->candidates == 0)
-        return error_set(e, HASTEN_EFILE, "nothing in this model can be cached");
-    if (start_search(w, e) < 0)
+    if (open_actions(w, e) < 0 || start_search(w, e) < 0)
         return -1;
     if (!strcmp(methods[o.solver].name, "bac"))
         return blockwise(w, e);
@@ -508,7 +537,7 @@ static void release(struct work *w)
     search_front_free(w->front, w->points);
     search_close(&w->x);
     cache_schedule_free(&w->s);
-    candidates_free(w->list, w->candidates > 0 ? w->candidates : 0);
+    candidates_free(w->list, w->candidates > 0 ? w->candidates + w->wides : 0);
     weights_close(w->weights);
     sampler_config_free(&w->config);
     model_close(&w->m);

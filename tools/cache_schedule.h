@@ -12,7 +12,7 @@ struct schedule_options {
     const char *sampler, *profile, *verify, *import, *action, *svg;
     double guidance, speedup, max_ms, max_error;
     size_t max_cache_bytes;
-    int solver, predictor, correct, gain, front;
+    int solver, predictor, correct, gain, front, bits;
     struct parts parts;
 };
 
@@ -25,10 +25,9 @@ struct work {
     struct weights *weights;
     struct measure measure;
     struct candidate list[CANDIDATES];
-    int candidates;
+    int candidates, wides;     /* the wide ones are behind the others */
     double ms[CANDIDATES + 1]; /* of one call: full, then each action */
     double full_ms, wide_ms;
-    int own_masks; /* the actions are bac's own, which no profile has */
     struct search x;
     struct front_point *front;
     int points;

@@ -36,6 +36,15 @@ const char *schedule_action_name(const struct cache_schedule *s)
     return s->actions == 2 ? s->action[1].name : s->actions < 2 ? "full" : "several actions";
 }
 
+/* Calls with more activation bits than the model's own. */
+static int wide_calls(const struct cache_schedule *s)
+{
+    int n = 0;
+    for (int t = 0; t < s->calls; t++)
+        n += s->action[s->choice[0][t]].wide;
+    return n;
+}
+
 static cJSON *claims_of(struct work *w, const struct trial *t, const struct cache_schedule *s, double full,
                         double fast, const struct quality *q, struct error *e)
 {
@@ -45,7 +54,8 @@ static cJSON *claims_of(struct work *w, const struct trial *t, const struct cach
          json_add_string(j, "predictor", predict_name(t->predictor), e) == 0) &&
         json_add_string(j, "action", schedule_action_name(s), e) == 0 &&
         json_add_bool(j, "exact", t->exact, e) == 0 && json_add_int(j, "computed", t->computed, e) == 0 &&
-        json_add_int(j, "calls", s->calls, e) == 0 && json_add_double(j, "predicted_ms", t->ms, e) == 0 &&
+        json_add_int(j, "calls", s->calls, e) == 0 && json_add_int(j, "wide_calls", wide_calls(s), e) == 0 &&
+        json_add_double(j, "predicted_ms", t->ms, e) == 0 &&
         json_add_double(j, "full_ms", w->full_ms, e) == 0 &&
         json_add_double(j, "predicted_error", t->predicted, e) == 0 &&
         json_add_double(j, "measured_ms", fast, e) == 0 &&
@@ -66,10 +76,11 @@ static cJSON *claims_of(struct work *w, const struct trial *t, const struct cach
 }
 
 /* A schedule as a word: # computed, a letter for each action. */
+static const char letters[] = "#abcdefghijklmnopqrstuvwxyzABCDEF"; /* CANDIDATES of them */
 static void put_strip(const struct work *w, const int *action, char *text)
 {
     for (int i = 0; i < w->x.calls; i++)
-        text[i] = action[i] ? (char)('a' + (action[i] - 1) % 26) : '#';
+        text[i] = letters[action[i]];
     text[w->x.calls] = 0;
 }
 
@@ -90,8 +101,8 @@ static int add_front(struct work *w, cJSON *claims, struct buf *text, struct err
             json_add_bool(j, "exact", p->exact, e) < 0 || json_add_string(j, "calls", strip, e) < 0)
             status = -1;
     }
-    for (int a = 0; a < w->candidates && status == 0 && a < 26; a++)
-        buf_printf(text, e, "%c = %s\n", 'a' + a, w->list[a].name);
+    for (int a = 0; a < w->candidates + w->x.wides && status == 0; a++)
+        buf_printf(text, e, "%c = %s\n", letters[a + 1], w->list[a].name);
     mem_free(strip);
     return status == 0 && !text->failed ? 0 : -1;
 }

@@ -72,6 +72,7 @@ static int add_schedule_actions(struct profile *p, struct error *e)
         p->candidates++;
         memcpy(c->served, s.action[a].served, (size_t)p->g->count);
         c->base = cache_action_base(&s.action[a], p->g);
+        c->wide = s.action[a].wide;
         snprintf(c->name, sizeof c->name, "%s", s.action[a].name);
     }
     cache_schedule_free(&s);
@@ -99,16 +100,13 @@ static int log_one_call(struct profile *p, struct error *e)
 
 static int measure(struct profile *p, struct error *e)
 {
-    unsigned char *served[CANDIDATES];
-    int base[CANDIDATES], n = (int)o.repeat;
+    int n = (int)o.repeat;
     double *times = mem_array((size_t)n, sizeof *times, e);
     if (!times)
         return -1;
-    for (int i = 0; i < p->candidates; i++)
-        served[i] = p->list[i].served, base[i] = p->list[i].base;
     struct timing t = {.graph = p->g, .weights = p->weights, .batch = (int)o.batch, .repeats = n};
     tool_progress(p->t, "profile", 0, p->candidates + 1);
-    p->timed = timed_open(&t, p->candidates, served, base, e);
+    p->timed = timed_open(&t, p->list, p->candidates, e);
     p->plan = p->timed ? engine_plan(timed_engine(p->timed), 0, 0, (int)o.batch, e) : NULL;
     p->kernel = p->plan ? mem_array((size_t)p->plan->calls + 1, sizeof *p->kernel, e) : NULL;
     int status = p->kernel ? timed_run(p->timed, 0, &p->full, times, p->kernel, NULL, e) : -1;
@@ -246,6 +244,10 @@ static int run(struct profile *p, struct error *e)
     if (o.schedule ? add_schedule_actions(p, e) < 0
                    : o.actions && (p->candidates = candidate_actions(p->g, p->list, e)) < 0)
         return -1;
+    int all = o.actions && !o.schedule ? candidates_widen(p->g, p->list, p->candidates, e) : p->candidates;
+    if (all < 0)
+        return -1;
+    p->candidates = all;
     if (o.activations && collect_activations(p, e) < 0)
         return -1;
     return measure(p, e) < 0 ? -1 : report(p, data, e);

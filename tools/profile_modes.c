@@ -182,7 +182,7 @@ static int time_call(struct profile *p, int batch, double *ms, double *spread, s
 {
     struct timing t = {.graph = p->g, .weights = p->weights, .batch = batch, .repeats = (int)p->o->repeat};
     double *times = mem_array((size_t)p->o->repeat, sizeof *times, e);
-    struct timed *x = times ? timed_open(&t, 0, NULL, NULL, e) : NULL;
+    struct timed *x = times ? timed_open(&t, NULL, 0, e) : NULL;
     int status = x ? timed_run(x, 0, ms, times, NULL, NULL, e) : -1, n = (int)p->o->repeat;
     if (status == 0)
         *spread = spread_of(times, n);
@@ -394,10 +394,10 @@ static int compare_model(struct profile *p, struct error *e)
     int status = -1;
     if (model_open(&other, p->o->compare, p->t->memory, p->t->team, e) == 0 && (g = model_main(&other, e)) &&
         (!p->o->size || graph_infer(g, p->height, p->width, model_find, &other, e) == 0) &&
-        (w = weights_open(g, &p->t->backend, NULL, e)) && (c[0].call = timed_open(&t, 0, NULL, NULL, e))) {
+        (w = weights_open(g, &p->t->backend, NULL, e)) && (c[0].call = timed_open(&t, NULL, 0, e))) {
         t.graph = g;
         t.weights = w;
-        if ((c[1].call = timed_open(&t, 0, NULL, NULL, e)))
+        if ((c[1].call = timed_open(&t, NULL, 0, e)))
             status = say_comparison(p, c, "one network call", e);
     }
     timed_close(c[0].call);

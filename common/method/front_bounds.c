@@ -72,10 +72,12 @@ static struct end compute(const struct front_bounds *b, int t, double alpha, dou
 /* The state of least alpha ms + multiplier error; the least sum of both where several are equal. */
 static int least_state(int t, double alpha, double multiplier, const double *ms, const double *error)
 {
-    int best = t - 1; /* call t - 1 computed: always finite */
+    int best = t - 1;
     for (int s = 0; s < t; s++) {
         double a = alpha * ms[s] + multiplier * error[s], c = alpha * ms[best] + multiplier * error[best];
-        if (isfinite(ms[s] + error[s]) && (a < c || (a == c && ms[s] + error[s] < ms[best] + error[best])))
+        int known = isfinite(ms[best] + error[best]);
+        if (isfinite(ms[s] + error[s]) &&
+            (!known || a < c || (a == c && ms[s] + error[s] < ms[best] + error[best])))
             best = s;
     }
     return best;

@@ -1,6 +1,7 @@
 /* See actions.h. */
 #include "common/run/actions.h"
 #include "common/graph/branches.h"
+#include "common/graph/ops.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -122,6 +123,48 @@ int candidate_actions(const struct graph *g, struct candidate *list, struct erro
         return -1;
     }
     return count;
+}
+
+/* Is there a layer to run that rounds its input, while these nodes are served as differences to `base`? */
+static int rounds(const struct graph *g, const unsigned char *served, int base, unsigned char *live)
+{
+    int want[8], wants = 0, found = 0;
+    for (int i = 0; i < g->outputs && wants < 7; i++)
+        want[wants++] = g->output[i].node;
+    if (base >= 0)
+        want[wants++] = base;
+    graph_live(g, want, wants, served, live);
+    for (int i = 0; i < g->count; i++)
+        found |= live[i] && node_rounds_input(&g->node[i]);
+    return found;
+}
+
+int candidates_widen(const struct graph *g, struct candidate *list, int count, struct error *e)
+{
+    int all = count;
+    unsigned char *live = mem_array((size_t)g->count + 1, 1, e);
+    for (int i = -1; live && i < count && all < CANDIDATES; i++) {
+        const struct candidate *of = i < 0 ? NULL : &list[i];
+        if (!rounds(g, of ? of->served : NULL, of ? of->base : -1, live))
+            continue;
+        struct candidate *c = start(g, list, &all, e);
+        if (!c)
+            break;
+        if (of) {
+            memcpy(c->served, of->served, (size_t)g->count);
+            c->serves = of->serves;
+            c->base = of->base;
+            c->probe = of->probe;
+        }
+        c->wide = 1;
+        c->twin = i;
+        snprintf(c->name, sizeof c->name, "%.80s, wide", of ? of->name : "full");
+    }
+    mem_free(live);
+    if (!e->code)
+        return all;
+    candidates_free(list + count, all - count);
+    return -1;
 }
 
 void candidates_free(struct candidate *list, int count)

@@ -420,6 +420,8 @@ static int add_action(struct cache_schedule *s, const struct graph *g, const str
     for (int i = 0; index > 0 && a->base >= 0 && i < n; i++)
         if (cache_schedule_base(s, index, i, g->node[a->base].name, e) < 0)
             return -1;
+    if (index > 0)
+        s->action[index].wide = a->wide;
     return index;
 }
 

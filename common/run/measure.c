@@ -143,15 +143,23 @@ static float *table_of_widest(const struct graph *g, struct error *e)
 }
 
 /* Two stored values with scales and a bias of 0.25, so that nothing is a zero or a denormal. */
-static int declare_timed(struct timed *t, int action, const unsigned char *served, int base, struct error *e)
+static int declare_timed(struct timed *t, int action, const struct candidate *c, struct error *e)
 {
-    for (int i = 0; i < t->o.graph->count; i++)
-        t->predictor[i] = (struct engine_predictor){t->tables, 2, served[i] ? base : -1};
-    return engine_action(t->engine, action, served, t->predictor, e);
+    int nodes = t->o.graph->count, status;
+    for (int i = 0; i < nodes; i++)
+        t->predictor[i] = (struct engine_predictor){t->tables, 2, c->served[i] ? c->base : -1};
+    status = engine_action(t->engine, action, c->served, t->predictor, e);
+    if (status < 0 || !c->wide)
+        return status;
+    unsigned char *all = mem_array((size_t)nodes + 1, 1, e);
+    if (all)
+        memset(all, 1, (size_t)nodes);
+    status = all ? engine_wide(t->engine, action, all, e) : -1;
+    mem_free(all);
+    return status;
 }
 
-struct timed *timed_open(const struct timing *o, int actions, unsigned char *const *served, const int *base,
-                         struct error *e)
+struct timed *timed_open(const struct timing *o, const struct candidate *list, int count, struct error *e)
 {
     struct timed *t = mem_array(1, sizeof *t, e);
     if (!t)
@@ -176,18 +184,10 @@ struct timed *timed_open(const struct timing *o, int actions, unsigned char *con
         if (engine_bind(t->engine, n->name, !strcmp(n->name, "timestep") ? &t->time : t->zeros, 0, 0, e) < 0)
             goto fail;
     }
-    for (int a = 1; a <= actions; a++)
-        if (declare_timed(t, a, served[a - 1], base ? base[a - 1] : -1, e) < 0)
+    for (int a = 1; a <= count; a++)
+        if (declare_timed(t, a, &list[a - 1], e) < 0)
             goto fail;
-    unsigned char *all = mem_array(2 * ((size_t)o->graph->count + 1), 1, e); /* zeros, then ones */
-    if (all && o->wide) {
-        memset(all + o->graph->count, 1, (size_t)o->graph->count);
-        if (engine_action(t->engine, actions + 1, all, NULL, e) < 0 ||
-            engine_wide(t->engine, actions + 1, all + o->graph->count, e) < 0)
-            e->code = e->code ? e->code : HASTEN_EFAIL;
-    }
-    mem_free(all);
-    if (e->code || engine_ready(t->engine, e) < 0)
+    if (engine_ready(t->engine, e) < 0)
         goto fail;
     /* A latent like noise: speed may depend on denormals and zeros, so avoid them. */
     float *x0 = engine_sample(t->engine);

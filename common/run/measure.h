@@ -10,6 +10,7 @@
 #ifndef HASTEN_RUN_MEASURE_H
 #define HASTEN_RUN_MEASURE_H
 
+#include "common/run/actions.h"
 #include "common/run/trajectory.h"
 
 #define CALIBRATION_SEED (UINT64_C(1) << 31)
@@ -53,12 +54,11 @@ struct timing {
     const struct graph *graph;
     const struct weights *weights;
     int batch, repeats;
-    int wide; /* actions have one more behind them: everything, with more activation bits */
 };
 struct timed;
-/* base[i]: of candidate i's served node, -1: none (actions.h). Served values are priced as predicted from two
- * stored ones. */
-struct timed *timed_open(const struct timing *t, int actions, unsigned char *const *served, const int *base,
+/* Actions 1 .. count are the candidates of a list. Served values are priced as predicted from two stored
+ * ones. */
+struct timed *timed_open(const struct timing *t, const struct candidate *list, int count,
                          struct error *e) HASTEN_CHECKED;
 void timed_close(struct timed *t);
 /* action 0: everything. Median in *ms; times may be NULL. */

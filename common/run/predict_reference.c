@@ -124,7 +124,7 @@ static int time_network(struct network *n, struct kernel_sample *s, struct backe
     struct plan *p = NULL;
     struct weights *w = weights_open(n->g, b, NULL, n->e);
     struct timing t = {.graph = n->g, .weights = w, .batch = 1, .repeats = REPEATS};
-    struct timed *x = w ? timed_open(&t, 0, NULL, NULL, n->e) : NULL;
+    struct timed *x = w ? timed_open(&t, NULL, 0, n->e) : NULL;
     int count = 0, status = x ? 0 : -1;
     if (status == 0 && (p = engine_plan(timed_engine(x), 0, 0, 1, n->e)) && p->calls > 2 * PREDICT_SAMPLES)
         p = NULL;

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static int find_price(const cJSON *actions, const char *name, double *ms, struct error *e)
+static int find_price(const cJSON *actions, const char *name, int must, double *ms, struct error *e)
 {
     const cJSON *a;
     cJSON_ArrayForEach(a, actions)
@@ -17,11 +17,14 @@ static int find_price(const cJSON *actions, const char *name, double *ms, struct
         if (!strcmp(have, name))
             return json_double(a, "ms", 1e-9, 1e12, ms, e);
     }
+    *ms = 0;
+    if (!must)
+        return 0;
     return error_set(e, HASTEN_EFILE, "the profile has no time for the action '%s'; make it again", name);
 }
 
 static int read_prices(const cJSON *meta, const char *model, const struct candidate *list, int count,
-                       int batch, double *ms, struct error *e)
+                       int batch, int must, double *ms, struct error *e)
 {
     const char *of;
     int64_t had;
@@ -31,10 +34,10 @@ static int read_prices(const cJSON *meta, const char *model, const struct candid
         return -1;
     if (strcmp(of, model))
         return error_set(e, HASTEN_EFILE, "the profile is of model %s, this is %s", of, model);
-    if (find_price(actions, "full", &ms[0], e) < 0)
+    if (find_price(actions, "full", 1, &ms[0], e) < 0)
         return -1;
     for (int i = 0; i < count; i++)
-        if (find_price(actions, list[i].name, &ms[i + 1], e) < 0)
+        if (find_price(actions, list[i].name, must, &ms[i + 1], e) < 0)
             return -1;
     /* Times of another batch are in the right proportion; guidance runs two images a call. */
     for (int i = 0; i <= count; i++)
@@ -42,17 +45,30 @@ static int read_prices(const cJSON *meta, const char *model, const struct candid
     return 0;
 }
 
-int profile_prices(const char *path, const char *model, const struct candidate *list, int count, int batch,
-                   double *ms, struct error *e)
+static int open_prices(const char *path, const char *model, const struct candidate *list, int count,
+                       int batch, int must, double *ms, struct error *e)
 {
     struct container_options want = {.kind = "profile"};
     struct container *c = container_open(path, &want, e);
-    int status =
-        c && container_load(c, NULL, e) == 0 ? read_prices(c->meta, model, list, count, batch, ms, e) : -1;
+    int status = c && container_load(c, NULL, e) == 0
+                     ? read_prices(c->meta, model, list, count, batch, must, ms, e)
+                     : -1;
     if (status < 0)
         error_under(e, "%s", path);
     container_close(c);
     return status;
+}
+
+int profile_prices(const char *path, const char *model, const struct candidate *list, int count, int batch,
+                   double *ms, struct error *e)
+{
+    return open_prices(path, model, list, count, batch, 1, ms, e);
+}
+
+int profile_known_prices(const char *path, const char *model, const struct candidate *list, int count,
+                         int batch, double *ms, struct error *e)
+{
+    return open_prices(path, model, list, count, batch, 0, ms, e);
 }
 
 int profile_machine(const char *path, struct profile_machine *m, struct error *e)

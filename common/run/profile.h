@@ -15,6 +15,10 @@
 int profile_prices(const char *path, const char *model, const struct candidate *list, int count, int batch,
                    double *ms, struct error *e) HASTEN_CHECKED;
 
+/* The same, with 0 for what the profile lacks. */
+int profile_known_prices(const char *path, const char *model, const struct candidate *list, int count,
+                         int batch, double *ms, struct error *e) HASTEN_CHECKED;
+
 /* Where the profile was made. */
 struct profile_machine {
     char level[32];

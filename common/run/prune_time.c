@@ -12,7 +12,7 @@ static struct timed *open_timed(const struct graph *g, struct backend *b, int re
 {
     *weights = weights_open(g, b, NULL, e);
     struct timing t = {.graph = g, .weights = *weights, .batch = 1, .repeats = repeats};
-    return *weights ? timed_open(&t, 0, NULL, NULL, e) : NULL;
+    return *weights ? timed_open(&t, NULL, 0, e) : NULL;
 }
 
 /* The sum of the kernels' medians, which a disturbance in one place hardly moves. */

@@ -28,7 +28,7 @@ static int full_latents(struct search *x, uint64_t seed, int images, float **lat
     run.count = images;
     run.seed = seed;
     run.batch = 0;
-    if (!x->wide)
+    if (!x->wide && !x->wides)
         return measure_latents(&run, latents, NULL, NULL, e);
     int status = cache_schedule_new(&all, x->calls, e);
     if (status == 0 && cache_schedule_widen(&all, x->calls, e) == 0 &&
@@ -48,7 +48,8 @@ int search_measure(struct search *x, const struct cache_schedule *s, uint64_t se
 {
     struct measure run = x->measure;
     float *got = NULL, *fresh = NULL;
-    const float *reference = seed == CALIBRATION_SEED  ? x->wide ? x->calibrated_reference : x->c.reference
+    const float *calibrated = x->calibrated_reference ? x->calibrated_reference : x->c.reference;
+    const float *reference = seed == CALIBRATION_SEED  ? calibrated
                              : seed == VALIDATION_SEED ? x->reference
                                                        : NULL;
     int64_t size = 0;
@@ -132,11 +133,11 @@ int search_open(struct search *x, struct error *e)
     if (open_calibration(x, e) < 0 || calibrate(x, e) < 0)
         return -1;
     x->calls = x->c.calls;
-    return full_latents(x, VALIDATION_SEED, x->validate, &x->reference, e) < 0 ||
-                   (x->wide &&
-                    full_latents(x, CALIBRATION_SEED, x->measure.count, &x->calibrated_reference, e) < 0)
-               ? -1
-               : 0;
+    if (full_latents(x, VALIDATION_SEED, x->validate, &x->reference, e) < 0 ||
+        ((x->wide || x->wides) &&
+         full_latents(x, CALIBRATION_SEED, x->measure.count, &x->calibrated_reference, e) < 0))
+        return -1;
+    return search_want_noise(x, 0, e);
 }
 
 void search_close(struct search *x)
@@ -144,6 +145,10 @@ void search_close(struct search *x)
     for (int i = 0; i < x->trials; i++)
         search_trial_free(&x->trial[i]);
     x->trials = 0;
+    for (int i = 0; i <= CANDIDATES; i++) {
+        mem_free(x->noise[i]);
+        x->noise[i] = NULL;
+    }
     search_forget_rounds(x);
     calibration_free(&x->c);
     mem_free(x->reference);
@@ -172,7 +177,7 @@ int search_make_schedule(struct search *x, struct trial *t, struct error *e)
     t->ms = 0;
     t->computed = 0;
     for (int i = 0; i < x->calls; i++) {
-        t->computed += t->action[i] == 0;
+        t->computed += search_computes(x, t->action[i]);
         t->ms += t->action[i] == 0 && t->computed <= x->wide ? x->wide_ms : x->ms[t->action[i]];
     }
     if (cache_schedule_widen(&t->s, x->wide, e) < 0 || cache_schedule_bind(&t->s, x->c.g, e) < 0)
@@ -287,6 +292,7 @@ static int try_solver(struct search *x, const char *name, struct priced *w, stru
         status = schedule_price(&w->problem, found.action, NULL, &refreshes, &predicted, &ms, e);
         for (int t = 0; t < x->calls; t++)
             found.action[t] *= w->action + 1;
+        predicted += search_noise(x, found.action);
         if (status == 0)
             status = search_add_trial(x, name, w->p, found.action, predicted, found.exact && exact, e);
     }
@@ -299,9 +305,10 @@ static int try_solver(struct search *x, const char *name, struct priced *w, stru
 static int solve_action(struct search *x, int a, enum predictor p, struct error *e)
 {
     struct priced w;
-    if (search_want_gain(x, a, p, e) < 0 || search_priced_open(x, &w, a, p, e) < 0)
+    if (search_want_gain(x, a, p, e) < 0 || search_want_noise(x, a + 1, e) < 0 ||
+        search_priced_open(x, &w, a, p, e) < 0)
         return -1;
-    int status = 0;
+    int status = x->wides ? search_bits(x, a, p, e) : 0;
     for (int s = 0; x->solver[s] && status == 0; s++)
         if (strcmp(x->solver[s], "joint")) /* of all actions at once: below */
             status = try_solver(x, x->solver[s], &w, e);
@@ -317,7 +324,7 @@ int search_predictor_is_possible(const struct search *x, enum predictor p)
 static int too_fast(const struct search *x, struct error *e)
 {
     double least = x->ms[0];
-    for (int a = 0; a < x->count; a++)
+    for (int a = 0; a < x->count; a++) /* wide ones take longer */
         if ((x->only < 0 || x->only == a) && x->ms[a + 1] < least &&
             !(x->max_cache_bytes && search_cache_bytes(x, a, PREDICT_REUSE) > x->max_cache_bytes))
             least = x->ms[a + 1];
@@ -339,7 +346,8 @@ int search_solve(struct search *x, struct error *e)
     for (int s = 0; x->solver[s]; s++)
         for (int p = 0; p < PREDICTORS && !strcmp(x->solver[s], "joint"); p++)
             if (search_predictor_is_possible(x, (enum predictor)p) &&
-                predict_anchors((enum predictor)p) == 1 && search_joint(x, (enum predictor)p, e) < 0)
+                predict_anchors((enum predictor)p) == 1 &&
+                search_together(x, "joint", (enum predictor)p, -1, e) < 0)
                 return -1;
     return x->trials ? 0 : too_fast(x, e);
 }

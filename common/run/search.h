@@ -37,7 +37,9 @@ struct search {
     struct measure measure;
     const struct candidate *list;
     int count;
-    const double *ms;          /* of one call: full, then each candidate */
+    int wides; /* so many wide candidates behind the others may be taken as well (candidates_widen); errors
+                * are then against a run in which every call is wide. 0: the model's own bits */
+    const double *ms;          /* of one call: full, then each candidate, wide ones too */
     const char *const *solver; /* names, ended by NULL */
     unsigned predictors;       /* bit 1 << enum predictor */
     int only;                  /* candidate, -1: all */
@@ -57,8 +59,11 @@ struct search {
     struct calibration drifted[SEARCH_ROUNDS]; /* at the latents that a schedule goes through */
     int rounds;
     int calls, streams;
-    float *reference;            /* of the validation images */
-    float *calibrated_reference; /* of the calibration images */
+    float *reference;              /* of the validation images */
+    float *calibrated_reference;   /* of the calibration images */
+    double *noise[CANDIDATES + 1]; /* [calls]: what rounding adds at a call of the full network and of each
+                                    * candidate, in the prices' unit; NULL: not measured */
+    double noise_scale;
     struct trial trial[SEARCH_TRIALS];
     int trials, finalists; /* the first so many were validated on all images */
 };

@@ -53,11 +53,24 @@ static int front_of_one(struct search *x, int a, enum predictor p, struct points
     return status;
 }
 
+struct width_points {
+    struct search *x;
+    struct points *all;
+    enum predictor p;
+};
+
+static int add_width(void *context, const struct schedule *s, const int *code, struct error *e)
+{
+    struct width_points *w = context;
+    return add_point(w->x, w->all, s, code, s->error, w->p, 0, e);
+}
+
 /* All actions in one schedule, for a predictor that reads one refresh: action k of the problem is
  * candidate[k], as of trials. */
 struct together {
     double *table, *ms;
     int candidate[CANDIDATES + 1];
+    unsigned char computes[CANDIDATES + 1];
     struct schedule_problem problem;
 };
 
@@ -67,34 +80,50 @@ static void together_free(struct together *w)
     mem_free(w->ms);
 }
 
-static int together_open(struct search *x, enum predictor p, struct together *w, struct error *e)
+/* One more action: its times, and its errors with what rounding adds. */
+static int together_add(struct search *x, enum predictor p, struct together *w, int action, struct error *e)
 {
     size_t n = (size_t)x->calls;
-    int actions = 1, status = 0;
+    int k = w->problem.actions++, wide = action > x->count, status = 0;
+    int a = wide ? x->list[action - 1].twin : action - 1;
+    double *table = w->table + (size_t)k * n * n;
+    const double *noise = x->wides && !wide ? x->noise[action] : NULL;
+    w->candidate[k] = action;
+    w->computes[k] = (unsigned char)search_computes(x, action);
+    if (!w->computes[k])
+        status = calibration_errors(search_round(x, x->rounds), a, p, x->gain, table, e);
+    for (size_t t = 0; t < n; t++) {
+        w->ms[(size_t)k * n + t] = x->ms[action];
+        for (size_t s = 0; noise && s < n; s++)
+            table[t * n + s] += noise[t];
+    }
+    return status;
+}
+
+static int together_open(struct search *x, enum predictor p, int only, struct together *w, struct error *e)
+{
+    size_t n = (size_t)x->calls;
+    int status = 0;
     *w = (struct together){.table = mem_array((CANDIDATES + 1) * n * n, sizeof *w->table, e),
                            .ms = mem_array((CANDIDATES + 1) * n, sizeof *w->ms, e)};
-    for (size_t t = 0; w->ms && t < n; t++)
-        w->ms[t] = x->ms[0];
-    for (int a = 0; w->table && w->ms && a < x->count && status == 0; a++) {
-        if (!search_is_possible(x, a, p))
+    w->problem = (struct schedule_problem){.calls = x->calls,
+                                           .ms = w->ms,
+                                           .error = w->table,
+                                           .computes = x->wides ? w->computes : NULL,
+                                           .goal = SCHEDULE_MS,
+                                           .limit = x->limit - search_wide_ms(x)};
+    for (int k = 0; k <= x->count && w->table && w->ms && status == 0; k++) {
+        int wide = search_wide_of(x, k), a = k - 1;
+        if (k && ((only >= 0 && only != a) || !search_is_possible(x, a, p)))
             continue;
-        if (search_want_gain(x, a, p, e) < 0 || calibration_errors(search_round(x, x->rounds), a, p, x->gain,
-                                                                   w->table + (size_t)actions * n * n, e) < 0)
+        if ((k && search_want_gain(x, a, p, e) < 0) || search_want_noise(x, k, e) < 0 ||
+            together_add(x, p, w, k, e) < 0 || (wide >= 0 && together_add(x, p, w, wide, e) < 0))
             status = -1;
-        for (size_t t = 0; t < n; t++)
-            w->ms[(size_t)actions * n + t] = x->ms[a + 1];
-        w->candidate[actions++] = a + 1;
     }
     if (status < 0 || !w->table || !w->ms) {
         together_free(w);
         return -1;
     }
-    w->problem = (struct schedule_problem){.calls = x->calls,
-                                           .actions = actions,
-                                           .ms = w->ms,
-                                           .error = w->table,
-                                           .goal = SCHEDULE_MS,
-                                           .limit = x->limit - search_wide_ms(x)};
     return 0;
 }
 
@@ -103,7 +132,7 @@ static int front_of_all(struct search *x, enum predictor p, struct points *all, 
     struct schedule *found = NULL;
     struct together w;
     int count = 0, status;
-    if (together_open(x, p, &w, e) < 0)
+    if (together_open(x, p, -1, &w, e) < 0)
         return -1;
     status = w.problem.actions > 2 ? schedule_front(&w.problem, &found, &count, e) : 0;
     for (int i = 0; i < count && status == 0; i++)
@@ -113,18 +142,18 @@ static int front_of_all(struct search *x, enum predictor p, struct points *all, 
     return status;
 }
 
-int search_joint(struct search *x, enum predictor p, struct error *e)
+int search_together(struct search *x, const char *solver, enum predictor p, int only, struct error *e)
 {
     struct schedule found = {0};
     struct error why = {0};
     struct together w;
     int status = 0;
-    if (together_open(x, p, &w, e) < 0)
+    if (together_open(x, p, only, &w, e) < 0)
         return -1;
     if (w.problem.actions > 1 && schedule_solver_find("front")->run(&w.problem, &found, &why) == 0) {
         for (int t = 0; t < x->calls; t++)
             found.action[t] = w.candidate[found.action[t]];
-        status = search_add_trial(x, "joint", p, found.action, found.error, found.exact, e);
+        status = search_add_trial(x, solver, p, found.action, found.error, found.exact, e);
     } else if (why.code && why.code != HASTEN_EGATE) {
         status = error_set(e, why.code, "%s", why.text);
     }
@@ -149,8 +178,13 @@ int search_front(struct search *x, struct front_point **points, int *count, stru
         if (!search_predictor_is_possible(x, (enum predictor)p))
             continue;
         for (int a = 0; a < x->count && status == 0; a++) {
-            if (search_is_possible(x, a, (enum predictor)p))
+            struct width_points widths = {x, &all, (enum predictor)p};
+            if (!search_is_possible(x, a, (enum predictor)p))
+                continue;
+            if (!x->wides)
                 status = front_of_one(x, a, (enum predictor)p, &all, e);
+            else if (predict_anchors((enum predictor)p) == 2) /* of one refresh: all actions at once, below */
+                status = search_each_width(x, a, (enum predictor)p, add_width, &widths, e);
             if (x->progress)
                 x->progress(x->context, "solve", a + 1, x->count);
         }

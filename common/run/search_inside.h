@@ -25,9 +25,30 @@ const struct calibration *search_round(const struct search *x, int round);
 int search_predictor_is_possible(const struct search *x, enum predictor p);
 int search_want_gain(struct search *x, int a, enum predictor p, struct error *e);
 
-/* The exact program over all actions in one schedule, for a predictor that reads one refresh: a trial, unless
- * the limit is out of reach. */
-int search_joint(struct search *x, enum predictor p, struct error *e);
+/* The exact program over all actions in one schedule (or over one candidate's alone), for a predictor that
+ * reads one refresh: a trial, unless the limit is out of reach. */
+int search_together(struct search *x, const char *solver, enum predictor p, int only, struct error *e);
+
+/* Does a trial's action compute everything? */
+static inline int search_computes(const struct search *x, int action)
+{
+    return action == 0 || x->list[action - 1].serves == 0;
+}
+
+/* ---- search_bits.c; actions as of trials ---- */
+
+int search_wide_of(const struct search *x, int action); /* -1: there is none */
+/* Measure what rounding adds, once; action 0: the full network, which comes first. */
+int search_want_noise(struct search *x, int action, struct error *e);
+/* What it adds to a schedule of these actions. */
+double search_noise(const struct search *x, const int *action);
+/* For every number of computed calls the best schedule of one action, with all choices of bits that no other
+ * beats: code[s->action[t]] is what call t takes. */
+int search_each_width(struct search *x, int a, enum predictor p,
+                      int (*each)(void *context, const struct schedule *s, const int *code, struct error *e),
+                      void *context, struct error *e);
+/* A trial of one action with bits chosen for the limit. */
+int search_bits(struct search *x, int a, enum predictor p, struct error *e);
 
 /* A trial of these actions, unless there is the same already or no room. */
 int search_add_trial(struct search *x, const char *solver, enum predictor p, const int *action,

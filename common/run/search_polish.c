@@ -22,8 +22,8 @@ static size_t row_bytes(const struct polish *p) { return (size_t)p->x->calls * s
 static void apply(const struct polish *p, const struct swap *m)
 {
     memcpy(p->action, p->t->action, row_bytes(p));
-    p->action[m->from] = p->action[m->to];
-    p->action[m->to] = 0;
+    p->action[m->from] = p->t->action[m->to];
+    p->action[m->to] = p->t->action[m->from];
 }
 
 /* All moves from where the trial is, those of the first calls first and by little before far. */
@@ -34,7 +34,8 @@ static void list_moves(struct polish *p)
     for (int from = 1; from < p->x->calls; from++)
         for (size_t i = 0; i < sizeof by / sizeof *by; i++) {
             int to = from + by[i];
-            if (p->t->action[from] == 0 && to >= 1 && to < p->x->calls && p->t->action[to])
+            if (to >= 1 && to < p->x->calls && search_computes(p->x, p->t->action[from]) &&
+                !search_computes(p->x, p->t->action[to]))
                 p->move[p->moves++] = (struct swap){from, to};
         }
 }

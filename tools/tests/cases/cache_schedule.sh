@@ -45,6 +45,9 @@ refused 2 'interval' make_one unet --interval 9 --solver uniform -o x
 refused 2 'contradict' make_one unet --speedup 2 --correct off --predictor two -o x
 refused 2 'one value' make_one unet --speedup 1.2 --solver minimax --predictor two -o x
 refused 2 'one value' make_one unet --speedup 1.2 --solver joint --predictor taylor -o x
+refused 2 'bits' make_one unet --speedup 1.2 --solver cachequant --bits both -o x
+refused 2 'bits' make_one unet --speedup 1.2 --bits both --wide 1 -o x
+refused 4 'no layer' cache-schedule dit.zst -q --steps 8 --speedup 1.2 --bits both -o x
 refused 4 'of model' cache-schedule dit.zst -q --profile dit.profile --steps 8 --speedup 1.2 -o x
 refused 2 'rounds' cache-schedule unet.small.zst --verify two.schedule --rounds 1
 refused 2 'action' make_one unet --speedup 1.2 --action nothing -o x

@@ -18,8 +18,7 @@ for action in span:0-1 blocks:0-1 output; do
     done
     cmp l1 l2
     cmp l1 l3
-    cache-schedule dit.small.zst -q --verify a.schedule --profile dit.profile --validate 2 >/dev/null 2>&1 ||
-        cache-schedule dit.small.zst -q --verify a.schedule --validate 2 >/dev/null
+    cache-schedule dit.small.zst -q --verify a.schedule --profile dit.profile --validate 2 >/dev/null
 done
 
 # A profile of another machine is used, with a word about it.
@@ -36,6 +35,27 @@ make_one unet --interval 2 --solver uniform -o narrow.schedule >/dev/null
 generate unet.small.zst -q --schedule narrow.schedule --latents narrow
 if cmp -s wide narrow; then echo "wide calls changed nothing"; exit 1; fi
 
+# Bits as part of the action: the profile prices them, the solvers choose, the schedule runs and is verified, and the
+# front has both. The text names the wide calls.
+for kind in unet dit; do
+    for solver in dp joint; do
+        report=$(make_one $kind --speedup 1.2 --solver $solver --bits both -o bits.schedule)
+        awk -v a="$(value predicted_ms "$report")" -v b="$(value full_ms "$report")" 'BEGIN { exit !(a <= b / 1.2 * 1.000001) }'
+    done
+    [ "$(value wide_calls "$report")" -gt 0 ]
+    inspect bits.schedule --json | grep -q '"wide":true'
+    inspect bits.schedule | grep -q 'full, wide'
+    cache-schedule $kind.small.zst -q --verify bits.schedule --profile $kind.profile --validate 2 >/dev/null
+    for how in "1 1" "3 2"; do
+        set -- $how
+        generate $kind.small.zst -q --schedule bits.schedule --count 3 --batch "$1" -j "$2" --latents "w$1"
+    done
+    cmp w1 w3
+done
+cache-schedule dit.small.zst -q --profile dit.profile --steps 6 --front --solver dp --bits both --validate 1 --calibrate 1 >front
+letter=$(sed -n 's/^\(.\) = full, wide$/\1/p' front)
+grep -E '^ +[0-9.]+ +[0-9.]+x' front | grep -q "$letter" && grep -E '^ +[0-9.]+ +[0-9.]+x' front | grep -q '#'
+
 # The closed loop under a bound of the error, for the front and for blocks: the bound holds, no round is slower than none.
 for rounds in 0 1; do
     make_one dit --max-error 0.5 --solver dp --rounds $rounds -o e.schedule >e$rounds
@@ -44,6 +64,8 @@ for rounds in 0 1; do
     generate dit.small.zst -q --schedule f --latents f$rounds
     make_one dit --solver bac --interval 2 --rounds $rounds -o b.schedule >b$rounds
 done
+# Masks of its own, which no profile has, are priced all the same.
+cache-schedule dit.small.zst -q --verify b.schedule --profile dit.profile --validate 1 >/dev/null
 awk -v a="$(value predicted_ms "$(cat e0)")" -v b="$(value predicted_ms "$(cat e1)")" 'BEGIN { exit !(b <= a) }'
 if cmp -s f0 f1; then echo "a round changed nothing"; exit 1; fi
 
