@@ -14,6 +14,7 @@ struct cuda {
     void *library;
     const struct cuda_plugin *plugin;
     int opened, blocks; /* of memory that are out */
+    int prefer_sdpa;    /* attention by cuDNN wherever it has it */
     struct cuda_info info;
     float *host; /* for operations that the host computes */
     size_t host_count;
@@ -167,11 +168,22 @@ static size_t convolution_scratch(struct backend *b, const struct matmul *m)
     return 0;
 }
 
+/* Bytes for attention by cuDNN; 0: by the own kernel. */
+static size_t attention_scratch_of(struct backend *b, const struct attention *a)
+{
+    struct cuda_operation o;
+    size_t workspace = 0;
+    if (!cuda_attention_operation(a, &o) || (!cuda_of(b)->prefer_sdpa && !cuda_attention_is_quicker(a)) ||
+        !has(b, CUDA_HAS_CUDNN) || cuda_of(b)->plugin->prepare(&o, &workspace) != 0)
+        return 0;
+    return CUDA_LIBRARY_ALIGNED + (workspace + 15) / 16 * 16;
+}
+
 static size_t cuda_scratch(struct backend *b, const struct kernel_call *c)
 {
     const struct matmul *m = &c->matmul;
     if (c->kind == KERNEL_ATTENTION)
-        return 0;
+        return attention_scratch_of(b, &c->attention);
     size_t own = cuda_matmul_scratch(m), library = cuda_library_scratch(m);
     if (library && has(b, CUDA_HAS_CUBLASLT))
         return own > library ? own : library;
@@ -277,10 +289,23 @@ static int run_product(struct backend *b, const struct kernel_call *c, struct er
     return launch_all(b, &l, e);
 }
 
+static int run_attention(struct backend *b, const struct kernel_call *c, struct error *e)
+{
+    struct cuda_operation o;
+    struct cuda_failure f;
+    struct cuda_launches l;
+    int status = 1;
+    if (c->attention.scratch && cuda_attention_operation(&c->attention, &o))
+        status = cuda_of(b)->plugin->operate(&o, &f);
+    if (status <= 0)
+        return hand_over(status, &f, e);
+    cuda_attention(&c->attention, (enum cuda_precision)c->format, &l);
+    return launch_all(b, &l, e);
+}
+
 static int run_call(struct backend *b, const struct kernel_call *c, struct error *e)
 {
     struct cuda_launches l = {0};
-    enum cuda_precision precision = (enum cuda_precision)c->format;
     switch (c->kind) {
     case KERNEL_MATMUL:
         return run_product(b, c, e);
@@ -294,8 +319,7 @@ static int run_call(struct backend *b, const struct kernel_call *c, struct error
         cuda_image_quantize(&c->image_quantize, &l);
         break;
     case KERNEL_ATTENTION:
-        cuda_attention(&c->attention, precision, &l);
-        break;
+        return run_attention(b, c, e);
     case KERNEL_ELEMENTWISE:
         cuda_elementwise(&c->elementwise, &l);
         break;
@@ -420,6 +444,7 @@ int backend_cuda_open(struct backend *b, const char *plugin, const char *librari
     *b = (struct backend){.ops = &cuda_ops, .kernels = kernels, .team = team, .context = c};
     if (c && load_plugin(c, plugin, e) == 0) {
         c->opened = 1;
+        c->prefer_sdpa = libraries && strstr(libraries, "sdpa");
         if (hand_over(c->plugin->open(cuda_kernel_names(), libraries, &c->info, &f), &f, e) == 0)
             return 0;
     }

@@ -1,7 +1,7 @@
 /* Launches of attention: the variant that wastes least. */
 #include "kernels/cuda/launch_inside.h"
 
-enum { QUERIES = 64, WIDTHS = 5 };
+enum { QUERIES = CUDA_ATTENTION_QUERIES, WIDTHS = 5 };
 
 static const int widths[WIDTHS] = {32, 48, 64, 80, 128};
 static const char *const names[2][WIDTHS] = {
@@ -26,6 +26,12 @@ static int variant_of(int dim)
             best = i;
     }
     return best;
+}
+
+void cuda_attention_tile(int head_dim, int *width, int *slabs)
+{
+    *width = widths[variant_of(head_dim)];
+    *slabs = (int)divide_up(head_dim, *width);
 }
 
 void cuda_attention(const struct attention *t, enum cuda_precision p, struct cuda_launches *l)

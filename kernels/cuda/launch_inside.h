@@ -12,10 +12,14 @@ void cuda_matmul_tile(const struct matmul *m, enum cuda_precision p, int tile, s
 /* Compressed weights into the product's scratch. */
 void cuda_decode(const struct matmul *m, struct cuda_launches *l);
 
-/* Another launch in one dimension. */
+/* How attention's kernel takes heads of this size: so many slabs of one width. Queries of a tile. */
+enum { CUDA_ATTENTION_QUERIES = 64 };
+void cuda_attention_tile(int head_dim, int *width, int *slabs);
+
 /* pack.c: bytes to the sums of the columns, in weights of 4 bits. */
 size_t cuda_int4_sums(int n, int channels, int group);
 
+/* Another launch in one dimension. */
 static inline void add_launch(struct cuda_launches *l, const char *kernel, int64_t blocks, unsigned threads,
                               size_t shared, const void *args, size_t args_size)
 {

@@ -4,22 +4,13 @@
  * The plugin opens the recording driver of bin/tests/cuda, which runs the kernels in the emulator; with
  * HASTEN_TEST_DEVICE=1 it opens the machine's own, which scripts/gpu-check does. */
 #include "common/base/tests/run_suite.h"
-#include "common/run/backend_cuda.h"
+#include "common/run/tests/cuda_world.h"
 #include "common/run/tests/engine_test.h"
 #include "kernels/cuda/launch.h"
 
-#include <libgen.h>
-#include <limits.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-static char plugin[PATH_MAX + 64], driver[PATH_MAX + 64];
-
-static int on_device(void) { return getenv("HASTEN_TEST_DEVICE") != NULL; }
-
 static void open_cuda(struct world *w, struct error *e)
 {
-    w->open_status = backend_cuda_open(&w->b, plugin, NULL, cpu_kernels(CPU_REF), w->team, e);
+    w->open_status = open_plugin(&w->b, NULL, w->team, e);
 }
 
 /* With float values between all kernels. */
@@ -28,16 +19,6 @@ static void open_cuda_float(struct world *w, struct error *e)
     open_cuda(w, e);
     if (w->open_status == 0)
         open_float(w, e);
-}
-
-static double distance(const float *got, const float *want, int64_t n)
-{
-    double error = 0, size = 0;
-    for (int64_t i = 0; i < n; i++) {
-        error += (got[i] - want[i]) * (double)(got[i] - want[i]);
-        size += want[i] * (double)want[i];
-    }
-    return sqrt(error / size);
 }
 
 /* Float products keep 21 bits of each factor and sum in float32: 1e-5, as on the CPU; int8 as there: a value
@@ -216,124 +197,6 @@ START_TEST(int8_sums_are_the_cpus_to_the_bit)
 }
 END_TEST
 
-/* Convolutions of bfloat16, alone: by cuDNN, its epilogue inside or behind, and by own kernels. */
-struct convolution {
-    int images, height, width, up, channels, n, kernel, stride, pad;
-    int image_bias, residual, gate, half; /* half: bfloat16 comes out */
-    enum activation act;
-};
-static const struct convolution convolutions[] = {
-    {2, 6, 5, 1, 8, 16, 3, 1, 1, 0, 0, 0, 0, ACT_NONE},  {3, 6, 6, 1, 40, 8, 3, 2, 1, 1, 0, 0, 1, ACT_SILU},
-    {2, 6, 6, 1, 32, 24, 3, 2, 0, 2, 1, 0, 0, ACT_NONE}, {3, 4, 3, 2, 16, 8, 3, 1, 1, 0, 1, 0, 1, ACT_SILU},
-    {2, 4, 4, 2, 8, 8, 3, 1, 1, 1, 1, 1, 0, ACT_RELU},   {2, 6, 5, 1, 12, 16, 3, 1, 1, 1, 1, 0, 0, ACT_NONE}};
-enum { CONVOLUTIONS = sizeof convolutions / sizeof *convolutions, CONVOLUTIONS_FIT = CONVOLUTIONS - 1 };
-enum { CONVOLUTION_BLOCKS = 8, MOST_PIXELS = 192 };
-
-/* In and out, weights and what is behind them, as a backend's memory. */
-static struct kernel_call convolution_call(const struct convolution *c, void *const at[CONVOLUTION_BLOCKS])
-{
-    int64_t pixels = (int64_t)c->height * c->width;
-    int up = c->up, behind = c->pad ? 0 : c->stride - 1; /* zeros behind alone where there are none before */
-    struct kernel_call k = {.kind = KERNEL_MATMUL, .phases = 1, .format = 1 /* bfloat16 */};
-    k.matmul = (struct matmul){
-        .images = c->images,
-        .out_height = (c->height * up + 2 * c->pad + behind - c->kernel) / c->stride + 1,
-        .out_width = (c->width * up + 2 * c->pad + behind - c->kernel) / c->stride + 1,
-        .n = c->n,
-        .kernel_h = c->kernel,
-        .kernel_w = c->kernel,
-        .stride = c->stride,
-        .pad_top = c->pad,
-        .pad_left = c->pad,
-        .sources = 1,
-        .source = {{at[0], c->channels, c->channels, pixels * c->channels, c->height, c->width, up, NULL}},
-        .weights = at[1],
-        .bf16 = 1,
-        .out = c->half ? NULL : at[2],
-        .out_bf16 = c->half ? at[2] : NULL,
-        .out_ld = c->n,
-        .out_bf16_ld = c->n,
-        .epilogue = {.bias = at[3],
-                     .image_bias = c->image_bias ? at[4] : NULL,
-                     .image_bias_ld = c->image_bias == 2 ? 0 : c->n,
-                     .residual = c->residual ? at[5] : NULL,
-                     .residual_ld = c->n,
-                     .gate = c->gate ? at[6] : NULL,
-                     .gate_ld = c->n,
-                     .act = c->act,
-                     .scale = 1}};
-    return k;
-}
-
-/* The results as floats; *scratch: its bytes. */
-static float *convolve(struct backend *b, const struct convolution *c, size_t *scratch)
-{
-    struct error e = {0};
-    struct zoo z = {.state = 3};
-    struct mm_shape s = {c->n, c->kernel, c->kernel, {c->channels, 0}};
-    size_t in = MOST_PIXELS * (size_t)c->channels,
-           weights = (size_t)(c->n * c->channels * c->kernel * c->kernel);
-    size_t out = MOST_PIXELS * (size_t)c->n;
-    const struct cpu_kernels *table = b->ops->direct ? b->kernels : cuda_packing(CUDA_BF16);
-    size_t bytes[CONVOLUTION_BLOCKS] = {
-        in * 2, table->matmul_bf16_size(&s), out * 4, (size_t)c->n * 4, out * 4, out * 4, out * 4};
-    float *values = mem_array(in + weights + out, sizeof *values, &e);
-    uint16_t *halves = mem_array(in + weights + out, sizeof *halves, &e);
-    void *at[CONVOLUTION_BLOCKS], *packed = mem_array(bytes[1], 1, &e);
-    for (int i = 0; i < 7; i++) {
-        for (size_t j = 0; j < in + weights + out; j++)
-            values[j] = noise(&z);
-        tensor_from_f32(DTYPE_BF16, values, halves, i == 0 ? in : weights);
-        if (i == 1)
-            table->matmul_pack_bf16(packed, halves, &s, 0, c->n);
-        at[i] = b->ops->allocate(b, bytes[i], &e);
-        const void *from = i == 0 ? (void *)halves : i == 1 ? packed : values;
-        ck_assert_msg(at[i] && b->ops->put(b, at[i], from, bytes[i], &e) == 0, "%s", e.text);
-    }
-    struct kernel_call k = convolution_call(c, at);
-    k.matmul.scratch_ld = *scratch = b->ops->scratch(b, &k);
-    k.matmul.scratch = at[7] = *scratch ? b->ops->allocate(b, *scratch, &e) : NULL;
-    struct plan one = {.call = &k, .calls = 1, .backend = b};
-    ck_assert_msg(b->ops->run(b, &one, 0, 1, NULL, &e) == 0, "%s", e.text);
-    size_t count = (size_t)(c->images * k.matmul.out_height * k.matmul.out_width * c->n);
-    ck_assert_uint_le(count, out);
-    ck_assert_int_eq(b->ops->get(b, c->half ? (void *)halves : values, at[2], count * (c->half ? 2 : 4), &e),
-                     0);
-    if (c->half)
-        tensor_to_f32(DTYPE_BF16, halves, values, count);
-    for (int i = 0; i < CONVOLUTION_BLOCKS; i++)
-        b->ops->release(b, at[i]);
-    mem_free(halves), mem_free(packed);
-    return mem_resize(values, count, sizeof *values, &e);
-}
-
-/* The same factors, float32 sums in another order; a result in bfloat16 may fall to the neighbour. */
-START_TEST(convolutions_are_the_cpus)
-{
-    struct world w;
-    struct error e = {0};
-    struct convolution c = convolutions[_i % CONVOLUTIONS];
-    size_t scratch, unused;
-    setenv("HASTEN_DNN", _i < CONVOLUTIONS ? "" : "refuse-whole", 1);
-    w.team = team_open(2, &e);
-    struct backend cpu = backend_cpu(cpu_kernels(CPU_REF), w.team);
-    open_cuda(&w, &e);
-    ck_assert_msg(w.open_status == 0, "%s", e.text);
-    float *want = convolve(&cpu, &c, &unused), *got = convolve(&w.b, &c, &scratch);
-    int64_t n = (int64_t)c.images * c.n * (c.height * c.up / c.stride) * (c.width * c.up / c.stride);
-    double d = distance(got, want, n);
-    ck_assert_msg(d < (c.half ? 4e-3 : 1e-6), "relative error %g", d);
-    ck_assert(on_device() || (scratch > 0) == (_i % CONVOLUTIONS < CONVOLUTIONS_FIT));
-    c.images = 1;
-    float *first = convolve(&w.b, &c, &scratch);
-    ck_assert_msg(!memcmp(first, got, (size_t)(n / convolutions[_i % CONVOLUTIONS].images) * sizeof *got),
-                  "an image depends on its batch");
-    mem_free(want), mem_free(got), mem_free(first);
-    backend_close(&w.b);
-    team_close(w.team);
-}
-END_TEST
-
 /* They share the device; the first to go leaves the other its memory and stream. */
 START_TEST(two_backends_in_a_process)
 {
@@ -406,25 +269,13 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    self[n > 0 ? n : 0] = 0;
-    const char *folder = dirname(self); /* bin/tests */
-    snprintf(driver, sizeof driver, "%s/cuda", folder);
-    snprintf(plugin, sizeof plugin, "%s/../hasten-cuda.so", folder);
-    const char *path = getenv("LD_LIBRARY_PATH");
-    if (!on_device() && (!path || strcmp(path, driver)) && argc > 0) {
-        setenv("LD_LIBRARY_PATH", driver, 1); /* read when a process starts */
-        execv("/proc/self/exe", argv);
-        return 1;
-    }
+    use_driver(argc, argv);
     TCase *t = tcase_create("cuda");
     tcase_set_timeout(t, 300);
     tcase_add_loop_test(t, every_format_equals_the_reference, 0, 2 * MODES);
     tcase_add_loop_test(t, actions_parts_and_chunks_equal_the_cpu, 0, 4);
     tcase_add_loop_test(t, wide_actions, 0, 2);
     tcase_add_loop_test(t, int8_sums_are_the_cpus_to_the_bit, 0, on_device() ? PRODUCTS : PRODUCTS_EMULATED);
-    tcase_add_loop_test(t, convolutions_are_the_cpus, 0, 2 * CONVOLUTIONS);
     tcase_add_test(t, two_backends_in_a_process);
     tcase_add_test(t, kernels_are_timed_by_events);
     tcase_add_test(t, values_that_are_not_finite_are_named);

@@ -219,13 +219,19 @@ int dnn_prepare(const struct cuda_operation *o, size_t *workspace)
 static int fail(int status, const struct cuda_operation *o, struct cuda_failure *f)
 {
     const struct cuda_convolution *c = &o->shape.convolution;
+    const struct cuda_heads *a = &o->shape.attention;
+    char what[160];
+    if (o->shape.kind == CUDA_ATTENTION)
+        snprintf(what, sizeof what, "attention of %lld heads of %lld, %lld queries, %lld keys",
+                 (long long)a->heads, (long long)a->head_dim, (long long)a->queries, (long long)a->keys);
+    else
+        snprintf(what, sizeof what, "a convolution of %lldx%lldx%lld to %lld", (long long)c->in_height,
+                 (long long)c->in_width, (long long)c->channels, (long long)c->n);
     f->kind = status == DNN_NO_HOST_MEMORY || status == DNN_NO_DEVICE_MEMORY ? 5 : 1;
-    snprintf(
-        f->text, sizeof f->text,
-        "CUDA: cuDNN: a convolution of %lld images, %lldx%lldx%lld to %lld: status %d; run it again with "
-        "HASTEN_CUDA_LIBRARIES=cublaslt, or with --backend cpu",
-        (long long)o->shape.images, (long long)c->in_height, (long long)c->in_width, (long long)c->channels,
-        (long long)c->n, status);
+    snprintf(f->text, sizeof f->text,
+             "CUDA: cuDNN: %s, %lld images: status %d; run it again with HASTEN_CUDA_LIBRARIES=cublaslt, or "
+             "with --backend cpu",
+             what, (long long)o->shape.images, status);
     return -1;
 }
 
@@ -235,9 +241,11 @@ static int run(const struct plan *p, const struct cuda_operation *o)
     void *pack = dnn_new(&m, DNN_PACK), *pointer[CUDA_OPERANDS], *workspace = o->workspace;
     int64_t id[CUDA_OPERANDS], count = 0;
     for (int i = 0; i < CUDA_OPERANDS; i++)
-        if (o->at[i]) {
-            memcpy(&pointer[count], &o->at[i], sizeof *pointer);
-            id[count++] = i + 1;
+        if (o->shape.operands >> i & 1) {
+            int is_value = o->shape.kind == CUDA_ATTENTION && i == CUDA_SCALE;
+            const void *at = is_value ? &o->scale : o->at[i];
+            memcpy(&pointer[count], &at, sizeof at);
+            id[count++] = is_value ? DNN_VALUE : i + 1;
         }
     dnn_set(&m, pack, DNN_PACK_IDS, DNN_IS_INT64, count, id);
     dnn_set(&m, pack, DNN_PACK_POINTERS, DNN_IS_POINTER, count, pointer);

@@ -54,6 +54,7 @@ enum dnn_descriptor {
     DNN_GRAPH = 15,
     DNN_PACK = 16,
     DNN_TENSOR = 17,
+    DNN_OP_ATTENTION = 41, /* since 9.13.1 */
 };
 
 /* Types of attributes, and the attributes of descriptors. */
@@ -110,15 +111,23 @@ enum dnn_attribute {
     DNN_TENSOR_STRIDES = 903,
     DNN_TENSOR_ID = 906,
     DNN_TENSOR_IS_VIRTUAL = 907,
+    DNN_TENSOR_IS_VALUE = 908,
     DNN_PACK_IDS = 1000,
     DNN_PACK_POINTERS = 1001,
     DNN_PACK_WORKSPACE = 1003,
     DNN_ENGINE_GRAPH = 1300,
     DNN_ENGINE_INDEX = 1301,
     DNN_ENGINE_NOTES = 1303,
+    DNN_OP_ATTENTION_Q = 2800,
+    DNN_OP_ATTENTION_K = 2801,
+    DNN_OP_ATTENTION_V = 2802,
+    DNN_OP_ATTENTION_O = 2803,
+    DNN_OP_ATTENTION_SCALE = 2805,
 };
 
-enum { DNN_ALIGNED = 16, DNN_MADE = 64, DNN_FIRST_VIRTUAL = 100 };
+/* Ids of tensors: operand + 1, attention's scale (a number of the host), values between operations. */
+enum { DNN_VALUE = 99, DNN_FIRST_VIRTUAL = 100 };
+enum { DNN_ALIGNED = 16, DNN_MADE = 64 };
 
 /* ---- dnn_graph.c ---- */
 
@@ -140,7 +149,7 @@ void dnn_set(struct dnn_made *m, void *descriptor, int name, int type, int64_t c
 void dnn_set_one(struct dnn_made *m, void *descriptor, int name, void *other); /* a descriptor */
 void dnn_finalize(struct dnn_made *m, void *descriptor);
 void dnn_drop(struct dnn_made *m); /* all of them */
-/* The finalized operation graph; tensor k + 1 is operand k. handle may be NULL where there is no device. */
+/* The finalized operation graph. handle may be NULL where there is no device. */
 void *dnn_graph(struct dnn_made *m, const struct cuda_shape *s, void *handle);
 
 /* ---- dnn.c ---- */

@@ -1,5 +1,6 @@
 /* Operations as cuDNN's operation graphs; see dnn.h. Images are channels last: dimensions are named (image,
- * channel, row, column), strides say how they lie. Virtual tensors between operations are float32. */
+ * channel, row, column), those of attention (image, head, row, number), strides say how they lie. Virtual
+ * tensors between operations are float32. */
 #include "kernels/cuda/plugin/dnn.h"
 
 #include <dlfcn.h>
@@ -7,6 +8,8 @@
 #include <string.h>
 
 struct dnn_functions dnn;
+
+enum { OPS = 8 };
 
 int dnn_find_functions(void *library)
 {
@@ -75,13 +78,15 @@ static void *tensor(struct dnn_made *m, int64_t id, int32_t type, struct four di
 {
     void *t = dnn_new(m, DNN_TENSOR);
     int64_t aligned = DNN_ALIGNED;
-    bool is_virtual = id >= DNN_FIRST_VIRTUAL;
+    bool is_virtual = id >= DNN_FIRST_VIRTUAL, is_value = id == DNN_VALUE;
     dnn_set(m, t, DNN_TENSOR_ID, DNN_IS_INT64, 1, &id);
     dnn_set(m, t, DNN_TENSOR_TYPE, DNN_IS_DATA_TYPE, 1, &type);
     dnn_set(m, t, DNN_TENSOR_ALIGNMENT, DNN_IS_INT64, 1, &aligned);
     dnn_set(m, t, DNN_TENSOR_DIMS, DNN_IS_INT64, 4, dims.at);
     dnn_set(m, t, DNN_TENSOR_STRIDES, DNN_IS_INT64, 4, strides.at);
     dnn_set(m, t, DNN_TENSOR_IS_VIRTUAL, DNN_IS_BOOLEAN, 1, &is_virtual);
+    if (is_value)
+        dnn_set(m, t, DNN_TENSOR_IS_VALUE, DNN_IS_BOOLEAN, 1, &is_value);
     dnn_finalize(m, t);
     return t;
 }
@@ -98,8 +103,8 @@ static struct four rows_of(int64_t width, int64_t ld, int64_t image_ld)
 struct chain {
     struct dnn_made *m;
     const struct cuda_shape *s;
-    void *op[8], *last; /* last: the tensor that the operations so far give */
-    int ops, left;      /* left: operations to come, the last of which gives `out` */
+    void **op, *last; /* last: the tensor that the operations so far give */
+    int ops, left;    /* left: operations to come, the last of which gives `out` */
 };
 
 /* Where the next operation's result goes. */
@@ -170,10 +175,13 @@ static void add_pointwise(struct chain *c, int32_t mode, void *other)
     c->last = out;
 }
 
-static int has(const struct cuda_shape *s, enum cuda_operand o) { return (int)(s->operands >> o & 1); }
+static int has(const struct cuda_shape *s, enum cuda_convolution_operand o)
+{
+    return (int)(s->operands >> o & 1);
+}
 
 /* One for all images, or each its own. */
-static void add_bias(struct chain *c, enum cuda_operand which, int64_t images, int64_t ld)
+static void add_bias(struct chain *c, enum cuda_convolution_operand which, int64_t images, int64_t ld)
 {
     int64_t n = c->s->convolution.n;
     if (has(c->s, which))
@@ -182,11 +190,11 @@ static void add_bias(struct chain *c, enum cuda_operand which, int64_t images, i
             tensor(c->m, which + 1, DNN_F32, (struct four){{images, n, 1, 1}}, (struct four){{ld, 1, n, n}}));
 }
 
-void *dnn_graph(struct dnn_made *m, const struct cuda_shape *s, void *handle)
+static int add_convolution_chain(struct dnn_made *m, const struct cuda_shape *s, void **op)
 {
     const struct cuda_convolution *v = &s->convolution;
     int own = v->image_bias_ld != 0; /* else all images share one */
-    struct chain c = {.m = m, .s = s};
+    struct chain c = {.m = m, .s = s, .op = op};
     c.left = 1 + has(s, CUDA_BIAS) + has(s, CUDA_IMAGE_BIAS) + (v->silu != 0) + has(s, CUDA_RESIDUAL);
     add_convolution(&c);
     add_bias(&c, CUDA_BIAS, 1, v->n);
@@ -199,10 +207,47 @@ void *dnn_graph(struct dnn_made *m, const struct cuda_shape *s, void *handle)
             tensor(m, CUDA_RESIDUAL + 1, DNN_F32,
                    (struct four){{s->images, v->n, v->out_height, v->out_width}},
                    rows_of(v->out_width, v->residual_ld, v->residual_ld * v->out_height * v->out_width)));
+    return c.ops;
+}
+
+/* ---- attention ---- */
+
+static void add_attention(struct dnn_made *m, const struct cuda_shape *s, void **op)
+{
+    const struct cuda_heads *a = &s->attention;
+    const struct {
+        int name, id;
+        int64_t rows, ld, image_ld;
+    } all[] = {{DNN_OP_ATTENTION_Q, CUDA_Q, a->queries, a->q_ld, a->q_image_ld},
+               {DNN_OP_ATTENTION_K, CUDA_K, a->keys, a->k_ld, a->k_image_ld},
+               {DNN_OP_ATTENTION_V, CUDA_V, a->keys, a->v_ld, a->v_image_ld},
+               {DNN_OP_ATTENTION_O, CUDA_ATTENDED, a->queries, a->out_ld, a->out_image_ld}};
+    void *made[4];
+    struct four one = {{1, 1, 1, 1}};
+    for (int i = 0; i < 4; i++)
+        made[i] =
+            tensor(m, all[i].id + 1, DNN_BF16, (struct four){{s->images, a->heads, all[i].rows, a->head_dim}},
+                   (struct four){{all[i].image_ld, a->head_dim, all[i].ld, 1}});
+    void *scale = tensor(m, DNN_VALUE, DNN_F32, one, one);
+    *op = dnn_new(m, DNN_OP_ATTENTION);
+    for (int i = 0; i < 4; i++)
+        dnn_set_one(m, *op, all[i].name, made[i]);
+    dnn_set_one(m, *op, DNN_OP_ATTENTION_SCALE, scale);
+    dnn_finalize(m, *op);
+}
+
+void *dnn_graph(struct dnn_made *m, const struct cuda_shape *s, void *handle)
+{
+    void *op[OPS];
+    int ops = 1;
+    if (s->kind == CUDA_ATTENTION)
+        add_attention(m, s, op);
+    else
+        ops = add_convolution_chain(m, s, op);
     void *graph = dnn_new(m, DNN_GRAPH);
     if (handle)
         dnn_set(m, graph, DNN_GRAPH_HANDLE, DNN_IS_HANDLE, 1, &handle);
-    dnn_set(m, graph, DNN_GRAPH_OPS, DNN_IS_DESCRIPTOR, c.ops, c.op);
+    dnn_set(m, graph, DNN_GRAPH_OPS, DNN_IS_DESCRIPTOR, ops, op);
     dnn_finalize(m, graph);
     return graph;
 }

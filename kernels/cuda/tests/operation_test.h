@@ -62,4 +62,28 @@ static inline struct cuda_operation asked(const struct matmul *m, enum cuda_way 
     return o;
 }
 
+/* Attention of a merged projection. */
+static inline struct attention heads_of(int heads, int dim, int rows)
+{
+    int64_t width = (int64_t)heads * dim, ld = 3 * width;
+    return (struct attention){.q_bf16 = (void *)0x1000,
+                              .k_bf16 = (void *)0x2000,
+                              .v_bf16 = (void *)0x3000,
+                              .q_ld = ld,
+                              .k_ld = ld,
+                              .v_ld = ld,
+                              .q_image_ld = ld * rows,
+                              .k_image_ld = ld * rows,
+                              .v_image_ld = ld * rows,
+                              .images = 2,
+                              .heads = heads,
+                              .head_dim = dim,
+                              .queries = rows,
+                              .keys = rows,
+                              .scale = 0.5f,
+                              .out_bf16 = (void *)0x4000,
+                              .out_ld = width,
+                              .out_image_ld = width * rows};
+}
+
 #endif

@@ -1,5 +1,5 @@
 /* The real cuDNN without a driver: the operation graphs of every convolution of SD1.5's U-Net and of the
- * embedded ones, which it checks and finalizes. */
+ * embedded ones, and of attention of DiT-XL/2 and these, which it checks and finalizes. */
 #include "kernels/cuda/plugin/dnn_graph.c"
 #include "kernels/cuda/tests/operation_test.h"
 
@@ -34,6 +34,14 @@ SAME(DNN_PLAN, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
 SAME(DNN_KNOB, CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR);
 SAME(DNN_OP_CONVOLUTION, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
 SAME(DNN_OP_POINTWISE, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+#if CUDNN_VERSION >= 91400
+SAME(DNN_OP_ATTENTION, CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR);
+SAME(DNN_OP_ATTENTION_Q, CUDNN_ATTR_OPERATION_SDPA_FWD_QDESC);
+SAME(DNN_OP_ATTENTION_K, CUDNN_ATTR_OPERATION_SDPA_FWD_KDESC);
+SAME(DNN_OP_ATTENTION_V, CUDNN_ATTR_OPERATION_SDPA_FWD_VDESC);
+SAME(DNN_OP_ATTENTION_O, CUDNN_ATTR_OPERATION_SDPA_FWD_ODESC);
+SAME(DNN_OP_ATTENTION_SCALE, CUDNN_ATTR_OPERATION_SDPA_FWD_SCALEDESC);
+#endif
 SAME(DNN_GRAPH, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
 SAME(DNN_PACK, CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
 SAME(DNN_TENSOR, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
@@ -141,6 +149,44 @@ static void take_unet(const int *width, int levels, int side, int behind, int im
     ck_assert_int_eq(skips, 0);
 }
 
+static void take_attention(int images, int heads, int dim, int queries, int keys)
+{
+    struct attention a = heads_of(heads, dim, queries);
+    struct cuda_operation o;
+    struct dnn_made made = {0};
+    a.images = images;
+    a.keys = keys;
+    a.k_image_ld = a.v_image_ld = a.k_ld * keys;
+    ck_assert(cuda_attention_operation(&a, &o));
+    dnn_graph(&made, &o.shape, NULL);
+    ck_assert_msg(made.status == 0, "status %d: %d heads of %d, %d queries, %d keys", made.status, heads, dim,
+                  queries, keys);
+    dnn_drop(&made);
+    o.shape.attention.keys = -1; /* without a device it looks at the tensors alone */
+    dnn_graph(&made, &o.shape, NULL);
+    ck_assert_int_ne(made.status, 0);
+    dnn_drop(&made);
+}
+
+START_TEST(the_real_library_takes_all_attention)
+{
+    ck_assert_int_eq(dnn_find_functions(library), 0);
+    for (int images = 1; images <= 16; images *= 2) {
+        take_attention(images, 16, 72, 256, 256); /* DiT-XL/2 */
+        take_attention(images, 16, 72, 1024, 1024);
+        for (int i = 0; i < 4; i++) { /* SD1.5, with itself and with the text */
+            int side = 64 >> i, dim = i < 2 ? 40 << i : 160;
+            take_attention(images, 8, dim, side * side, side * side);
+            take_attention(images, 8, dim, side * side, 77);
+        }
+        take_attention(images, 8, 64, 4096, 4096);
+        take_attention(images, 4, 48, 49, 49);    /* fashion-dit */
+        take_attention(images, 12, 8, 49, 49);    /* fashion-unet */
+        take_attention(images, 1, 256, 256, 256); /* anime-faces-64; its heads of 512 do not fit */
+    }
+}
+END_TEST
+
 START_TEST(the_real_library_takes_every_graph)
 {
     static const int sd15[] = {320, 640, 1280, 1280}, fashion[] = {32, 64, 96}, anime[] = {64, 128, 256, 512};
@@ -171,5 +217,6 @@ int main(void)
     }
     TCase *t = tcase_create("dnn");
     tcase_add_test(t, the_real_library_takes_every_graph);
+    tcase_add_test(t, the_real_library_takes_all_attention);
     return run_suite(t, "cuda dnn");
 }

@@ -1,5 +1,5 @@
-/* Operations of cuDNN: which convolutions fit and as what. test-cuda-dnn has their graphs, the stand-in of
- * tests/driver computes them: see test-cuda and cuda_library in tools/tests. */
+/* Operations of cuDNN: which convolutions and attentions fit and as what. test-cuda-dnn has their graphs, the
+ * stand-in of tests/driver computes them: see test-cuda and cuda_library in tools/tests. */
 #include "kernels/cuda/tests/operation_test.h"
 
 START_TEST(convolutions_fit)
@@ -66,10 +66,54 @@ START_TEST(what_does_not_fit_is_left_alone)
 }
 END_TEST
 
+START_TEST(attention_fits)
+{
+    struct attention a = heads_of(16, 72, 256), b[12];
+    struct cuda_operation o;
+    int n = 0;
+    a.scratch = (void *)0x5004;
+    a.scratch_ld = 1000;
+    ck_assert(cuda_attention_operation(&a, &o));
+    ck_assert(o.at[CUDA_ATTENDED] == (void *)0x4000 && o.scale == 0.5f && o.shape.attention.head_dim == 72);
+    ck_assert(o.workspace == (void *)0x5100 && o.workspace_size == 4000 - 0xfc);
+    for (size_t i = 0; i < sizeof b / sizeof *b; i++)
+        b[i] = a;
+    b[n++].causal = 1;
+    b[n++].head_dim = 68;
+    b[n++].head_dim = 264;
+    b[n++].out_bf16 = NULL;
+    b[n++].q_bf16 = NULL;
+    b[n++].v_bf16 = (void *)0x3008;
+    b[n++].k_ld = 3 * 1152 + 4;
+    b[n++].v_image_ld = 0;
+    for (int i = 0; i < n; i++)
+        ck_assert_msg(!cuda_attention_operation(&b[i], &o), "change %d", i);
+}
+END_TEST
+
+/* Few tiles of twice as many queries leave multiprocessors idle. */
+START_TEST(large_attention_is_the_librarys)
+{
+    struct attention a = heads_of(16, 72, 256);
+    ck_assert(!cuda_attention_is_quicker(&a)); /* DiT-XL/2-256 */
+    a = heads_of(16, 72, 1024);
+    ck_assert(cuda_attention_is_quicker(&a)); /* -512 */
+    a = heads_of(8, 40, 4096);
+    ck_assert(cuda_attention_is_quicker(&a)); /* SD1.5 */
+    a = heads_of(8, 160, 64);
+    ck_assert(!cuda_attention_is_quicker(&a));
+    int before = cuda_attention_is_quicker(&a);
+    a.images = 64;
+    ck_assert_int_eq(cuda_attention_is_quicker(&a), before);
+}
+END_TEST
+
 int main(void)
 {
     TCase *t = tcase_create("operation");
     tcase_add_test(t, convolutions_fit);
     tcase_add_test(t, what_does_not_fit_is_left_alone);
+    tcase_add_test(t, attention_fits);
+    tcase_add_test(t, large_attention_is_the_librarys);
     return run_suite(t, "cuda operation");
 }

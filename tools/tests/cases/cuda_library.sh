@@ -26,6 +26,19 @@ HASTEN_BLAS=absent same $bf16 dit.zst --steps 2
 products none 'a library that does not open'
 HASTEN_CUDA_LIBRARIES=none same $bf16 dit.zst --steps 2
 products none 'a library that is not wanted'
+# Attention, which small models leave to the own kernel.
+import "$TESTDATA/tiny/resample" --dtype bf16 -o resample.zst -q
+products=0
+for libraries in cudnn cudnn,sdpa; do
+    for backend in cpu cuda; do
+        HASTEN_CUDA_LIBRARIES=$libraries HASTEN_DRIVER=log=log generate resample.zst --backend $backend --steps 2 \
+            --sampler-config "$TESTDATA/tiny/unet/scheduler_config.json" --latents $backend.safetensors -q
+    done
+    got=$(evaluate --backend cpu --reference cpu.safetensors cuda.safetensors --json | sed 's/.*"rel_l2": *\([-0-9.e+]*\).*/\1/')
+    awk -v got="$got" -v limit=$bf16 'BEGIN {exit !(got + 0 <= limit)}' || fail "$libraries: relative L2 $got"
+    [ -n "${HASTEN_TEST_DEVICE-}" ] || [ "$(logged products)" -gt $products ] || fail "$libraries: no more than $products products"
+    [ -n "${HASTEN_TEST_DEVICE-}" ] || products=$(logged products)
+done
 # The same images in another batch have the same bytes.
 for model in dit unet; do
     generate $model.zst --steps 2 --count 3 --batch 3 --latents three.safetensors --backend cuda -q

@@ -1,13 +1,13 @@
 /* A libcudnn.so.9 on the recording driver, for tests of the host side: descriptors and their attributes as
  * the backend API has them; dnn_run.c computes.
  *
- * It knows what the plugin asks for, chains of a convolution and pointwise operations. What the real one
- * would refuse, or read outside of what it was given, ends the process with status 99: attributes of another
- * type or number, descriptors that are not finalized, dimensions that do not fit, two tensors of one id, an
- * id without a pointer, a tensor that is not inside one block of the device, a plan made in a capture, a
- * first use in one that is not relaxed. Its heuristics offer an engine that sums in any order first, then one
- * that cannot be had, then a good one. HASTEN_DNN, words: refuse-whole: no graphs of several operations;
- * absent: cannot be opened. */
+ * It knows what the plugin asks for: chains of a convolution and pointwise operations, and attention. What
+ * the real one would refuse, or read outside of what it was given, ends the process with status 99:
+ * attributes of another type or number, descriptors that are not finalized, dimensions that do not fit, two
+ * tensors of one id, an id without a pointer, a tensor that is not inside one block of the device, a plan
+ * made in a capture, a first use in one that is not relaxed. Its heuristics offer an engine that sums in any
+ * order first, then one that cannot be had, then a good one. HASTEN_DNN, words: refuse-whole: no graphs of
+ * several operations; absent: cannot be opened. */
 #include "kernels/cuda/tests/driver/dnn_inside.h"
 
 #include <stdlib.h>
@@ -102,6 +102,7 @@ static int type_of(int name)
     case DNN_OP_CONVOLUTION_BETA:
         return DNN_IS_FLOAT;
     case DNN_TENSOR_IS_VIRTUAL:
+    case DNN_TENSOR_IS_VALUE:
         return DNN_IS_BOOLEAN;
     case DNN_PACK_POINTERS:
     case DNN_PACK_WORKSPACE:
@@ -200,10 +201,11 @@ static void finalize_tensor(const struct descriptor *t)
     for (int i = 0; i < 4; i++)
         if (dims[i] < 1 || strides[i] < 1)
             broken("a tensor's dimension %d: %lld at %lld", i, (long long)dims[i], (long long)strides[i]);
-    if (strides[1] != 1)
+    int last = dims[1] > 1 && strides[1] == 1 ? 1 : 3; /* channels, or the numbers of a head */
+    if (strides[last] != 1 && dims[last] > 1)
         broken("a tensor whose channels are not last");
     for (int i = 0; i < 4; i++)
-        if (i != 1 && dims[i] > 1 && strides[i] * bytes % DNN_ALIGNED)
+        if (i != last && dims[i] > 1 && strides[i] * bytes % DNN_ALIGNED)
             broken("a tensor whose rows are not at multiples of %d bytes", DNN_ALIGNED);
 }
 

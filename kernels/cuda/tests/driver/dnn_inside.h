@@ -28,12 +28,13 @@ struct view {
     int bf16;
 };
 
-/* A convolution, then steps that each read what the one before gave. */
+/* A convolution, then steps that each read what the one before gave; or attention. */
 struct program {
     const struct descriptor *graph;
     struct program *next;
     int64_t dims[4], pre[2], stride[2]; /* dims: of the results */
     struct view tensor[TENSORS];        /* those that are not virtual: in, weights, others, the last is out */
+    int attention;                      /* tensors: q, k, v, scale, out */
     int tensors, steps, parts;          /* parts: in which the sums are taken */
     struct {
         int mode, operand; /* of tensor[]; -1: none */

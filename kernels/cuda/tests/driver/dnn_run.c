@@ -93,6 +93,27 @@ static const struct descriptor *check_pointwise(struct program *p, const struct 
     return result_of(p, op, DNN_OP_POINTWISE_Y, last);
 }
 
+static void check_attention(struct program *p, const struct descriptor *op)
+{
+    static const int names[] = {DNN_OP_ATTENTION_Q, DNN_OP_ATTENTION_K, DNN_OP_ATTENTION_V,
+                                DNN_OP_ATTENTION_SCALE, DNN_OP_ATTENTION_O};
+    const struct view *t = p->tensor;
+    p->attention = 1;
+    for (int i = 0; i < 5; i++) {
+        const struct descriptor *x = dnn_one(op, names[i], DNN_TENSOR);
+        add_tensor(p, x);
+        if ((dnn_find(x, DNN_TENSOR_IS_VALUE) != NULL) != (i == 3) || t[i].bf16 == (i == 3))
+            broken("tensor %d of attention is of another kind", i);
+    }
+    memcpy(p->dims, t[4].dims, sizeof p->dims);
+    if (memcmp(t[0].dims, t[4].dims, sizeof p->dims) != 0 ||
+        memcmp(t[1].dims, t[2].dims, sizeof p->dims) != 0)
+        broken("attention whose tensors do not fit");
+    for (int i = 0; i < 4; i++)
+        if ((i != 2 && t[0].dims[i] != t[1].dims[i]) || (i == 3 && t[0].dims[i] % 8 != 0))
+            broken("attention whose heads do not fit");
+}
+
 void dnn_check_graph(const struct descriptor *graph)
 {
     const struct attribute *ops = dnn_find(graph, DNN_GRAPH_OPS);
@@ -105,6 +126,10 @@ void dnn_check_graph(const struct descriptor *graph)
     for (int64_t i = 0; i < ops->count; i++) {
         const struct descriptor *op = ((const struct descriptor *const *)ops->values)[i];
         int last = i + 1 == ops->count;
+        if (op->final && op->type == DNN_OP_ATTENTION && ops->count == 1) {
+            check_attention(p, op);
+            return;
+        }
         if (!op->final || op->type != (i == 0 ? DNN_OP_CONVOLUTION : DNN_OP_POINTWISE))
             broken("operation %lld is a descriptor %d", (long long)i, op->type);
         out = i == 0 ? check_convolution(p, op, last) : check_pointwise(p, op, out, last);
@@ -136,6 +161,7 @@ void dnn_forget_programs(void)
 struct run_args {
     const struct program *program;
     void *at[TENSORS], *workspace;
+    float scale; /* of attention: read when it is asked for */
 };
 
 /* The number at these coordinates; a dimension of one serves all. */
@@ -193,11 +219,46 @@ static float convolve(const struct run_args *r, const int64_t at[4])
     return all;
 }
 
+static void attend(const struct run_args *r)
+{
+    const struct program *p = r->program;
+    const struct view *q = &p->tensor[0], *k = &p->tensor[1], *v = &p->tensor[2], *out = &p->tensor[4];
+    int64_t keys = k->dims[2], width = q->dims[3];
+    double *weight = need(calloc((size_t)keys, sizeof *weight));
+    for (int64_t i = 0; i < q->dims[0] * q->dims[1] * q->dims[2]; i++) {
+        int64_t at[4] = {i / q->dims[2] / q->dims[1], i / q->dims[2] % q->dims[1], i % q->dims[2], 0};
+        double most = -INFINITY, all = 0;
+        for (int64_t j = 0; j < keys; j++) {
+            weight[j] = 0;
+            for (int64_t x = 0; x < width; x++)
+                weight[j] += (double)number_at(q, r->at[0], (const int64_t[]){at[0], at[1], at[2], x}) *
+                             (double)number_at(k, r->at[1], (const int64_t[]){at[0], at[1], j, x});
+            weight[j] *= (double)r->scale;
+            most = weight[j] > most ? weight[j] : most;
+        }
+        for (int64_t j = 0; j < keys; j++) {
+            weight[j] = exp(weight[j] - most);
+            all += weight[j];
+        }
+        for (int64_t x = 0; x < width; x++) {
+            double sum = 0;
+            for (int64_t j = 0; j < keys; j++)
+                sum += weight[j] * (double)number_at(v, r->at[2], (const int64_t[]){at[0], at[1], j, x});
+            put_number(out, r->at[4], (const int64_t[]){at[0], at[1], at[2], x}, (float)(sum / all));
+        }
+    }
+    free(weight);
+}
+
 static void run(const void *args)
 {
     const struct run_args *r = args;
     const struct program *p = r->program;
     memset(r->workspace, GUARD_BYTE, DNN_WORKSPACE); /* whatever is there */
+    if (p->attention) {
+        attend(r);
+        return;
+    }
     for (int64_t i = 0; i < p->dims[0] * p->dims[1] * p->dims[2] * p->dims[3]; i++) {
         int64_t row = i / p->dims[1], at[4] = {row / p->dims[3] / p->dims[2], i % p->dims[1],
                                                row / p->dims[3] % p->dims[2], row % p->dims[3]};
@@ -230,6 +291,10 @@ void dnn_execute(const struct program *p, const struct descriptor *pack)
         for (int64_t k = 0; k < ids->count; k++)
             if (((const int64_t *)ids->values)[k] == p->tensor[i].id)
                 r.at[i] = pointers[k];
+        if (p->attention && i == 3 && r.at[i]) {
+            memcpy(&r.scale, r.at[i], sizeof r.scale);
+            continue;
+        }
         if (!r.at[i] || (uintptr_t)r.at[i] % DNN_ALIGNED)
             broken("tensor %lld is at %p", (long long)p->tensor[i].id, r.at[i]);
         driver_range(r.at[i], bytes_of(&p->tensor[i]), "a tensor of cuDNN");
