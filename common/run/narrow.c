@@ -5,11 +5,9 @@
 
 /* ---- rows and columns ---- */
 
-/* stays[i]: row i of this weight. */
-static void mark_rows(const struct cut *c, int node, int slot, const int *kept, int count,
-                      unsigned char *stays, int64_t rows)
+void narrow_mark_rows(const struct cut *c, int node, int slot, const int *kept, int count,
+                      unsigned char *stays)
 {
-    memset(stays, 1, (size_t)rows);
     for (int i = 0; i < c->edits; i++) {
         const struct cut_edit *x = &c->edit[i];
         if (x->node != node || x->slot != slot)
@@ -20,22 +18,31 @@ static void mark_rows(const struct cut *c, int node, int slot, const int *kept, 
     }
 }
 
-static int keep_rows(struct overlay *o, const char *name, const unsigned char *stays, struct error *e)
+int narrow_keep_rows(const struct tensor *t, const unsigned char *stays, struct tensor *smaller,
+                     struct error *e)
 {
-    const struct tensor *t = overlay_find(o, name);
-    struct tensor smaller = *t;
     size_t row = t->size / (size_t)t->shape[0], to = 0;
-    smaller.shape[0] = 0;
+    *smaller = *t;
+    smaller->data = NULL;
+    smaller->shape[0] = 0;
     for (int64_t i = 0; i < t->shape[0]; i++)
-        smaller.shape[0] += stays[i];
-    if (tensor_measure(&smaller, e) < 0 || !(smaller.data = mem_array(smaller.size, 1, e)))
+        smaller->shape[0] += stays[i];
+    if (tensor_measure(smaller, e) < 0 || !(smaller->data = mem_array(smaller->size, 1, e)))
         return -1;
     for (int64_t i = 0; i < t->shape[0]; i++)
         if (stays[i]) {
-            memcpy((char *)smaller.data + to, (const char *)t->data + (size_t)i * row, row);
+            memcpy((char *)smaller->data + to, (const char *)t->data + (size_t)i * row, row);
             to += row;
         }
-    return overlay_put(o, name, &smaller, e);
+    return 0;
+}
+
+static int keep_rows(struct overlay *o, const char *name, const unsigned char *stays, struct error *e)
+{
+    struct tensor smaller;
+    return narrow_keep_rows(overlay_find(o, name), stays, &smaller, e) < 0
+               ? -1
+               : overlay_put(o, name, &smaller, e);
 }
 
 static int keep_columns(struct overlay *o, const char *name, const int *kept, int count, struct error *e)
@@ -90,7 +97,8 @@ int narrow_cut(struct graph *g, struct overlay *o, const struct cut *c, const in
         unsigned char *stays = mem_array((size_t)rows, 1, e);
         if (!stays)
             return -1;
-        mark_rows(c, x->node, x->slot, kept, count, stays, rows);
+        memset(stays, 1, (size_t)rows);
+        narrow_mark_rows(c, x->node, x->slot, kept, count, stays);
         status = keep_rows(o, name, stays, e);
         if (status == 0 && x->slot == op_weight_index(g->node[x->node].op, "weight") &&
             node_is(&g->node[x->node], "linear"))

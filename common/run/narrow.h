@@ -14,6 +14,13 @@
 int narrow_cut(struct graph *g, struct overlay *o, const struct cut *c, const int *kept, int count,
                struct error *e) HASTEN_CHECKED;
 
+/* stays: ones for the rows of a weight (a node's slot); those that the cut takes from it become 0. Then the
+ * rows that stay, data from mem_array. */
+void narrow_mark_rows(const struct cut *c, int node, int slot, const int *kept, int count,
+                      unsigned char *stays);
+int narrow_keep_rows(const struct tensor *t, const unsigned char *stays, struct tensor *smaller,
+                     struct error *e) HASTEN_CHECKED;
+
 /* The consumer's weight becomes weight * A and its bias `bias + (sum of taps of weight) * shift`: for an
  * input that was A x + shift and is now x. weight: n input channels (the original's), a: n x count. bias may
  * be NULL; then there is no shift. */

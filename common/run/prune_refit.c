@@ -7,6 +7,7 @@
 #include "common/run/prune_inside.h"
 
 #include <math.h>
+#include <string.h>
 
 static const double ridges[] = {0.001, 0.01, 0.1, 1}; /* of the mean of the diagonal */
 
@@ -73,11 +74,30 @@ static void no_fit(const struct pair_view *m, double *a, double *shift)
         shift[i] = 0;
 }
 
-static int refit_one(struct pruner *p, int cut, struct edge_pair *m, const struct edge_pair *held,
-                     struct error *e)
+/* A weight of the original without the rows that other cuts took: what this product makes is itself a value
+ * that may have been cut. data from mem_array; NULL where there is no such weight. */
+static int rows_left(const struct pruner *p, int node, const char *slot, struct tensor *left, struct error *e)
+{
+    int s = op_weight_index(p->original->node[node].op, slot);
+    const struct tensor *t = p->original->node[node].tensor[s];
+    *left = (struct tensor){0};
+    if (!t)
+        return 0;
+    unsigned char *stays = mem_array((size_t)t->shape[0], 1, e);
+    if (!stays)
+        return -1;
+    memset(stays, 1, (size_t)t->shape[0]);
+    for (int i = 0; i < p->cuts.count; i++)
+        narrow_mark_rows(&p->cuts.cut[i], node, s, p->kept[i].channel, p->kept[i].count, stays);
+    int status = narrow_keep_rows(t, stays, left, e);
+    mem_free(stays);
+    return status;
+}
+
+static int refit_rows(struct pruner *p, int cut, struct edge_pair *m, const struct edge_pair *held,
+                      const struct tensor *weight, const struct tensor *bias, struct error *e)
 {
     const struct node *from = &p->original->node[p->cuts.cut[cut].consumer];
-    const struct tensor *weight = node_weight(from, "weight"), *bias = node_weight(from, "bias");
     struct pair_view x = view_of(m, p->kept[cut].channel), y = view_of(held, p->kept[cut].channel);
     double *a = mem_array((size_t)m->n * (size_t)m->n1, sizeof *a, e), ridge;
     double *shift = mem_array((size_t)m->n, sizeof *shift, e);
@@ -95,6 +115,20 @@ static int refit_one(struct pruner *p, int cut, struct edge_pair *m, const struc
                               shift, e);
     mem_free(a);
     mem_free(shift);
+    return status;
+}
+
+static int refit_one(struct pruner *p, int cut, struct edge_pair *m, const struct edge_pair *held,
+                     struct error *e)
+{
+    int node = p->cuts.cut[cut].consumer;
+    struct tensor weight = {0}, bias = {0};
+    int status =
+        rows_left(p, node, "weight", &weight, e) < 0 || rows_left(p, node, "bias", &bias, e) < 0 ? -1 : 0;
+    if (status == 0)
+        status = refit_rows(p, cut, m, held, &weight, bias.data ? &bias : NULL, e);
+    mem_free(weight.data);
+    mem_free(bias.data);
     return status;
 }
 
