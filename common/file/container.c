@@ -64,6 +64,25 @@ static int open_plain(struct container *c, const unsigned char *start, struct er
     return result;
 }
 
+/* A regular file's tensors can be read one by one. */
+static int set_origins(struct container *c, struct error *e)
+{
+    struct container_inside *in = c->inside;
+    if (!(in->origin = mem_array((size_t)c->count, sizeof *in->origin, e)))
+        return -1;
+    for (int i = 0; i < c->count; i++) {
+        struct origin *o = &in->origin[i];
+        *o = (struct origin){.in = &in->in, .begin = (int64_t)(in->header_size + in->begin[i])};
+        if (in->form == FORM_OURS) {
+            o->frame = in->frame_at + in->first_frame[i];
+            o->digest = in->digest[i];
+            o->known = 1;
+        }
+        c->tensor[i].origin = o;
+    }
+    return 0;
+}
+
 static int open_inside(struct container *c, const char *path, struct error *e)
 {
     struct container_inside *in = c->inside;
@@ -81,11 +100,9 @@ static int open_inside(struct container *c, const char *path, struct error *e)
     size_t n = in->in.size < (int64_t)sizeof start ? (size_t)in->in.size : sizeof start;
     if (input_read_at(&in->in, start, n, 0, e) < 0 || recognise(start, n, &in->form, e) < 0)
         return -1;
-    if (in->form == FORM_PLAIN)
-        return open_plain(c, start, e);
-    int ours = frames_open(c, e);
-    if (ours)
-        return ours < 0 ? -1 : 0;
+    int known = in->form == FORM_PLAIN ? open_plain(c, start, e) < 0 ? -1 : 1 : frames_open(c, e);
+    if (known)
+        return known < 0 ? -1 : set_origins(c, e);
     return stream_open(&in->stream, &in->in, e) < 0 ? -1 : stream_header(c, e);
 }
 
@@ -138,6 +155,7 @@ void container_close(struct container *c)
         mem_free(in->digest);
         mem_free(in->known);
         mem_free(in->frame_at);
+        mem_free(in->origin);
         mem_free(in->frame_size);
         arena_free(&in->arena);
         mem_free(in);

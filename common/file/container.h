@@ -95,9 +95,10 @@ typedef int container_fill(void *context, int index, const struct tensor *tensor
 /* Write a file, whole or not at all. path NULL or "-": standard output (not to a terminal). A name that ends
  * in ".safetensors" is written plain. meta: our JSON object or NULL; its keys "kind" and "version" are set by
  * the writer, so metadata read from another file can be given back as it is. tensors: name, dtype, rank,
- * shape; data, or NULL where `fill` gives it (index: the place in the caller's array). They are written
- * sorted by (dtype size descending, name). The bytes do not depend on the team (NULL: the caller alone). id:
- * NULL, or gets the content id. */
+ * shape; data, or NULL where `fill` gives it (index: the place in the caller's array) or, without fill, it
+ * lies in a file (pieces.h: frames are checked and copied as they are). They are written sorted by (dtype
+ * size descending, name). The bytes do not depend on the team (NULL: the caller alone). id: NULL, or gets the
+ * content id. */
 int container_write(const char *path, const char *kind, const cJSON *meta, const struct tensor *tensors,
                     int count, container_fill *fill, void *context, struct team *team, char id[HASH_HEX],
                     struct error *e) HASTEN_CHECKED;

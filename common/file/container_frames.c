@@ -274,7 +274,7 @@ static int place_frames(struct container *c, const unsigned char *table, size_t 
             in->frame_at[i] = at += size[i];
     }
     for (size_t i = 1; i <= frames && result == 0; i++)
-        if (size[i] > ZSTD_compressBound(CONTAINER_PIECE))
+        if (size[i] > ZSTD_compressBound(get32(table + 12 + SEEK_ENTRY * i)))
             result =
                 error_set(e, HASTEN_EFILE, "a frame of %u bytes in the seek table is too large", size[i]);
     mem_free(size);

@@ -27,7 +27,7 @@
 
 #include "common/base/mem.h"
 #include "common/file/container.h"
-#include "common/file/input.h"
+#include "common/file/pieces.h"
 #include <stdatomic.h>
 #define ZSTD_STATIC_LINKING_ONLY /* contexts with our allocator */
 #include <zstd.h>
@@ -54,15 +54,6 @@ enum form {
     FORM_OURS,  /* zstd with trailer and seek table */
     FORM_PLAIN, /* safetensors */
     FORM_ZST,   /* somebody else's zstd of a safetensors file */
-};
-
-/* What one thread needs to load pieces; it stays from one load to the next. */
-struct part {
-    unsigned char *packed; /* a compressed frame */
-    unsigned char *plain;  /* a piece that is only checked */
-    ZSTD_DCtx *zstd;
-    struct error error;
-    int failed_at;
 };
 
 /* Blocks of tensors that were let go, for the next ones: fresh pages cost more than what is done with them.
@@ -102,8 +93,8 @@ struct container_inside {
     uint32_t *frame_size;   /* ours, in order: compressed sizes met so far; [0] is the header's */
     struct hash128 header_hash;
     struct stream stream;
-    struct part *part; /* one a thread */
-    int parts;
+    struct origin *origin; /* of each tensor, in a regular file */
+    struct piece_readers readers;
     struct spare spare;
     char id[HASH_HEX];
 };

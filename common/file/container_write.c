@@ -1,19 +1,10 @@
-/* Writing: the header, then the tensors piece by piece. A batch of pieces is hashed and compressed by all
- * threads, each piece by itself, and written in order, so that the bytes do not depend on the threads. */
+/* Writing: the header, then the tensors piece by piece (packer.h). */
 #include "common/base/json.h"
-#include "common/file/container_inside.h"
 #include "common/file/output.h"
+#include "common/file/packer.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-struct piece {
-    const unsigned char *data;
-    size_t size;
-    unsigned char *packed; /* ZSTD_compressBound(size) bytes of the slot */
-    size_t packed_size;    /* or zstd's error code */
-    struct hash128 hash;
-};
 
 struct writing {
     struct container c; /* the file to be: sorted headers, for the seek table and the id */
@@ -21,14 +12,9 @@ struct writing {
     int *source;       /* place of each sorted tensor in the caller's array */
     const void **data; /* of each sorted tensor, where the caller has it */
     struct output *out;
-    int plain;
-    struct team *team;
-    int threads;
-    ZSTD_CCtx **zstd; /* one a thread */
-    size_t largest;   /* piece */
-    struct piece *batch;
-    int room, count;
-    atomic_int next;
+    struct packer packer;
+    size_t largest;  /* tensor */
+    int waiting;     /* the first tensor whose data may be wanted yet */
     uint32_t *frame; /* compressed sizes: header, data frames */
     int frames;
     struct hash128 *hash; /* of each data frame */
@@ -86,7 +72,6 @@ static int arrange(struct writing *w, const struct tensor *tensors, int count, s
             return error_set(e, HASTEN_EFAIL, "the tensors are more than a file can hold");
         w->largest = t->size > w->largest ? t->size : w->largest;
     }
-    w->largest = w->largest < CONTAINER_PIECE ? w->largest : CONTAINER_PIECE;
     in->first_frame[n] = (int)pieces;
     c->count = count;
     qsort_r(in->by_name, n, sizeof *in->by_name, by_name, c->tensor);
@@ -149,64 +134,22 @@ static int make_header(struct writing *w, const struct buf *meta, struct buf *b,
 
 /* ---- pieces ---- */
 
-static int make_batch(struct writing *w, struct error *e)
+static int put_piece(void *context, const struct piece *p, struct error *e)
 {
-    size_t pieces = (size_t)w->inside.first_frame[w->c.count], room = 2 * (size_t)w->threads;
-    w->room = (int)(room < pieces ? room : pieces ? pieces : 1);
-    w->batch = mem_array((size_t)w->room, sizeof *w->batch, e);
-    w->zstd = mem_array((size_t)w->threads, sizeof *w->zstd, e);
+    struct writing *w = context;
+    w->hash[w->frames] = p->hash;
+    w->frame[++w->frames] = (uint32_t)p->out_size;
+    return output_write(w->out, p->out, p->out_size, e);
+}
+
+static int prepare(struct writing *w, struct error *e)
+{
+    size_t pieces = (size_t)w->inside.first_frame[w->c.count];
     w->frame = mem_array(pieces + 1, sizeof *w->frame, e);
     w->hash = mem_array(pieces, sizeof *w->hash, e);
-    if (!w->batch || !w->zstd || !w->frame || !w->hash)
-        return -1;
-    if (w->plain)
-        return 0;
-    for (int i = 0; i < w->threads; i++)
-        if (!(w->zstd[i] = zstd_writer(e)))
-            return -1;
-    for (int i = 0; i < w->room; i++)
-        if (!(w->batch[i].packed = mem_array(ZSTD_compressBound(w->largest), 1, e)))
-            return -1;
-    return 0;
-}
-
-static void pack_pieces(void *job, int part, int parts)
-{
-    struct writing *w = job;
-    (void)parts;
-    for (int k; (k = atomic_fetch_add(&w->next, 1)) < w->count;) {
-        struct piece *p = &w->batch[k];
-        p->hash = hash_bytes(p->data, p->size);
-        if (!w->plain)
-            p->packed_size = frame_write(w->zstd[part], p->packed, p->data, p->size);
-    }
-}
-
-static int zstd_failed(size_t code, struct error *e)
-{
-    int memory = ZSTD_getErrorCode(code) == ZSTD_error_memory_allocation;
-    return error_set(e, memory ? HASTEN_ENOMEM : HASTEN_EFAIL, "zstd cannot compress: %s",
-                     ZSTD_getErrorName(code));
-}
-
-static int flush(struct writing *w, struct error *e)
-{
-    atomic_store(&w->next, 0);
-    if (w->team && w->count > 1)
-        team_run(w->team, pack_pieces, w);
-    else
-        pack_pieces(w, 0, 1);
-    for (int k = 0; k < w->count; k++) {
-        const struct piece *p = &w->batch[k];
-        if (!w->plain && ZSTD_isError(p->packed_size))
-            return zstd_failed(p->packed_size, e);
-        w->hash[w->frames] = p->hash;
-        w->frame[++w->frames] = w->plain ? (uint32_t)p->size : (uint32_t)p->packed_size;
-        if (output_write(w->out, w->plain ? p->data : p->packed, w->plain ? p->size : p->packed_size, e) < 0)
-            return -1;
-    }
-    w->count = 0;
-    return 0;
+    w->packer.sink = put_piece;
+    w->packer.context = w;
+    return w->frame && w->hash ? packer_open(&w->packer, w->largest, pieces, e) : -1;
 }
 
 static int make_data(struct writing *w, int i, container_fill *fill, void *context, struct error *e)
@@ -220,38 +163,35 @@ static int make_data(struct writing *w, int i, container_fill *fill, void *conte
                : error_under(e, "tensor '%s'", t->name);
 }
 
-/* Tensors that fill() makes stay until their last piece is written; those before `first` are gone. */
+/* What fill() made for tensors before this one, whose pieces are all written. */
+static void drop_made(struct writing *w, int before)
+{
+    for (; w->waiting < before; w->waiting++) {
+        if (!w->data[w->waiting])
+            mem_free(w->c.tensor[w->waiting].data);
+        w->c.tensor[w->waiting].data = NULL;
+    }
+}
+
 static int write_tensors(struct writing *w, container_fill *fill, void *context, struct error *e)
 {
     struct container *c = &w->c;
-    int first = 0, result = 0;
+    int result = 0;
     for (int i = 0; i < c->count && result == 0; i++) {
         struct tensor *t = &c->tensor[i];
-        size_t pieces = tensor_pieces(t->size);
         t->data = NULL;
-        if (pieces && !w->data[i])
+        if (fill)
+            t->origin = NULL;
+        if (t->size && !w->data[i] && !t->origin)
             result = make_data(w, i, fill, context, e);
-        const unsigned char *data = w->data[i] ? w->data[i] : t->data;
-        for (size_t p = 0; p < pieces && result == 0; p++) {
-            struct piece *next = &w->batch[w->count++];
-            next->data = data + p * CONTAINER_PIECE;
-            next->size = tensor_piece_size(t->size, p);
-            if (w->count < w->room)
-                continue;
-            result = flush(w, e);
-            for (; first < i; first++) {
-                mem_free(c->tensor[first].data);
-                c->tensor[first].data = NULL;
-            }
-        }
+        if (result == 0)
+            result = packer_add(&w->packer, t, w->data[i] ? w->data[i] : t->data, e);
+        if (w->packer.count == 0)
+            drop_made(w, i);
     }
     if (result == 0)
-        result = flush(w, e);
-    for (; first < c->count; first++) {
-        if (!w->data[first])
-            mem_free(c->tensor[first].data);
-        c->tensor[first].data = NULL;
-    }
+        result = packer_flush(&w->packer, e);
+    drop_made(w, c->count);
     return result;
 }
 
@@ -259,28 +199,43 @@ static int write_tensors(struct writing *w, container_fill *fill, void *context,
 
 static int write_header(struct writing *w, const struct buf *header, struct error *e)
 {
-    if (w->plain)
+    if (w->packer.plain)
         return output_write(w->out, header->data, header->size, e);
     size_t room = ZSTD_compressBound(header->size);
     unsigned char *packed = mem_array(room, 1, e);
     if (!packed)
         return -1;
-    size_t n = ZSTD_compress2(w->zstd[0], packed, room, header->data, header->size);
+    size_t n = ZSTD_compress2(w->packer.zstd[0], packed, room, header->data, header->size);
     int result = ZSTD_isError(n) ? zstd_failed(n, e) : output_write(w->out, packed, n, e);
     w->frame[0] = (uint32_t)n;
     mem_free(packed);
     return result;
 }
 
+/* Of what was written; what comes from a file is what it was there. */
+static int digest_of(struct writing *w, int i, struct error *e)
+{
+    const struct tensor *t = &w->c.tensor[i];
+    int first = w->inside.first_frame[i], copied = t->size && !w->data[i] && t->origin;
+    struct hash128 *digest = &w->inside.digest[i];
+    if (copied && packer_trusts(&w->packer, t))
+        *digest = t->origin->digest;
+    else
+        *digest = tensor_digest(w->hash + first, (size_t)(w->inside.first_frame[i + 1] - first));
+    if (copied && t->origin->known && !hash_equal(*digest, t->origin->digest))
+        return error_set(e, HASTEN_EFILE, "tensor '%s' is damaged: its hash is not the trailer's", t->name);
+    return 0;
+}
+
 static int write_end(struct writing *w, struct hash128 *id, struct error *e)
 {
     struct container_inside *in = &w->inside;
     for (int i = 0; i < w->c.count; i++)
-        in->digest[i] = tensor_digest(w->hash + in->first_frame[i],
-                                      (size_t)(in->first_frame[i + 1] - in->first_frame[i]));
+        if (digest_of(w, i, e) < 0)
+            return -1;
     if (content_id(w->c.meta, w->c.tensor, in->digest, in->by_name, w->c.count, id, e) < 0)
         return -1;
-    if (w->plain)
+    if (w->packer.plain)
         return 0;
     size_t trailer = trailer_size(w->c.count), seek = seek_size((size_t)w->frames + 2);
     unsigned char *p = mem_array(trailer + seek, 1, e);
@@ -295,13 +250,8 @@ static int write_end(struct writing *w, struct hash128 *id, struct error *e)
 
 static void release(struct writing *w)
 {
-    for (int i = 0; i < w->room && w->batch; i++)
-        mem_free(w->batch[i].packed);
-    for (int i = 0; i < w->threads && w->zstd; i++)
-        ZSTD_freeCCtx(w->zstd[i]);
+    packer_close(&w->packer);
     cJSON_Delete(w->c.meta);
-    mem_free(w->batch);
-    mem_free(w->zstd);
     mem_free(w->frame);
     mem_free(w->hash);
     mem_free(w->source);
@@ -322,13 +272,13 @@ int container_write(const char *path, const char *kind, const cJSON *meta, const
                     int count, container_fill *fill, void *context, struct team *team, char id[HASH_HEX],
                     struct error *e)
 {
-    struct writing w = {.team = team, .threads = team ? team_size(team) : 1};
+    struct writing w = {.packer.team = team};
     struct buf text = {0}, header = {0};
     struct hash128 digest;
     int result = -1;
-    w.plain = !output_is_stdout(path) && ends_with(path, ".safetensors");
+    w.packer.plain = !output_is_stdout(path) && ends_with(path, ".safetensors");
     if (arrange(&w, tensors, count, e) < 0 || make_metadata(&w, kind, meta, &text, e) < 0 ||
-        make_header(&w, &text, &header, e) < 0 || make_batch(&w, e) < 0)
+        make_header(&w, &text, &header, e) < 0 || prepare(&w, e) < 0)
         goto done;
     if (!(w.out = output_open(path, OUTPUT_BINARY, e)))
         goto done;

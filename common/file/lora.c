@@ -122,11 +122,12 @@ static int add_product(struct lora *l, const struct factors *f, struct tensor *w
           *wide = mem_array(w->count, sizeof *wide, e);
     struct tensor fresh = *w;
     fresh.data = mem_array(w->size, 1, e);
-    int status = a && b && wide && fresh.data ? 0 : -1;
+    int status = a && b && wide && fresh.data ? model_tensor_begin(l->m, w, e) : -1;
     if (status == 0) {
         tensor_to_f32(f->down->dtype, f->down->data, a, f->down->count);
         tensor_to_f32(f->up->dtype, f->up->data, b, f->up->count);
         tensor_to_f32(w->dtype, w->data, wide, w->count);
+        model_tensor_end(l->m, w);
         for (int64_t i = 0; i < rows; i++)
             for (int64_t r = 0; r < rank; r++) {
                 float x = (float)(scale * (double)b[i * rank + r]);

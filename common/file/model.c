@@ -31,14 +31,22 @@ static int grow(struct model *m, struct error *e)
     return 0;
 }
 
+/* Data that the model owns are not those of the file that a tensor of this name came from. */
+static void set_tensor(struct model *m, int i, const struct tensor *t, const char *name, int owned)
+{
+    m->tensor[i] = *t;
+    m->tensor[i].name = name;
+    if (owned && t->data)
+        m->tensor[i].origin = NULL;
+    m->owned[i] = (unsigned char)owned;
+}
+
 int model_add_tensor(struct model *m, const struct tensor *t, int owned, struct error *e)
 {
     char *name = grow(m, e) < 0 ? NULL : arena_strdup(&m->names, t->name, e);
     if (!name)
         return -1;
-    m->tensor[m->tensors] = *t;
-    m->tensor[m->tensors].name = name;
-    m->owned[m->tensors] = (unsigned char)owned;
+    set_tensor(m, m->tensors, t, name, owned);
     m->tensors++;
     m->sorted = 0;
     return 0;
@@ -93,11 +101,8 @@ int model_replace_tensor(struct model *m, const char *name, const struct tensor 
         named.name = name;
         return model_add_tensor(m, &named, owned, e);
     }
-    const char *kept = m->tensor[i].name;
     free_tensor(m, i);
-    m->tensor[i] = *t;
-    m->tensor[i].name = kept;
-    m->owned[i] = (unsigned char)owned;
+    set_tensor(m, i, t, m->tensor[i].name, owned);
     return 0;
 }
 

@@ -12,6 +12,8 @@ enum {
 
 struct lazy {
     struct team *team;
+    int tensors;    /* when it was opened; those that were added later are in memory or in a spill */
+    int *readers;   /* by tensor */
     int *left;      /* by tensor: readers that have not let go of it */
     int *order;     /* large tensors by their first reader */
     int *component; /* of that reader, by place in the order */
@@ -37,7 +39,8 @@ int lazy_load_small(struct model *m, struct team *team, struct error *e)
 static void note(struct model *m, struct lazy *l, int component, const struct tensor *t)
 {
     int i = (int)(t - m->tensor);
-    if (l->left[i]++ || t->data)
+    l->left[i] = l->readers[i] + 1;
+    if (l->readers[i]++ || t->data)
         return;
     l->place[i] = l->count;
     l->component[l->count] = component;
@@ -48,12 +51,13 @@ int lazy_start(struct model *m, struct team *team, struct error *e)
 {
     size_t n = (size_t)m->tensors + 1;
     struct lazy *l = m->lazy = mem_array(1, sizeof *l, e);
-    if (!l || !(l->left = mem_array(n, sizeof *l->left, e)) ||
-        !(l->order = mem_array(n, sizeof *l->order, e)) ||
+    if (!l || !(l->readers = mem_array(n, sizeof *l->readers, e)) ||
+        !(l->left = mem_array(n, sizeof *l->left, e)) || !(l->order = mem_array(n, sizeof *l->order, e)) ||
         !(l->component = mem_array(n, sizeof *l->component, e)) ||
         !(l->place = mem_array(n, sizeof *l->place, e)))
         return -1;
     l->team = team;
+    l->tensors = m->tensors;
     for (int i = 0; i < m->tensors; i++)
         l->place[i] = -1;
     for (int c = 0; c < m->components; c++)
@@ -68,6 +72,7 @@ void lazy_close(struct lazy *l)
 {
     if (!l)
         return;
+    mem_free(l->readers);
     mem_free(l->left);
     mem_free(l->order);
     mem_free(l->component);
@@ -83,7 +88,7 @@ static int load_from(struct model *m, int first, struct error *e)
     size_t bytes = 0;
     do {
         int i = at < 0 ? first : l->order[at];
-        if (m->tensor[i].data || (i != first && l->left[i] <= 0))
+        if (m->tensor[i].data || m->owned[i])
             continue;
         bytes += m->tensor[i].size;
         if (count && bytes > AHEAD)
@@ -98,18 +103,46 @@ static int load_from(struct model *m, int first, struct error *e)
     return 0;
 }
 
+/* The place of a tensor that is to be had from the model's file; -1: another one. */
+static int place_in_file(const struct model *m, const struct tensor *t)
+{
+    uintptr_t from = (uintptr_t)m->tensor, at = (uintptr_t)t;
+    if (!m->lazy || at < from || at >= (uintptr_t)(m->tensor + m->lazy->tensors))
+        return -1;
+    int i = (int)(t - m->tensor);
+    return m->owned[i] ? -1 : i;
+}
+
 int model_tensor_begin(void *model, const struct tensor *t, struct error *e)
 {
     struct model *m = model;
-    return !m->lazy || t->data ? 0 : load_from(m, (int)(t - m->tensor), e);
+    int i = place_in_file(m, t);
+    if (t->data || (i < 0 && !t->origin))
+        return 0;
+    if (i >= 0)
+        return load_from(m, i, e);
+    struct piece_readers r = {0};
+    struct tensor *spilled = (struct tensor *)(uintptr_t)t;
+    int status = tensors_load(&r, &spilled, 1, m->lazy ? m->lazy->team : NULL, e);
+    piece_readers_free(&r);
+    return status;
 }
 
 void model_tensor_end(void *model, const struct tensor *t)
 {
     struct model *m = model;
-    int i = (int)(t - m->tensor);
-    if (!m->lazy || --m->lazy->left[i] > 0 || m->owned[i])
+    int i = place_in_file(m, t);
+    if (i < 0) {
+        if (t->origin && t->origin->own) {
+            struct tensor *spilled = (struct tensor *)(uintptr_t)t;
+            mem_free(spilled->data);
+            spilled->data = NULL;
+        }
         return;
+    }
+    if (--m->lazy->left[i] > 0)
+        return;
+    m->lazy->left[i] = m->lazy->readers[i]; /* the model may be read again */
     container_tensor_free(m->file, container_index(m->file, t->name));
     m->tensor[i].data = NULL;
     /* With the last tensor of a component loading is over: what it worked with shall not stay beside the run.

@@ -38,9 +38,11 @@ struct tensor {
     enum dtype dtype;
     int rank; /* 0: one number */
     int64_t shape[TENSOR_MAX_RANK];
-    size_t count; /* elements */
-    size_t size;  /* bytes: count * dtype_size(dtype) */
-    void *data;   /* NULL when not loaded, and when size is 0 possibly not NULL */
+    size_t count;                /* elements */
+    size_t size;                 /* bytes: count * dtype_size(dtype) */
+    void *data;                  /* NULL when not loaded, and when size is 0 possibly not NULL */
+    const struct origin *origin; /* where the bytes lie in a file (pieces.h); NULL: in none that can be read
+                                    in any order */
 };
 
 /* As safetensors spells them: "F32", "F8_E4M3". */

@@ -1,0 +1,48 @@
+/* Inside common/file: tensors become pieces, hashed and compressed a batch at a time by all threads, each
+ * piece by itself, and given on in order, so that the bytes do not depend on the threads. What lies in a file
+ * already (pieces.h) is read, checked and given on as it is.
+ *
+ *     struct packer p = {.team = team, .sink = sink, .context = w};
+ *     packer_open(&p, largest, pieces, e);
+ *     packer_add(&p, tensor, data, e);              // pieces may be given on now or later; data must stay
+ *     packer_flush(&p, e);                          // all of them are
+ *     packer_close(&p);
+ */
+#ifndef HASTEN_FILE_PACKER_H
+#define HASTEN_FILE_PACKER_H
+
+#include "common/file/container_inside.h"
+
+struct piece {
+    const struct tensor *tensor;
+    const unsigned char *data; /* of the piece; NULL: in the tensor's origin */
+    size_t index, size;
+    unsigned char *packed; /* ZSTD_compressBound(size) bytes of the batch's */
+    const unsigned char *out;
+    size_t out_size;     /* what to write, or zstd's error code */
+    struct hash128 hash; /* not of frames of our own that are copied */
+};
+
+struct packer {
+    struct team *team;
+    int plain; /* pieces as they are, without zstd */
+    int (*sink)(void *context, const struct piece *p, struct error *e);
+    void *context;
+    int threads, room, count;
+    ZSTD_CCtx **zstd; /* one a thread */
+    struct piece_readers readers;
+    struct piece *batch;
+    atomic_int next;
+};
+
+/* largest: bytes of a tensor; pieces: of all of them. */
+int packer_open(struct packer *p, size_t largest, size_t pieces, struct error *e) HASTEN_CHECKED;
+void packer_close(struct packer *p);
+int packer_add(struct packer *p, const struct tensor *t, const void *data, struct error *e) HASTEN_CHECKED;
+int packer_flush(struct packer *p, struct error *e) HASTEN_CHECKED;
+/* Does a tensor without data come as frames that nobody looks into? */
+int packer_trusts(const struct packer *p, const struct tensor *t);
+
+int zstd_failed(size_t code, struct error *e);
+
+#endif
