@@ -3,15 +3,19 @@
  * of them give the same bits.
  *
  *     ANY_VECTOR static void scale(float *x, int64_t n, float by) { for (...) x[i] *= by; }
- */
+ *
+ * What such a loop calls must be IN_VECTOR: the compiler does not inline a function of other options by
+ * itself, and a loop with a call in it stays as it is. */
 #ifndef HASTEN_BASE_VECTOR_H
 #define HASTEN_BASE_VECTOR_H
 
 #if defined __x86_64__ && defined __GNUC__ && !defined __clang__ && !defined __SANITIZE_ADDRESS__
+#define IN_VECTOR inline __attribute__((always_inline))
 #define ANY_VECTOR                                                        \
     __attribute__((optimize("O3", "no-trapping-math", "fp-contract=off"), \
                    target_clones("default", "avx2", "avx512f")))
 #else
+#define IN_VECTOR inline
 #define ANY_VECTOR
 #endif
 

@@ -23,6 +23,16 @@ struct quantize_report {
 int quantize_w8(const float *w, int64_t rows, int64_t columns, struct team *team, int8_t *q, float *scale,
                 struct quantize_report *report, struct error *e) HASTEN_CHECKED;
 
+/* The same for a matrix whose rows are made when they are wanted, a few at a time by each thread, so that it
+ * is nowhere as a whole: get() fills rows * columns floats. */
+struct weight_rows {
+    void (*get)(void *context, int64_t row, int64_t rows, float *out);
+    void *context;
+    int64_t rows, columns;
+};
+int quantize_w8_rows(const struct weight_rows *w, struct team *team, int8_t *q, float *scale,
+                     struct quantize_report *report, struct error *e) HASTEN_CHECKED;
+
 /* gptq.h's gptq_round for such weights, whose scales are there: context is a struct quantize_w8, its codes
  * are replaced. */
 struct quantize_w8 {
