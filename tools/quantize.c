@@ -159,19 +159,30 @@ static struct quantizer quantizer_of(const struct work *w)
                               .linear_levels = o.levels};
 }
 
+static void show_layers(void *context, int done)
+{
+    struct work *w = context;
+    tool_progress(w->t, "quantize", done, w->layers);
+}
+
 static int make_all(struct work *w, struct error *e)
 {
     struct quantizer q = quantizer_of(w);
+    struct quantizer_item *item = mem_array((size_t)w->layers + 1, sizeof *item, e);
+    int count = 0;
+    if (!item)
+        return -1;
     for (int i = 0; i < w->layers; i++) {
         struct layer *l = &w->layer[i];
         if (l->twin >= 0) /* a tensor that two layers use is quantized once */
             l->format = w->layer[l->twin].format;
-        else if (quantizer_layer(&q, l->node, l->format, &l->stored, e) < 0)
-            return -1;
-        tool_progress(w->t, "quantize", i + 1, w->layers);
+        else
+            item[count++] = (struct quantizer_item){l->node, l->format, &l->stored};
     }
+    int status = quantizer_layers(&q, item, count, w->spill, show_layers, w, e);
     tool_progress_end(w->t);
-    return 0;
+    mem_free(item);
+    return status;
 }
 
 /* For good. Layers that stayed plain are kept ones. */
@@ -196,15 +207,19 @@ static int install_all(struct work *w, struct error *e)
     return graph_infer(w->g, 0, 0, model_find, &w->m, e);
 }
 
-static int time_layers(struct work *w, int after, struct error *e)
+static struct weights *open_weights(struct work *w, struct error *e)
+{
+    struct weights_loader loader = {model_tensor_begin, model_tensor_end, &w->m};
+    return weights_open(w->g, &w->t->backend, &loader, e);
+}
+
+static int time_layers(struct work *w, const struct weights *packed, int after, struct error *e)
 {
     double *ms = mem_array((size_t)w->g->count + 1, sizeof *ms, e);
-    struct weights *packed = ms ? weights_open(w->g, &w->t->backend, NULL, e) : NULL;
     struct timing t = {.graph = w->g, .weights = packed, .batch = w->batch, .repeats = 9};
-    int status = packed ? node_cost(&t, ms, &w->call_ms[after], e) : -1;
+    int status = ms ? node_cost(&t, ms, &w->call_ms[after], e) : -1;
     for (int i = 0; status == 0 && i < w->layers; i++)
         *(after ? &w->layer[i].ms_after : &w->layer[i].ms_before) = ms[w->layer[i].node];
-    weights_close(packed);
     mem_free(ms);
     return status;
 }
@@ -215,7 +230,12 @@ static int look(struct work *w, int after, float **latents, int64_t *size, struc
     struct measure m = measure_of(w);
     if (!w->validated)
         return 0;
-    return time_layers(w, after, e) < 0 ? -1 : measure_latents(&m, latents, NULL, size, e);
+    struct weights *packed = open_weights(w, e);
+    m.weights = packed;
+    int status =
+        packed && time_layers(w, packed, after, e) == 0 ? measure_latents(&m, latents, NULL, size, e) : -1;
+    weights_close(packed);
+    return status;
 }
 
 static int check_result(const struct work *w, struct error *e)
@@ -338,8 +358,8 @@ static int write_model(struct work *w, struct error *e)
 static int open_model(struct work *w, struct error *e)
 {
     const char *path = tool_input(w->t, e);
-    if (!path || model_open(&w->m, path, w->t->memory, w->t->team, e) < 0 ||
-        quantize_loras(w, &o.lora, e) < 0)
+    if (!path || model_open_lazy(&w->m, path, w->t->memory, w->t->team, e) < 0 ||
+        !(w->spill = spill_open(w->t->output, w->t->team, e)) || quantize_loras(w, &o.lora, e) < 0)
         return -1;
     w->g = model_main(&w->m, e);
     if (!w->g || !(w->layer = mem_array((size_t)w->g->count + 1, sizeof *w->layer, e)) ||
@@ -410,6 +430,7 @@ int main(int argc, char **argv)
         cJSON_Delete(w.loras);
         buf_free(&w.notes);
         model_close(&w.m);
+        spill_close(w.spill);
     }
     return tool_finish(&t, &e);
 }

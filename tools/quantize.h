@@ -17,6 +17,7 @@ struct layer {
 struct work {
     struct tool_run *t;
     struct model m;
+    struct spill *spill; /* what is made, until it is written */
     cJSON *loras; /* what was merged: [{"id", "scale"}], or NULL */
     struct graph *g;
     struct statistics statistics;

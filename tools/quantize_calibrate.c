@@ -22,24 +22,37 @@ static int after_image(void *context, int image, struct error *e)
     return statistics_write(&k->w->statistics, k->path, k->w->t->team, e);
 }
 
-/* w->statistics up to image `end`: one image first, to tell how long it takes. */
-static int collect(struct work *w, const struct measure *m, const char *path, int end, double bytes,
-                   struct error *e)
+/* One image first, to tell how long it takes. */
+static int run_images(struct work *w, const struct measure *m, const char *path, int end, double bytes,
+                      struct error *e)
 {
     struct statistics *s = &w->statistics;
     struct keep k = {w, path, end};
     double start = clock_ms();
-    int status = 0, first = s->images + 1;
-    if (s->images < end) {
-        tool_warn(w->t, "calibration: %d images of %d steps, %.0f MiB of statistics", end - s->images,
-                  w->steps, bytes / 1048576);
-        status = statistics_collect(s, m, first, after_image, &k, e);
-    }
+    int status, first = s->images + 1;
+    tool_warn(w->t, "calibration: %d images of %d steps, %.0f MiB of statistics", end - s->images, w->steps,
+              bytes / 1048576);
+    status = statistics_collect(s, m, first, after_image, &k, e);
     if (status == 0 && s->images < end) {
         tool_note(w->t, "about %.0f s to go", (clock_ms() - start) * 1e-3 * (double)(end - first));
         status = statistics_collect(s, m, end, after_image, &k, e);
     }
     tool_progress_end(w->t);
+    return status;
+}
+
+/* w->statistics up to image `end`, if they are not there yet. */
+static int collect(struct work *w, const struct measure *m, const char *path, int end, double bytes,
+                   struct error *e)
+{
+    struct weights_loader loader = {model_tensor_begin, model_tensor_end, &w->m};
+    struct measure packed = *m;
+    if (w->statistics.images >= end)
+        return 0;
+    struct weights *weights = weights_open(w->g, &w->t->backend, &loader, e);
+    packed.weights = weights;
+    int status = weights ? run_images(w, &packed, path, end, bytes, e) : -1;
+    weights_close(weights);
     return status;
 }
 

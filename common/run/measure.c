@@ -56,7 +56,8 @@ int measure_latents(const struct measure *m, float **latents, int *calls, int64_
         return error_set(e, HASTEN_EFILE, "the model has no sampler");
     if (!m->sampler && sampler_config_read(&own, s->config, NULL, e) < 0)
         return -1;
-    if (!m->weights && !(packed = weights_open(m->graph, m->backend, NULL, e)))
+    struct weights_loader loader = {model_tensor_begin, model_tensor_end, (void *)(uintptr_t)m->model};
+    if (!m->weights && !(packed = weights_open(m->graph, m->backend, &loader, e)))
         goto out;
     struct trajectory_options o = {.graph = m->graph,
                                    .weights = m->weights ? m->weights : packed,

@@ -191,7 +191,8 @@ static int make_format(struct mixed *x, int f, struct error *e)
             stored_apply(s, x->graph[f], x->node[i]);
         x->bytes[at(x, i, f)] = (double)s->bytes;
     }
-    if (status == 0 && !(x->weights[f] = weights_open(x->graph[f], m->backend, NULL, e)))
+    struct weights_loader loader = {model_tensor_begin, model_tensor_end, (void *)(uintptr_t)m->model};
+    if (status == 0 && !(x->weights[f] = weights_open(x->graph[f], m->backend, &loader, e)))
         status = -1;
     timing.graph = x->graph[f];
     timing.weights = x->weights[f];

@@ -56,7 +56,8 @@ static int split_of(const struct graph *g, const struct node *n)
 struct work {
     const struct quantizer *q;
     struct stored_layer *out;
-    int conv, taps; /* columns = channels * taps */
+    const struct tensor *tensor; /* the weight */
+    int conv, taps;              /* columns = channels * taps */
     int64_t rows, columns, channels;
     float *wide, *made; /* what is stored, rotated: wanted and got */
     float *importance;  /* or NULL */
@@ -78,13 +79,28 @@ static int add_part(struct work *w, int part, enum dtype dtype, int rank, const 
     return 0;
 }
 
-static int load(struct work *w, const struct node *n, struct error *e)
+static void measure(struct work *w, const struct node *n)
 {
-    const struct tensor *t = node_weight(n, "weight");
+    const struct tensor *t = w->tensor = node_weight(n, "weight");
     w->rows = t->shape[0];
     w->columns = (int64_t)t->count / w->rows;
     w->channels = t->shape[1];
     w->taps = (int)(w->columns / w->channels);
+}
+
+/* weight_rows.get: what is stored, rotated. */
+static void get_rows(void *context, int64_t row, int64_t rows, float *out)
+{
+    const struct work *w = context;
+    const struct tensor *t = w->tensor;
+    const char *from = (const char *)t->data + (size_t)(row * w->columns) * dtype_size(t->dtype);
+    tensor_to_f32(t->dtype, from, out, (size_t)(rows * w->columns));
+    rotate_rows(out, rows, w->columns, w->out->rotate, NULL);
+}
+
+static int load(struct work *w, struct error *e)
+{
+    const struct tensor *t = w->tensor;
     w->wide = mem_array(t->count, sizeof *w->wide, e);
     w->made = mem_array(t->count, sizeof *w->made, e);
     if (!w->wide || !w->made)
@@ -153,6 +169,13 @@ static int use_statistics(struct work *w, const struct node *n, struct error *e)
 
 /* Something that GPTQ can use: moments, or the prior of a convolution's neighbours. */
 static int likeness_known(const struct work *w) { return w->moment || (w->taps > 1 && w->taps <= GPTQ_TAPS); }
+
+/* Int8 by itself looks at a few rows at a time. */
+static int needs_floats(const struct work *w)
+{
+    int bytes = w->out->format == FORMAT_W8A8 || w->out->format == FORMAT_W8A16;
+    return !bytes || w->moment || (w->q->gptq && likeness_known(w));
+}
 
 static const double *tap_moment(const struct work *w) { return w->taps > 1 ? w->tap_moment : NULL; }
 
@@ -242,7 +265,8 @@ static int to_bytes(struct work *w, const struct node *n, struct error *e)
         return 0;
     }
     struct quantize_w8 q = {codes, scale, w->columns};
-    if (quantize_w8(w->wide, w->rows, w->columns, w->q->team, codes, scale, &w->out->weights, e) < 0 ||
+    struct weight_rows rows = {get_rows, w, w->rows, w->columns};
+    if (quantize_w8_rows(&rows, w->q->team, codes, scale, &w->out->weights, e) < 0 ||
         (likeness_known(w) && w->q->gptq && round_by_gptq(w, quantize_w8_round, &q, e) < 0))
         return -1;
     if (w->moment)
@@ -291,7 +315,8 @@ static int make_layer(const struct quantizer *q, int node, int format, int rotat
     *out = (struct stored_layer){.format = format, .output_error = -1, .rotate = rotate};
     out->split = w.conv ? split_of(q->graph, n) : 0;
     int four = format == FORMAT_W4A8 || format == FORMAT_W4A16;
-    int status = load(&w, n, e) < 0 || use_statistics(&w, n, e) < 0 ||
+    measure(&w, n);
+    int status = use_statistics(&w, n, e) < 0 || (needs_floats(&w) && load(&w, e) < 0) ||
                          (four ? to_int4(&w, e) : to_bytes(&w, n, e)) < 0 || correct_bias(&w, n, e) < 0 ||
                          (w.moment && output_error(w.wide, w.made, w.rows, w.channels, w.mean, w.moment,
                                                    rounding_noise(&w, statistics_of(&w, n)), tap_moment(&w),
@@ -330,16 +355,11 @@ static int choose_rotation(const struct quantizer *q, int node, int format, int 
     return 0;
 }
 
-int quantizer_layer(const struct quantizer *q, int node, int format, struct stored_layer *out,
-                    struct error *e)
+int quantizer_make(const struct quantizer *q, int node, int format, struct stored_layer *out, struct error *e)
 {
     const struct node *n = &q->graph->node[node];
     int rounds = format == FORMAT_W8A8 || format == FORMAT_W4A8,
         size = rounds && node_is(n, "linear") ? rotate_size(q->graph->node[n->in[0]].shape.channels) : 0;
-    if (format == FORMAT_PLAIN) {
-        *out = (struct stored_layer){.bytes = node_weight(n, "weight")->size};
-        return 0;
-    }
     if (q->rotate != ROTATE_AUTO || !size)
         return make_layer(q, node, format, q->rotate == ROTATE_OFF ? 0 : size, out, e);
     signed char *known = q->rotated ? &q->rotated[n->in[0]] : NULL;
@@ -356,9 +376,12 @@ void stored_free(struct stored_layer *s)
 {
     for (int i = 0; i < STORED_PARTS; i++) {
         mem_free(s->part[i].data);
-        s->part[i].data = NULL;
+        s->part[i] = (struct tensor){0};
     }
 }
+
+/* Here or in the spill. */
+static int is_made(const struct tensor *t) { return t->data || t->origin; }
 
 /* ---- into a graph ---- */
 
@@ -379,7 +402,7 @@ void stored_apply(const struct stored_layer *s, struct graph *g, int node)
     struct node *n = &g->node[node];
     set_attributes(s, n);
     for (int i = 0; i < STORED_PARTS; i++)
-        if (s->part[i].data)
+        if (is_made(&s->part[i]))
             n->tensor[op_weight_index(n->op, slots[i])] = &s->part[i];
 }
 
@@ -395,7 +418,7 @@ int stored_install(struct stored_layer *s, struct model *m, struct graph *g, int
     set_attributes(s, n);
     for (int i = 0; status == 0 && i < STORED_PARTS; i++) {
         static const char *const suffix[STORED_PARTS] = {"", "_scale", "_s_rel", "_codebook"};
-        if (i == STORED_BIAS ? !s->part[i].data : i >= STORED_S_REL && !four)
+        if (i == STORED_BIAS ? !is_made(&s->part[i]) : i >= STORED_S_REL && !four)
             continue;
         if (i == STORED_BIAS)
             snprintf(name, sizeof name, "%s", n->weight[op_weight_index(n->op, slots[i])]);
@@ -403,10 +426,10 @@ int stored_install(struct stored_layer *s, struct model *m, struct graph *g, int
             snprintf(name, sizeof name, "%s%s", weight, i == STORED_SCALE && four ? "_s_channel" : suffix[i]);
         if (graph_weight(g, node, slots[i], name, e) < 0)
             status = -1;
-        else if (s->part[i].data) /* absent: a layer before has installed the same ones */
+        else if (is_made(&s->part[i])) /* absent: a layer before has installed the same ones */
             status = model_replace_tensor(m, name, &s->part[i], 1, e);
         if (status == 0)
-            s->part[i].data = NULL; /* the model's now */
+            s->part[i] = (struct tensor){0}; /* the model's now */
     }
     mem_free(weight);
     return status;

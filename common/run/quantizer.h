@@ -9,6 +9,9 @@
  *     stored_install(&l, &model, g, node, e);   // l's tensors become the model's
  *     stored_free(&l);
  *
+ *     struct quantizer_item list[] = {{node, FORMAT_W8A8, &l}, ...};
+ *     quantizer_layers(&q, list, count, spill, progress, context, e);   // any number in bounded memory
+ *
  * Rotation goes with int8 activations and with K divisible by 16; ROTATE_AUTO leaves it out for all readers
  * of a value where the output error of the first of them is smaller without. With statistics of the layer's
  * input int8 and 4-bit codes are chosen by GPTQ (damping 1 % of the mean diagonal), those of convolutions by
@@ -20,6 +23,7 @@
 #define HASTEN_RUN_QUANTIZER_H
 
 #include "common/file/model.h"
+#include "common/file/spill.h"
 #include "common/graph/ops.h"
 #include "common/method/quantize_w8.h"
 #include "common/run/statistics.h"
@@ -54,6 +58,21 @@ int format_find(const char *name); /* -1: none */
 
 int quantizer_layer(const struct quantizer *q, int node, int format, struct stored_layer *out,
                     struct error *e) HASTEN_CHECKED;
+/* The same, where the weights are in memory and the format is not FORMAT_PLAIN. */
+int quantizer_make(const struct quantizer *q, int node, int format, struct stored_layer *out,
+                   struct error *e) HASTEN_CHECKED;
+
+/* Many layers in turn: weights of a model that was opened lazily are read QUANTIZER_AHEAD bytes (or one
+ * layer) at a time and let go, and what is made goes to the spill. done may be NULL. */
+enum { QUANTIZER_AHEAD = 24 << 20 };
+struct quantizer_item {
+    int node, format;
+    struct stored_layer *out;
+};
+int quantizer_layers(const struct quantizer *q, const struct quantizer_item *item, int count,
+                     struct spill *spill, void (*done)(void *context, int layers), void *context,
+                     struct error *e) HASTEN_CHECKED;
+
 void stored_free(struct stored_layer *s);
 void stored_apply(const struct stored_layer *s, struct graph *g, int node);
 int stored_install(struct stored_layer *s, struct model *m, struct graph *g, int node,
