@@ -5,6 +5,7 @@
 
 #include <fnmatch.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct {
@@ -359,7 +360,8 @@ static int open_model(struct work *w, struct error *e)
 {
     const char *path = tool_input(w->t, e);
     if (!path || model_open_lazy(&w->m, path, w->t->memory, w->t->team, e) < 0 ||
-        !(w->spill = spill_open(w->t->output, w->t->team, e)) || quantize_loras(w, &o.lora, e) < 0)
+        !(w->spill = spill_open(w->t->output, getenv("TMPDIR"), w->t->team, e)) ||
+        quantize_loras(w, &o.lora, e) < 0)
         return -1;
     w->g = model_main(&w->m, e);
     if (!w->g || !(w->layer = mem_array((size_t)w->g->count + 1, sizeof *w->layer, e)) ||

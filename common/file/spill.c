@@ -24,24 +24,24 @@ struct spill {
 
 /* A folder on the disk that the result will be on has room for it; what is no regular file has no such
  * folder. */
-static char *folder_of(const char *beside, struct error *e)
+static char *folder_of(const char *beside, const char *elsewhere, struct error *e)
 {
     struct stat st;
-    const char *slash = beside ? strrchr(beside, '/') : NULL, *elsewhere = getenv("TMPDIR");
+    const char *slash = beside ? strrchr(beside, '/') : NULL;
     if (output_is_stdout(beside) || (stat(beside, &st) == 0 && !S_ISREG(st.st_mode)))
         return mem_strdup(elsewhere && *elsewhere ? elsewhere : "/tmp", e);
     return slash ? mem_printf(e, "%.*s", slash > beside ? (int)(slash - beside) : 1, beside)
                  : mem_strdup(".", e);
 }
 
-struct spill *spill_open(const char *beside, struct team *team, struct error *e)
+struct spill *spill_open(const char *beside, const char *elsewhere, struct team *team, struct error *e)
 {
     struct spill *s = mem_array(1, sizeof *s, e);
     if (!s)
         return NULL;
     s->team = team;
     s->in = (struct input){.fd = -1, .close = 1, .size = -1, .name = "a temporary file"};
-    if ((s->folder = folder_of(beside, e)))
+    if ((s->folder = folder_of(beside, elsewhere, e)))
         return s;
     spill_close(s);
     return NULL;

@@ -1,6 +1,6 @@
 /* Tensors that memory need not hold until a file is written: compressed into a temporary file without a name.
  *
- *     struct spill *s = spill_open("out/small.model.zst", team, e);  // beside that file; NULL or "-":
+ *     struct spill *s = spill_open("out/small.model.zst", NULL, team, e);  // beside that file; NULL or "-":
  * $TMPDIR or /tmp spill_add(s, list, count, e);       // data of mem_array go to the file; origins say where
  * they are
  *     ...                                 // tensors_load (pieces.h) has them back, container_write copies
@@ -15,7 +15,11 @@
 
 struct spill;
 
-struct spill *spill_open(const char *beside, struct team *team, struct error *e) HASTEN_CHECKED;
+/* beside: the file to be; where it is no regular file (standard output, a device) the folder `elsewhere`,
+ * NULL or
+ * "": /tmp. */
+struct spill *spill_open(const char *beside, const char *elsewhere, struct team *team,
+                         struct error *e) HASTEN_CHECKED;
 void spill_close(struct spill *s); /* NULL is fine */
 /* On failure tensors keep their data. */
 int spill_add(struct spill *s, struct tensor *const *tensor, int count, struct error *e) HASTEN_CHECKED;

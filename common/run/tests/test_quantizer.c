@@ -82,7 +82,7 @@ static int quantize_file(const char *from, const char *to, int format, struct er
         return -1;
     struct graph *g = m.graph[0];
     struct quantizer q = {.graph = g, .team = team, .rotate = ROTATE_AUTO, .gptq = 1};
-    struct spill *spill = spill_open(path_of(to), team, e);
+    struct spill *spill = spill_open(path_of(to), NULL, team, e);
     struct stored_layer *made = mem_array((size_t)g->count, sizeof *made, e);
     struct quantizer_item *item = mem_array((size_t)g->count, sizeof *item, e);
     int count = g->count - 1, status = spill && made && item ? 0 : -1;
