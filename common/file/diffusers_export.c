@@ -17,15 +17,16 @@
 
 struct part {
     struct model *m;
-    const cJSON *config, *aliases, *renamed;
+    const cJSON *config, *aliases, *renamed, *dtypes;
     const char *component, *folder, *class_name;
     struct graph *stored, *fresh;
     struct block_map blocks; /* of fresh, numbered without gaps, and of stored */
     struct arena names;
-    struct tensor *out;      /* names and headers; data NULL where codes become floats */
+    struct tensor *out;      /* names and headers; data NULL where numbers are made while writing */
     struct tensor *unpacked; /* headers of 4-bit weights with the shapes of what they stand for */
     int unpacked_count;
-    const struct node **codes; /* the layer whose weight becomes floats */
+    const struct node **codes;    /* the layer whose weight becomes floats */
+    const struct tensor **source; /* of other tensors */
     int count;
 };
 
@@ -78,7 +79,8 @@ static int read_part(struct part *p, struct model *m, const cJSON *entry, struct
     *p = (struct part){.m = m,
                        .config = json_object(entry, "config", e),
                        .aliases = json_get(entry, "aliases"),
-                       .renamed = json_get(entry, "renamed")};
+                       .renamed = json_get(entry, "renamed"),
+                       .dtypes = json_get(entry, "dtypes")};
     if (!p->config || json_string(p->config, "_class_name", &p->class_name, e) < 0 ||
         json_string(entry, "component", &p->component, e) < 0 ||
         json_string(entry, "folder", &p->folder, e) < 0)
@@ -179,7 +181,17 @@ static const struct node *layer_of(const struct graph *g, const char *tensor)
     return NULL;
 }
 
-/* One tensor under the name that it had in the source. */
+/* The type that a tensor came with, if another is stored: models of before do not say, and give float32. */
+static enum dtype first_dtype(const struct part *p, const struct tensor *t)
+{
+    const char *name = text_of(p->dtypes, t->name);
+    int found = name ? dtype_find(name) : -1;
+    return found >= 0 && dtype_is_float((enum dtype)found)   ? (enum dtype)found
+           : dtype_is_float(t->dtype) && !p->codes[p->count] ? t->dtype
+                                                             : DTYPE_F32;
+}
+
+/* One tensor under the name and with the type that it had in the source. */
 static int add_tensor(struct part *p, const char *full, const struct tensor *t, struct error *e)
 {
     struct tensor *out = &p->out[p->count];
@@ -187,13 +199,14 @@ static int add_tensor(struct part *p, const char *full, const struct tensor *t, 
     *out = *t;
     out->name = old ? old : full + strlen(p->component) + 1;
     p->codes[p->count] = layer_of(p->stored, t->name);
-    if (p->codes[p->count]) {
-        out->dtype = DTYPE_F32;
+    p->source[p->count] = t;
+    if (!p->codes[p->count] && t->dtype == DTYPE_I8)
+        return error_set(e, HASTEN_EFILE, "tensor '%s' holds codes without a scale", full);
+    out->dtype = first_dtype(p, t);
+    if (p->codes[p->count] || out->dtype != t->dtype) {
         out->data = NULL;
         if (tensor_measure(out, e) < 0)
             return -1;
-    } else if (t->dtype == DTYPE_I8) {
-        return error_set(e, HASTEN_EFILE, "tensor '%s' holds codes without a scale", full);
     }
     p->count++;
     return 0;
@@ -203,8 +216,7 @@ static int add_tensor(struct part *p, const char *full, const struct tensor *t, 
 static int is_listed(const struct part *p, const struct tensor *t)
 {
     for (int i = 0; i < p->count; i++)
-        if (p->out[i].data == t->data ||
-            (p->codes[i] && !strcmp(node_weight(p->codes[i], "weight")->name, t->name)))
+        if (!strcmp(p->source[i]->name, t->name))
             return 1;
     return 0;
 }
@@ -215,7 +227,8 @@ static int collect(struct part *p, struct error *e)
     const cJSON *alias;
     p->out = mem_array(most, sizeof *p->out, e);
     p->codes = mem_array(most, sizeof *p->codes, e);
-    if (!p->out || !p->codes)
+    p->source = mem_array(most, sizeof *p->source, e);
+    if (!p->out || !p->codes || !p->source)
         return -1;
     for (int i = 0; i < p->fresh->count; i++)
         for (int w = 0; w < GRAPH_MAX_WEIGHTS; w++) {
@@ -238,12 +251,21 @@ static int collect(struct part *p, struct error *e)
     return 0;
 }
 
-/* container.h's container_fill: the weights that codes stand for. */
+/* container.h's container_fill: the weights that codes stand for, and what another type stands for. */
 static int fill(void *context, int index, const struct tensor *t, void *data, struct error *e)
 {
     const struct part *p = context;
-    (void)t, (void)e;
-    node_dequantize(p->codes[index], data);
+    float *wide = t->dtype == DTYPE_F32 ? data : mem_array(t->count, sizeof *wide, e);
+    if (!wide)
+        return -1;
+    if (p->codes[index])
+        node_dequantize(p->codes[index], wide);
+    else
+        tensor_to_f32(p->source[index]->dtype, p->source[index]->data, wide, t->count);
+    if (wide != data) {
+        tensor_from_f32(t->dtype, wide, data, t->count);
+        mem_free(wide);
+    }
     return 0;
 }
 
@@ -288,6 +310,7 @@ static void free_part(struct part *p)
     mem_free(p->out);
     mem_free(p->unpacked);
     mem_free((void *)p->codes);
+    mem_free((void *)p->source);
 }
 
 /* The scheduler's configuration; import had made null of an infinity, which is that key's default. */

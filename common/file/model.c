@@ -92,6 +92,27 @@ static void free_tensor(struct model *m, int i)
     m->tensor[i].data = NULL;
 }
 
+/* Where the component came from a directory, export asks what type a tensor had. */
+static int keep_dtype(struct model *m, const struct tensor *t, struct error *e)
+{
+    const cJSON *source = json_get(m->meta, "source");
+    cJSON *entries = source ? json_get(source, "components") : NULL, *entry;
+    cJSON_ArrayForEach(entry, entries)
+    {
+        const cJSON *name = json_get(entry, "component");
+        size_t n = cJSON_IsString(name) ? strlen(name->valuestring) : 0;
+        if (!n || strncmp(t->name, name->valuestring, n) != 0 || t->name[n] != '.')
+            continue;
+        cJSON *types = json_get(entry, "dtypes");
+        if (!types)
+            types = json_add_object(entry, "dtypes", e);
+        if (!types)
+            return -1;
+        return json_get(types, t->name) ? 0 : json_add_string(types, t->name, dtype_name(t->dtype), e);
+    }
+    return 0;
+}
+
 int model_replace_tensor(struct model *m, const char *name, const struct tensor *t, int owned,
                          struct error *e)
 {
@@ -101,6 +122,9 @@ int model_replace_tensor(struct model *m, const char *name, const struct tensor 
         named.name = name;
         return model_add_tensor(m, &named, owned, e);
     }
+    if (dtype_is_float(m->tensor[i].dtype) && m->tensor[i].dtype != t->dtype &&
+        keep_dtype(m, &m->tensor[i], e) < 0)
+        return -1;
     free_tensor(m, i);
     set_tensor(m, i, t, m->tensor[i].name, owned);
     return 0;

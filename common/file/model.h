@@ -77,7 +77,8 @@ void model_close(struct model *m);
 int model_new(struct model *m, struct error *e) HASTEN_CHECKED;
 /* Take a tensor in; owned: data is from mem_array and the model frees it. The name is copied. */
 int model_add_tensor(struct model *m, const struct tensor *t, int owned, struct error *e) HASTEN_CHECKED;
-/* Replace the data and type of a tensor, or drop those that no graph names any more. */
+/* Replace the data and type of a tensor (what float type it had first is kept for export, in the source's
+ * "dtypes"), or drop those that no graph names any more. */
 int model_replace_tensor(struct model *m, const char *name, const struct tensor *t, int owned,
                          struct error *e) HASTEN_CHECKED;
 void model_drop_unused(struct model *m);

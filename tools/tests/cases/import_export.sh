@@ -49,3 +49,14 @@ import "$tiny/unet" -q --dtype bf16 -o half.zst >/dev/null
 "$BIN/export" half.zst -q -o half >/dev/null
 [ "$(wc -c <half/unet/diffusion_pytorch_model.safetensors)" -lt 80000 ]
 grep -aq '"BF16"' half/unet/diffusion_pytorch_model.safetensors
+
+# Quantized, it comes back in half floats as well: every tensor's type is the one that it was imported with.
+kinds() { inspect "$1" --json | grep -o '"dtype":"[^"]*","name":"[^"]*"' | sort; }
+for dtype in f16 bf16; do
+    import "$tiny/dit" -q --dtype $dtype -o narrow.zst >/dev/null
+    quantize narrow.zst -q --type w4a8 --calibrate 1 --steps 2 --validate 0 -o small.zst >/dev/null
+    rm -rf small
+    "$BIN/export" small.zst -q -o small >/dev/null
+    import small -q -o back.zst >/dev/null
+    cmp <(kinds narrow.zst) <(kinds back.zst)
+done
