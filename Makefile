@@ -59,12 +59,13 @@ CUDA_FLAGS := -std=c++17 -I. -O3 $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute
 FATBINS := $(if $(NVCC),$(patsubst kernels/cuda/%.cu,build/cuda/%.fatbin,$(wildcard kernels/cuda/*.cu)))
 
 # The plugin: the host side in plain C, with the fatbins in it (none without nvcc). The recording driver stands in for
-# the NVIDIA driver in tests, and a cuBLASLt and a cuDNN on top of it for the libraries.
+# the NVIDIA driver in tests, and a cuBLASLt, a cuDNN and a CUPTI on top of it for the libraries.
 PLUGIN := $(BIN)/hasten-cuda.so
 PLUGIN_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard kernels/cuda/plugin/*.c)) $(BUILD)/kernels/cuda/plugin/images.o
 DRIVER := $(BIN)/tests/cuda/libcuda.so.1
 DRIVER_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard kernels/cuda/tests/driver/d[er]*.c))
-LIBRARIES := $(BIN)/tests/cuda/libcublasLt.so.13 $(BIN)/tests/cuda/libcudnn.so.9
+LIBRARIES := $(BIN)/tests/cuda/libcublasLt.so.13 $(BIN)/tests/cuda/libcudnn.so.9 \
+	$(BIN)/tests/cuda/libcupti.so.13
 
 all: $(TOOLS) $(TESTS) $(PLUGIN) $(DRIVER) $(LIBRARIES) $(if $(FATBINS),,no-nvcc)
 
@@ -101,6 +102,9 @@ $(BIN)/tests/cuda/libcublasLt.so.13: $(BUILD)/kernels/cuda/tests/driver/blas.o $
 
 $(BIN)/tests/cuda/libcudnn.so.9: $(patsubst %,$(BUILD)/kernels/cuda/tests/driver/%.o,dnn dnn_run) $(DRIVER)
 	$(CC) $(OPT) -shared -Wl,-soname,libcudnn.so.9 $^ -lm -o $@
+
+$(BIN)/tests/cuda/libcupti.so.13: $(BUILD)/kernels/cuda/tests/driver/cupti.o $(DRIVER)
+	$(CC) $(OPT) -shared -Wl,-soname,libcupti.so.13 $^ -o $@
 
 $(EMULATOR): $(EMULATOR_OBJ)
 	@rm -f $@

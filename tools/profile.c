@@ -79,12 +79,12 @@ static int add_schedule_actions(struct profile *p, struct error *e)
     return status;
 }
 
-/* One more call with the clock on every thread (on the CPU only). */
+/* One more call with the clock on every thread, or on the device's kernels. */
 static int log_one_call(struct profile *p, struct error *e)
 {
     int parts = team_size(p->t->team);
     if (!p->t->backend.ops->direct)
-        return 0;
+        return launch_trace(&p->trace, timed_engine(p->timed), &p->t->backend, (int)o.batch, e);
     p->log = (struct cpu_log){.parts = parts,
                               .begin = mem_array((size_t)(p->plan->calls * parts) + 1, sizeof(double), e),
                               .end = mem_array((size_t)(p->plan->calls * parts) + 1, sizeof(double), e)};
@@ -153,10 +153,14 @@ static int write_pictures(const struct profile *p, struct error *e)
 {
     struct buf trace = {0}, svg = {0};
     int status = 0;
-    if (o.trace && !p->log.calls)
-        status = error_set(e, HASTEN_EUSAGE, "--trace: the backend '%s' keeps no log of its threads",
+    if (o.trace && !p->log.calls && !p->trace.count)
+        status = error_set(e, HASTEN_EUSAGE,
+                           "--trace: the backend '%s' has no log of its kernels (is there a CUPTI?)",
                            p->t->backend.ops->name);
-    if (status == 0 && o.trace && (status = profile_chrome_trace(&trace, p->g, p->plan, &p->log, e)) == 0)
+    if (status == 0 && o.trace)
+        status = p->log.calls ? profile_chrome_trace(&trace, p->g, p->plan, &p->log, e)
+                              : profile_device_trace(&trace, p->trace.kernel, p->trace.count, e);
+    if (status == 0 && o.trace)
         status = output_whole(o.trace, 0, trace.data, trace.size, e);
     if (status == 0 && o.svg &&
         (status = profile_flame(&svg, p->g, p->plan, p->kernel, p->m.file->name, e)) == 0)
@@ -266,6 +270,7 @@ int main(int argc, char **argv)
         mem_free(p.kernel);
         mem_free(p.log.begin);
         mem_free(p.log.end);
+        mem_free(p.trace.kernel);
         timed_close(p.timed);
         candidates_free(p.list, p.candidates > 0 ? p.candidates : 0);
         weights_close(p.weights);

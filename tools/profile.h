@@ -40,6 +40,7 @@ struct profile {
     struct roofline roof;
     struct cpu_log log;
     struct launch_account launch;
+    struct launch_trace trace;                    /* of a device */
     struct kernel_sample sample[PREDICT_SAMPLES]; /* of this machine */
     int samples;
     int height, width; /* of the latent */

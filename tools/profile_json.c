@@ -25,13 +25,24 @@ static int add_peaks(const struct profile *p, cJSON *j, struct error *e)
                : 0;
 }
 
+static int add_account(const struct launch_account *a, const char *name, cJSON *j, struct error *e)
+{
+    cJSON *l = json_add_object(j, name, e);
+    return !l || json_add_double(l, "total_ms", a->total, e) < 0 ||
+                   json_add_double(l, "tklqt_ms", a->tklqt, e) < 0 ||
+                   json_add_double(l, "mean_kernel_ms", a->kernel, e) < 0 ||
+                   json_add_double(l, "waiting", a->waiting, e) < 0
+               ? -1
+               : 0;
+}
+
 static int add_launch(const struct profile *p, cJSON *j, struct error *e)
 {
-    cJSON *l = p->log.calls ? json_add_object(j, "launch", e) : NULL;
-    return p->log.calls && (!l || json_add_double(l, "total_ms", p->launch.total, e) < 0 ||
-                            json_add_double(l, "tklqt_ms", p->launch.tklqt, e) < 0 ||
-                            json_add_double(l, "mean_kernel_ms", p->launch.kernel, e) < 0 ||
-                            json_add_double(l, "waiting", p->launch.waiting, e) < 0)
+    if (p->log.calls)
+        return add_account(&p->launch, "launch", j, e);
+    return p->trace.count &&
+                   (add_account(&p->trace.calls, "launch", j, e) < 0 ||
+                    (p->trace.graph.total > 0 && add_account(&p->trace.graph, "graph_launch", j, e) < 0))
                ? -1
                : 0;
 }

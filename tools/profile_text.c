@@ -107,6 +107,16 @@ int profile_text(const struct profile *w, struct buf *b, struct error *e)
                    "launches: %.3f ms between submit and begin (TKLQT), %.1f %% of the threads' time outside "
                    "of kernels\n",
                    w->launch.tklqt, 100 * w->launch.waiting);
+    if (w->trace.count)
+        buf_printf(
+            b, e,
+            "%d kernels of %.4f ms; one by one %.3f ms, the device idle for %.1f %%, %.3f ms between launch "
+            "and begin (TKLQT)\n",
+            w->trace.count, w->trace.calls.kernel, w->trace.calls.total, 100 * w->trace.calls.waiting,
+            w->trace.calls.tklqt);
+    if (w->trace.graph.total > 0)
+        buf_printf(b, e, "as a graph %.3f ms, the device idle for %.1f %%\n", w->trace.graph.total,
+                   100 * w->trace.graph.waiting);
     buf_text(b, "\n", e);
     for (int a = 0; a < w->candidates; a++)
         buf_printf(b, e, "%-60s %9.3f ms  %5.2fx\n", w->list[a].name, w->ms[a], w->full / w->ms[a]);

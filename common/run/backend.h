@@ -27,6 +27,7 @@ struct kernel_call;
 struct move;
 struct cuda_step;
 struct cuda_layout;
+struct cuda_trace;
 struct backend;
 
 struct backend_ops {
@@ -60,6 +61,10 @@ struct backend_ops {
     int (*step)(struct backend *b, const struct cuda_step *s, struct error *e);
     int (*layout)(struct backend *b, const struct cuda_layout *l, struct error *e);
     int (*move)(struct backend *b, const struct move *m, struct error *e);
+    /* NULL, or the kernels that run between trace (1: nobody can tell) and traced, which waits for them and
+     * gives how many there were, at most CUDA_TRACE_MOST, 0: some were lost. See kernels/cuda/trace.h. */
+    int (*trace)(struct backend *b, struct error *e);
+    int (*traced)(struct backend *b, struct cuda_trace *kernels, struct error *e);
 };
 
 struct backend {

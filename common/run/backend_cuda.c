@@ -24,7 +24,9 @@ static struct cuda *cuda_of(const struct backend *b) { return b->context; }
 
 static int hand_over(int status, const struct cuda_failure *f, struct error *e)
 {
-    return status < 0 ? error_set(e, f->kind == 5 ? HASTEN_ENOMEM : HASTEN_EFAIL, "%s", f->text) : 0;
+    if (status < 0)
+        return error_set(e, f->kind == 5 ? HASTEN_ENOMEM : HASTEN_EFAIL, "%s", f->text);
+    return status;
 }
 
 /* ---- opening ---- */
@@ -413,6 +415,18 @@ static int run_move(struct backend *b, const struct move *m, struct error *e)
     return launch_all(b, &l, e);
 }
 
+static int cuda_trace(struct backend *b, struct error *e)
+{
+    struct cuda_failure f;
+    return has(b, CUDA_HAS_CUPTI) ? hand_over(cuda_of(b)->plugin->trace(&f), &f, e) : 1;
+}
+
+static int cuda_traced(struct backend *b, struct cuda_trace *kernels, struct error *e)
+{
+    struct cuda_failure f;
+    return hand_over(cuda_of(b)->plugin->traced(kernels, CUDA_TRACE_MOST, &f), &f, e);
+}
+
 static const struct backend_ops cuda_ops = {
     .name = "cuda",
     .close = cuda_close,
@@ -434,6 +448,8 @@ static const struct backend_ops cuda_ops = {
     .step = run_step,
     .layout = run_layout,
     .move = run_move,
+    .trace = cuda_trace,
+    .traced = cuda_traced,
 };
 
 int backend_cuda_open(struct backend *b, const char *plugin, const char *libraries,

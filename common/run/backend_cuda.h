@@ -19,7 +19,7 @@
 
 #include "common/run/backend.h"
 
-/* libraries: NULL, or which of NVIDIA's libraries may be used ("cublaslt,cudnn"), "none" for none;
+/* libraries: NULL, or which of NVIDIA's libraries may be used ("cublaslt,cudnn,cupti"), "none" for none;
  * with "sdpa" attention goes to cuDNN wherever it can, to be measured. The string must stay. */
 int backend_cuda_open(struct backend *b, const char *plugin, const char *libraries,
                       const struct cpu_kernels *kernels, struct team *team, struct error *e) HASTEN_CHECKED;

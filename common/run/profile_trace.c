@@ -30,3 +30,20 @@ int profile_chrome_trace(struct buf *out, const struct graph *g, const struct pl
     cJSON_Delete(root);
     return status;
 }
+
+int profile_device_trace(struct buf *out, const struct cuda_trace *kernel, int count, struct error *e)
+{
+    cJSON *root = json_new_object(e), *events = root ? json_add_array(root, "traceEvents", e) : NULL;
+    int status = events ? 0 : -1;
+    for (int i = 0; status == 0 && i < count; i++) {
+        const struct cuda_trace *k = &kernel[i];
+        status = add_event(events, k->name, "kernel", 0, k->begin, k->end, e) < 0 ||
+                         add_event(events, k->name, "wait", 1, k->asked, k->begin, e) < 0
+                     ? -1
+                     : 0;
+    }
+    if (status == 0)
+        status = json_write(out, root, e);
+    cJSON_Delete(root);
+    return status;
+}

@@ -10,9 +10,13 @@
 
 #include "common/base/buf.h"
 #include "common/run/plan.h"
+#include "kernels/cuda/trace.h"
 
 int profile_chrome_trace(struct buf *out, const struct graph *g, const struct plan *p,
                          const struct cpu_log *log, struct error *e) HASTEN_CHECKED;
+/* Of a device: its kernels, and each one's wait from its launch. */
+int profile_device_trace(struct buf *out, const struct cuda_trace *kernel, int count,
+                         struct error *e) HASTEN_CHECKED;
 int profile_flame(struct buf *out, const struct graph *g, const struct plan *p, const double *kernel_ms,
                   const char *title, struct error *e) HASTEN_CHECKED;
 

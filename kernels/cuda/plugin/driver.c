@@ -1,5 +1,6 @@
 /* The plugin: see plugin.h. One device, one stream, state in one static structure. */
 #include "kernels/cuda/plugin/blas.h"
+#include "kernels/cuda/plugin/cupti.h"
 #include "kernels/cuda/plugin/dnn.h"
 #include "kernels/cuda/plugin/driver.h"
 #include "kernels/cuda/plugin/images.h"
@@ -190,6 +191,7 @@ static void cuda_close(void)
         return;
     blas_close();
     dnn_close();
+    cupti_close();
     for (int i = 0; i < CUDA_EVENTS; i++)
         if (d.event[i])
             cu.cuEventDestroy_v2(d.event[i]);
@@ -206,23 +208,10 @@ static void cuda_close(void)
     memset(&cu, 0, sizeof cu);
 }
 
-static int is_there(const char *const *names)
-{
-    for (; *names; names++) {
-        void *library = dlopen(*names, RTLD_LAZY | RTLD_LOCAL);
-        if (!library)
-            continue;
-        dlclose(library);
-        return 1;
-    }
-    return 0;
-}
-
 static int is_wanted(const char *library) { return !d.libraries || strstr(d.libraries, library); }
 
 static unsigned cuda_features(unsigned wanted, char *note, size_t size)
 {
-    static const char *const cupti[] = {"libcupti.so.13", "libcupti.so.12", NULL};
     char why[64] = "absent";
     unsigned found = 0;
     if (wanted & CUDA_HAS_CUBLASLT) {
@@ -237,8 +226,12 @@ static unsigned cuda_features(unsigned wanted, char *note, size_t size)
         else if (dnn_open(d.stream, why, sizeof why))
             found |= CUDA_HAS_CUDNN;
     }
-    if (wanted & CUDA_HAS_CUPTI && is_there(cupti))
-        found |= CUDA_HAS_CUPTI;
+    if (wanted & CUDA_HAS_CUPTI) {
+        if (!is_wanted("cupti"))
+            snprintf(why, sizeof why, "not wanted");
+        else if (cupti_open(why, sizeof why))
+            found |= CUDA_HAS_CUPTI;
+    }
     if (note)
         snprintf(note, size, "%s", found == wanted ? "" : why);
     return found;
@@ -374,6 +367,14 @@ static int cuda_elapsed(int from, int to, float *milliseconds, struct cuda_failu
     return check(cu.cuEventElapsedTime(milliseconds, d.event[from], d.event[to]), "reading an event", f);
 }
 
+static int cuda_trace(struct cuda_failure *f) { return cuda_wait(f) < 0 ? -1 : cupti_start(); }
+
+static int cuda_traced(struct cuda_trace *kernels, int most, struct cuda_failure *f)
+{
+    int status = cuda_wait(f), count = cupti_stop(kernels, most); /* which ends it in any case */
+    return status < 0 ? -1 : count;
+}
+
 static const struct cuda_plugin plugin = {
     .abi = HASTEN_CUDA_PLUGIN_ABI,
     .size = sizeof plugin,
@@ -395,6 +396,8 @@ static const struct cuda_plugin plugin = {
     .drop = cuda_drop,
     .mark = cuda_mark,
     .elapsed = cuda_elapsed,
+    .trace = cuda_trace,
+    .traced = cuda_traced,
 };
 
 __attribute__((visibility("default"))) hasten_cuda_plugin_fn hasten_cuda_plugin;

@@ -18,11 +18,12 @@
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/operation.h"
+#include "kernels/cuda/trace.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
-#define HASTEN_CUDA_PLUGIN_ABI 3u
+#define HASTEN_CUDA_PLUGIN_ABI 4u
 #define HASTEN_CUDA_PLUGIN_ENTRY "hasten_cuda_plugin"
 #define HASTEN_CUDA_PLUGIN_FILE "hasten-cuda.so"
 
@@ -47,7 +48,8 @@ enum { CUDA_EVENTS = 4096 };
 struct cuda_plugin {
     uint32_t abi, size;
     /* Finds the device and loads all kernels of these names (NULL behind the last), which must stay, as must
-     * `libraries`: NULL, or which of NVIDIA's libraries may be used (cublaslt, cudnn). */
+     * `libraries`: NULL, or which of NVIDIA's libraries may be used (cublaslt, cudnn,
+     * cupti). */
     int (*open)(const char *const *kernels, const char *libraries, struct cuda_info *info,
                 struct cuda_failure *f);
     void (*close)(void); /* once for each open, failed ones too */
@@ -74,6 +76,11 @@ struct cuda_plugin {
     /* Event `index` < CUDA_EVENTS happens here; milliseconds between two that have happened. */
     int (*mark)(int index, struct cuda_failure *f);
     int (*elapsed)(int from, int to, float *milliseconds, struct cuda_failure *f);
+    /* By CUPTI: the kernels between trace (1 when it does not work) and traced, which waits and gives how
+     * many there were, in the order in which they began; 0 when there were more than `most` or
+     * CUDA_TRACE_MOST, or some were lost. */
+    int (*trace)(struct cuda_failure *f);
+    int (*traced)(struct cuda_trace *kernels, int most, struct cuda_failure *f);
 };
 
 typedef const struct cuda_plugin *hasten_cuda_plugin_fn(void);

@@ -4,6 +4,7 @@
  * cuda_library in tools/tests. */
 #include "kernels/cpu/tests/matmul_test.h"
 #include "kernels/cuda/plugin/blas.h"
+#include "kernels/cuda/plugin/cupti.h"
 #include "kernels/cuda/tests/cuda_test.h"
 
 #include <dlfcn.h>
@@ -32,6 +33,24 @@ _Static_assert((int)LT_PLAIN == (int)CUBLASLT_EPILOGUE_DEFAULT &&
 _Static_assert((int)LT_ALLOC_FAILED == (int)CUBLAS_STATUS_ALLOC_FAILED &&
                    (int)LT_NOT_SUPPORTED == (int)CUBLAS_STATUS_NOT_SUPPORTED,
                "states");
+#endif
+
+#if __has_include(<cupti.h>)
+#include <cupti.h>
+#define SAME(ours, theirs, field, name) \
+    _Static_assert(offsetof(struct ours, field) == offsetof(theirs, name), #name)
+SAME(cupti_kernel, CUpti_ActivityKernel10, start, start);
+SAME(cupti_kernel, CUpti_ActivityKernel10, end, end);
+SAME(cupti_kernel, CUpti_ActivityKernel10, correlation, correlationId);
+SAME(cupti_kernel, CUpti_ActivityKernel10, name, name);
+SAME(cupti_kernel, CUpti_ActivityKernel9, correlation, correlationId); /* of version 12 */
+SAME(cupti_kernel, CUpti_ActivityKernel9, name, name);
+SAME(cupti_call, CUpti_ActivityAPI, start, start);
+SAME(cupti_call, CUpti_ActivityAPI, correlation, correlationId);
+_Static_assert((int)CUPTI_KERNEL == (int)CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL &&
+                   (int)CUPTI_DRIVER == (int)CUPTI_ACTIVITY_KIND_DRIVER &&
+                   (int)CUPTI_RUNTIME == (int)CUPTI_ACTIVITY_KIND_RUNTIME,
+               "kinds");
 #endif
 
 /* fc1 of a block: 2 images of 16 rows, 64 -> 256 columns. Addresses are numbers that nobody follows. */

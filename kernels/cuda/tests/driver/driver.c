@@ -98,6 +98,14 @@ static struct work *add(struct list *l)
     return w;
 }
 
+/* The host takes a moment to launch something. */
+static void ask(struct work *w)
+{
+    w->asked = d.clock;
+    w->number = ++d.numbers;
+    d.clock += 0.0002;
+}
+
 static void launch(const struct work *w)
 {
     d.launches++;
@@ -105,11 +113,17 @@ static void launch(const struct work *w)
         broken("no kernel '%s'", w->kernel->name);
 }
 
-static void do_list(struct list *l)
+/* graph: what launched the list, or NULL. */
+static void do_list(struct list *l, const struct work *graph)
 {
     for (size_t i = 0; i < l->count; i++) {
         struct work *w = &l->work[i];
+        const struct work *by = graph ? graph : w;
+        double begin = d.clock;
         d.clock += 0.001;
+        if (d.watcher && (w->kind == WORK_LAUNCH || w->kind == WORK_CALL))
+            d.watcher(w->kind == WORK_CALL ? "library" : w->kernel->name, by->number, by->asked, begin,
+                      d.clock);
         switch (w->kind) {
         case WORK_FILL:
             memset(w->to, w->value, w->bytes);
@@ -130,7 +144,7 @@ static void do_list(struct list *l)
             break;
         case WORK_GRAPH:
             d.replayed += (long)w->graph->list.count;
-            do_list(&w->graph->list);
+            do_list(&w->graph->list, w);
             break;
         case WORK_EVENT:
             w->event->done = 1;
@@ -142,7 +156,7 @@ static void do_list(struct list *l)
 
 void do_all(void)
 {
-    do_list(&d.queue);
+    do_list(&d.queue, NULL);
     d.queue.count = 0;
     for (int i = 0; i < d.blocks; i++)
         if (d.block[i].data)
@@ -227,6 +241,7 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
     struct work *w = add(d.captured ? &d.capture : &d.queue);
     *w = (struct work){
         .kind = WORK_LAUNCH, .kernel = k, .grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared = shared};
+    ask(w);
     memcpy(w->args, parameters[0],
            sizeof w->args); /* the driver knows the real size; args are always this long */
     return 0;
@@ -240,6 +255,7 @@ void driver_call(void (*call)(const void *args), const void *args, size_t size)
 {
     struct work *w = add(d.captured ? &d.capture : &d.queue);
     *w = (struct work){.kind = WORK_CALL, .call = call};
+    ask(w);
     if (size > sizeof w->args)
         broken("arguments of %zu bytes", size);
     memcpy(w->args, args, size);
@@ -333,7 +349,9 @@ int cuGraphLaunch(void *exec, void *stream)
     ENTER();
     no_capture("cuGraphLaunch");
     d.replays++;
-    *add(&d.queue) = (struct work){.kind = WORK_GRAPH, .graph = exec};
+    struct work *w = add(&d.queue);
+    *w = (struct work){.kind = WORK_GRAPH, .graph = exec};
+    ask(w);
     return 0;
 }
 

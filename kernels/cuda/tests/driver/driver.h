@@ -42,6 +42,8 @@ struct work {
     unsigned char *staged; /* WORK_IN: what was to be copied when it was asked for */
     size_t bytes;
     unsigned char value;
+    unsigned number; /* of the call that launched it */
+    double asked;
     struct kernel *kernel;
     unsigned grid[3], block[3], shared;
     void (*call)(const void *args); /* WORK_CALL: of a library */
@@ -71,7 +73,9 @@ extern struct recording_driver {
     int live_streams, live_events, live_graphs, live_modules, retained;
     struct kernel kernel[256];
     struct list queue, capture;
-    double clock;
+    double clock; /* milliseconds */
+    unsigned numbers;
+    void (*watcher)(const char *name, unsigned number, double asked, double begin, double end);
 } d;
 
 /* A law was broken: says so and ends the process. */
