@@ -1,5 +1,6 @@
 /* quantize: linear layers and convolutions to fewer bits. */
 #include "common/base/json.h"
+#include "common/file/model_markers.h"
 #include "common/run/node_cost.h"
 #include "tools/quantize.h"
 
@@ -244,6 +245,8 @@ static int check_result(const struct work *w, struct error *e)
     double bytes = 0;
     for (int i = 0; i < w->m.tensors; i++)
         bytes += (double)w->m.tensor[i].size;
+    for (int i = 0; i < w->g->count; i++)
+        bytes += (double)marker_size(&w->g->node[i]);
     if (w->t->force)
         return 0;
     if (o.max_bytes && bytes > (double)o.max_bytes)

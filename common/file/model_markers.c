@@ -40,6 +40,12 @@ static int marker_of(const struct node *n, char name[TENSOR_MAX_NAME + 1], char 
     return 1;
 }
 
+size_t marker_size(const struct node *n)
+{
+    char name[TENSOR_MAX_NAME + 1], text[MARKER];
+    return marker_of(n, name, text) ? strlen(text) : 0;
+}
+
 static int is_listed(const struct tensor *t, int from, int to, const char *name)
 {
     for (int i = from; i < to; i++)

@@ -6,6 +6,8 @@
 
 #include "common/file/model.h"
 
+/* Bytes of a layer's marker, 0: it has none. */
+size_t marker_size(const struct node *n);
 /* The model's tensors and its markers: *tensors (mem_free), names and data in the arena. */
 int markers_add(const struct model *m, struct arena *arena, struct tensor **tensors, int *count,
                 struct error *e) HASTEN_CHECKED;

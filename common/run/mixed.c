@@ -1,5 +1,6 @@
 /* See mixed.h. */
 #include "common/run/mixed.h"
+#include "common/file/model_markers.h"
 #include "common/run/node_cost.h"
 
 #include <math.h>
@@ -189,7 +190,7 @@ static int make_format(struct mixed *x, int f, struct error *e)
         status = quantizer_layer(x->quantizer, x->node[i], format, s, e);
         if (status == 0 && format != FORMAT_PLAIN)
             stored_apply(s, x->graph[f], x->node[i]);
-        x->bytes[at(x, i, f)] = (double)s->bytes;
+        x->bytes[at(x, i, f)] = (double)(s->bytes + marker_size(&x->graph[f]->node[x->node[i]]));
     }
     struct weights_loader loader = {model_tensor_begin, model_tensor_end, (void *)(uintptr_t)m->model};
     if (status == 0 && !(x->weights[f] = weights_open(x->graph[f], m->backend, &loader, e)))

@@ -2,6 +2,7 @@
 # the edge.
 tiny-model dit source
 import source -q -o dit.zst >/dev/null
+bytes_of() { inspect "$1" --json | grep -o '"tensors":.*' | grep -o '"bytes":[0-9]*' | awk -F: '{s += $2} END {print s}'; }
 q() { quantize dit.zst --validate 2 --steps 2 -q "$@"; }
 number() { sed -E "s/.*\"$1\":([0-9.e+-]+).*/\1/" "$2"; }
 
@@ -12,6 +13,7 @@ nearest=$(sed -E 's/.*nearest reachable is ([0-9]+) bytes.*/\1/' err)
 [ ! -e none.zst ]
 q --max-bytes "$nearest" --json -o small.zst >report.json
 [ "$(number predicted_bytes report.json)" = "$nearest" ]
+[ "$(bytes_of small.zst)" = "$nearest" ] # markers and all
 grep -q '"measured_change"' report.json
 grep -q '"predicted_change"' report.json
 code=0; q --max-bytes $((nearest - 1)) -o none.zst 2>err || code=$?
@@ -41,9 +43,10 @@ if cmp -s one.zst free.zst; then exit 1; fi
 # Corrected biases are float32: in a model of float16 they take more than what they replace, and the budget knows.
 import source --dtype f16 -q -o half_floats.zst >/dev/null
 quantize half_floats.zst --type w8a8 --calibrate 1 --steps 1 --validate 0 -q -o asked.zst >/dev/null
-bytes=$(inspect asked.zst --json | grep -o '"tensors":.*' | grep -o '"bytes":[0-9]*' | awk -F: '{s += $2} END {print s}')
+bytes=$(bytes_of asked.zst)
 quantize half_floats.zst --calibrate 1 --steps 1 --validate 1 --max-bytes "$bytes" --json -q -o fits.zst >report.json
 [ "$(number predicted_bytes report.json)" -le "$bytes" ]
+[ "$(bytes_of fits.zst)" -le "$bytes" ]
 # Each layer by itself is another choice, or the same; it keeps the budget too.
 quantize half_floats.zst --calibrate 1 --steps 1 --validate 1 --max-bytes "$bytes" --allocation separate -q -o apart.zst >/dev/null
 # Without corrections the biases stay as they were.
