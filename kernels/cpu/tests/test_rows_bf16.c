@@ -7,6 +7,7 @@ static const struct attention_shape shapes[] = {
     {1, 1, 2, 1, 1, 0},      {2, 3, 16, 49, 49, 0},   {1, 2, 72, 130, 130, 0}, {1, 1, 40, 20, 77, 0},
     {1, 2, 34, 150, 150, 1}, {1, 1, 300, 17, 257, 0}, {2, 1, 6, 3, 129, 0},    {1, 2, 24, 14, 128, 0},
     {3, 2, 8, 15, 127, 0},   {2, 2, 64, 7, 33, 1},    {1, 1, 512, 29, 131, 0}, {1, 1, 130, 6, 17, 0},
+    {2, 2, 40, 30, 384, 0},  {1, 1, 72, 400, 400, 1}, {1, 1, 136, 16, 256, 0}, {1, 1, 8, 43, 300, 0},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -108,6 +109,45 @@ START_TEST(attention_in_parts_and_alone)
 }
 END_TEST
 
+/* From 256 keys on, queries too short for large scores take another way than long ones, in the same tile:
+ * each comes near the reference, has the bits that it has alone, and what is not a number stays in its row.
+ */
+START_TEST(short_and_long_queries_share_a_tile)
+{
+    const struct attention_shape s = {1, 1, 40, 29, 388, _i};
+    for (int level = CPU_REF; level <= (int)cpu_best_level(); level++) {
+        const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);
+        struct data d;
+        make(&d, &s, 1);
+        struct attention a = d.halves;
+        for (int row = 0; row < s.queries; row++)
+            for (int c = 0; c < s.dim; c++) {
+                float x = d.q[row * a.q_ld + c] * (row % 3 ? 0.5f : 60);
+                d.q[row * a.q_ld + c] = widened(d.q16[row * a.q_ld + c] = rounded(x));
+            }
+        cpu_kernels(CPU_REF)->attention(&d.halves, 0, 1);
+        float *want = copy_of(d.out, d.count);
+        k->attention(&a, 0, 1);
+        near(d.out, want, d.count, level == CPU_REF ? 0 : 2 * 1.1 / 512, cpu_level_name(k->level));
+        for (int row = 0; row < s.queries && !s.causal; row++) {
+            struct attention one = a;
+            float alone[40];
+            one.q_bf16 += row * one.q_ld;
+            one.queries = 1;
+            one.out = alone;
+            k->attention(&one, 0, 1);
+            equal(alone, d.out + row * a.out_ld, sizeof alone, "alone");
+        }
+        d.q16[5 * a.q_ld + 3] = 0x7FC0;
+        k->attention(&a, 0, 1);
+        for (int i = 0; i < s.queries * s.dim; i++)
+            ck_assert_int_eq(isnan(d.out[i / s.dim * a.out_ld + i % s.dim]) != 0, i / s.dim == 5);
+        free(want);
+        release(&d);
+    }
+}
+END_TEST
+
 static void same_rounded(const uint16_t *half, const float *whole, int64_t n, const char *what)
 {
     for (int64_t i = 0; i < n; i++)
@@ -192,6 +232,7 @@ int main(void)
     TCase *t = tcase_create("bfloat16");
     tcase_add_loop_test(t, attention_comes_near_exact_arithmetic, 0, SHAPES);
     tcase_add_loop_test(t, attention_in_parts_and_alone, 0, SHAPES);
+    tcase_add_loop_test(t, short_and_long_queries_share_a_tile, 0, 2);
     tcase_add_test(t, norms_round_what_they_give);
     tcase_add_test(t, group_norm_rounds_what_it_gives);
     return run_suite(t, "bfloat16 rows");
