@@ -10,7 +10,7 @@
 #include <string.h>
 
 static struct {
-    int type, rotate, rounding, correct, levels, allocation;
+    int type, rotate, rounding, correct, levels, allocation, scores;
     struct tool_list keep, type_of, lora;
     double min_psnr, max_ms;
     size_t max_bytes;
@@ -42,6 +42,9 @@ static const struct tool_option options[] = {
      .help = "16 levels of 4-bit weights: for Gaussian groups (default), or at equal distances"},
     {"correct", 0, "WHEN", OPTION_CHOICE, &o.correct, .choices = "on off",
      .help = "calibrated: biases make up for what rounded weights do to the mean input (default on)"},
+    {"scores", 0, "HOW", OPTION_CHOICE, &o.scores, .choices = "float int8",
+     .help = "what attention compares: rounded to bfloat16 at most (default), or int8 codes: quicker from "
+             "1024 tokens on, less exact"},
     {"max-bytes", 0, "SIZE", OPTION_SIZE, &o.max_bytes,
      .help = "choose types layer by layer so that all tensors take no more"},
     {"max-ms", 0, "MS", OPTION_DOUBLE, &o.max_ms, .min = 0, .max = 1e9,
@@ -206,6 +209,8 @@ static int install_all(struct work *w, struct error *e)
     w->layers = left;
     if (left == 0)
         return error_set(e, HASTEN_EUSAGE, "every layer is kept: nothing to quantize");
+    if (o.scores && quantizer_scores(w->g, e) < 0)
+        return -1;
     return graph_infer(w->g, 0, 0, model_find, &w->m, e);
 }
 
@@ -349,6 +354,7 @@ static int write_model(struct work *w, struct error *e)
     if (status < 0 ||
         json_add_int(j, "calibration_images", w->calibrated ? w->statistics.images : 0, e) < 0 ||
         json_add_string(j, "rotate", rotations[o.rotate], e) < 0 ||
+        (o.scores && json_add_string(j, "scores", "int8", e) < 0) ||
         (w->loras && json_add(j, "lora", json_copy(w->loras, e), e) < 0)) {
         cJSON_Delete(j);
         return -1;

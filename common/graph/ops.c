@@ -83,12 +83,16 @@ static const struct op ops[] = {
     {"tanh", 1, 1, 1, {{0}}, {{0}}, infer_same, ref_unary},
     {"sigmoid", 1, 1, 1, {{0}}, {{0}}, infer_same, ref_unary},
     {"gelu", 1, 1, 1, {CHOICE("approximate", "none tanh", 1)}, {{0}}, infer_same, ref_unary},
-    /* q, k, v: softmax(q k' scale) v in each head; rows are tokens; scale 0 means 1/sqrt(head size). */
+    /* q, k, v: softmax(q k' scale) v in each head; rows are tokens; scale 0 means 1/sqrt(head size).
+     * int8_scores: q k' may be of int8 codes where q, k and v are read rounded anyway. */
     {"attention",
      1,
      3,
      3,
-     {SIZE("heads", 1), FLAG("causal"), {.name = "scale", .fallback = 0, .min = 0, .max = 1e6}},
+     {SIZE("heads", 1),
+      FLAG("causal"),
+      {.name = "scale", .fallback = 0, .min = 0, .max = 1e6},
+      FLAG("int8_scores")},
      {{0}},
      infer_attention,
      ref_attention},

@@ -62,6 +62,7 @@ static int emit_attention(struct builder *b, int node)
                           .queries = (int)shape_rows(n->shape),
                           .keys = (int)shape_rows(b->g->node[n->in[1]].shape),
                           .causal = (int)node_attr(n, "causal"),
+                          .int8_scores = narrow && node_attr(n, "int8_scores") && dim % 4 == 0 && dim <= 128,
                           .scale = (float)(scale > 0 ? scale : 1 / __builtin_sqrt(dim)),
                           .out_ld = out.ld,
                           .out_image_ld = out.image_ld};

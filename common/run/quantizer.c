@@ -372,6 +372,18 @@ int quantizer_make(const struct quantizer *q, int node, int format, struct store
     return 0;
 }
 
+int quantizer_scores(struct graph *g, struct error *e)
+{
+    int count = 0;
+    for (int i = 0; i < g->count; i++)
+        if (node_is(&g->node[i], "attention")) {
+            if (graph_attr(g, i, "int8_scores", 1, e) < 0)
+                return -1;
+            count++;
+        }
+    return count;
+}
+
 void stored_free(struct stored_layer *s)
 {
     for (int i = 0; i < STORED_PARTS; i++) {

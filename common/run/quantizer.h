@@ -73,6 +73,9 @@ int quantizer_layers(const struct quantizer *q, const struct quantizer_item *ite
                      struct spill *spill, void (*done)(void *context, int layers), void *context,
                      struct error *e) HASTEN_CHECKED;
 
+/* Lets all attentions take scores of int8 codes (int8_scores in hasten-ops(7)). Returns their number. */
+int quantizer_scores(struct graph *g, struct error *e) HASTEN_CHECKED;
+
 void stored_free(struct stored_layer *s);
 void stored_apply(const struct stored_layer *s, struct graph *g, int node);
 int stored_install(struct stored_layer *s, struct model *m, struct graph *g, int node,

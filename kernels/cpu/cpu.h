@@ -215,13 +215,16 @@ struct image_quantize {
  * part, aligned to 64 bytes. NaN or infinity in a query's scores or in the values gives NaN. out may be q
  * (with the same distances). With q_bf16, k_bf16 and v_bf16 instead of q, k and v, scores are sums of their
  * exact products and weights are rounded to bfloat16 (the sum that divides is of the rounded ones): relative
- * 2^-9 each at most; head_dim must be even and scale above 0. Either of out and out_bf16 is written. */
+ * 2^-9 each at most; head_dim must be even and scale above 0. int8_scores allows scores of int8 codes then,
+ * with a scale for each query and key, of keys less their mean: off by at most (max|q| sum|k| + max|k|
+ * sum|q|) / 254 times scale, about (the reference keeps to exact products); head_dim must be a multiple of 4,
+ * 128 at most. Either of out and out_bf16 is written. */
 struct attention {
     const float *q, *k, *v;
     const uint16_t *q_bf16, *k_bf16, *v_bf16;
     int64_t q_ld, k_ld, v_ld, q_image_ld, k_image_ld, v_image_ld;
     int images, heads, head_dim, queries, keys;
-    int causal;
+    int causal, int8_scores;
     float scale;
     float *out;
     uint16_t *out_bf16;

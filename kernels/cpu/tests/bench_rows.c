@@ -1,7 +1,8 @@
 /* Rates of the kernels that are not products, on one thread, by its CPU time: GB/s of bytes that must move
  * (operands once in, results once out; a group norm reads its input twice, three times with codes) beside
- * those of a plain copy of the same size, and GF/s of attention (4 flops for each query, key and element of a
- * head; masked pairs count). Run by hand: bin/tests/bench-rows [LEVEL]. */
+ * those of a plain copy of the same size, and GF/s of attention in float, bfloat16 and with int8 scores (4
+ * flops for each query, key and element of a head; masked pairs count). Run by hand: bin/tests/bench-rows
+ * [LEVEL]. */
 #include "kernels/cpu/cpu.h"
 
 #include <math.h>
@@ -187,12 +188,17 @@ static void bench_attention(const struct cpu_kernels *k, int heads, int dim, int
     j.attention.k_bf16 = half + heads * dim;
     j.attention.v_bf16 = half + 2 * heads * dim;
     j.attention.out = half_out;
-    double rate = flops / best_of(do_attention, &j) * 1e-9, off = 0, all = 0;
-    for (size_t i = 0; i < results; i++) {
-        off += (half_out[i] - out[i]) * (double)(half_out[i] - out[i]);
-        all += out[i] * (double)out[i];
+    for (int int8 = 0; int8 < (dim > 128 ? 1 : 2); int8++) {
+        j.attention.int8_scores = int8;
+        double rate = flops / best_of(do_attention, &j) * 1e-9, off = 0, all = 0;
+        for (size_t i = 0; i < results; i++) {
+            off += (half_out[i] - out[i]) * (double)(half_out[i] - out[i]);
+            all += out[i] * (double)out[i];
+        }
+        printf("   %s %6.1f GF/s, relative error %.1e", int8 ? "int8 scores" : "bfloat16", rate,
+               sqrt(off / all));
     }
-    printf("   bfloat16 %6.1f GF/s, relative error %.1e\n", rate, sqrt(off / all));
+    puts("");
     free(qkv), free(out), free(half), free(half_out), free(j.attention.scratch);
 }
 
