@@ -1,18 +1,19 @@
 /* See tensor.h: element conversions. The narrow floats are converted by integer arithmetic without branches,
  * so that the compiler can vectorise the loops and every machine gives the same bits. */
+#include "common/base/vector.h"
 #include "common/file/tensor.h"
 
 #include <math.h>
 #include <string.h>
 
-static inline uint32_t bits_of(float f)
+static IN_VECTOR uint32_t bits_of(float f)
 {
     uint32_t u;
     memcpy(&u, &f, sizeof u);
     return u;
 }
 
-static inline float float_of(uint32_t u)
+static IN_VECTOR float float_of(uint32_t u)
 {
     float f;
     memcpy(&f, &u, sizeof f);
@@ -23,7 +24,7 @@ static inline float float_of(uint32_t u)
  * inlined. Its subnormals are whole multiples of 2^(1 - bias - man). */
 
 /* Widening is exact. `special`: the all-ones exponent means infinity or NaN. */
-static inline float widen(uint32_t v, int man, int bias, int width, int special)
+static IN_VECTOR float widen(uint32_t v, int man, int bias, int width, int special)
 {
     uint32_t sign = (v >> (width - 1)) << 31, a = v & ((1u << (width - 1)) - 1);
     uint32_t normal = (a << (23 - man)) + ((uint32_t)(127 - bias) << 23);
@@ -51,7 +52,7 @@ static inline uint32_t narrow(float f, int man, int bias, int width, uint32_t li
     return r | sign;
 }
 
-static inline float from_f16(uint16_t v) { return widen(v, 10, 15, 16, 1); }
+static IN_VECTOR float from_f16(uint16_t v) { return widen(v, 10, 15, 16, 1); }
 static inline float from_e5m2(uint8_t v) { return widen(v, 2, 15, 8, 1); }
 
 static inline float from_e4m3(uint8_t v)
@@ -75,13 +76,25 @@ static inline uint16_t to_bf16(float f)
     return (uint16_t)((u & 0x7FFFFFFFu) > 0x7F800000u ? u >> 16 | 0x40 : rounded);
 }
 
+ANY_VECTOR static void f32_of_bf16(const uint16_t *in, float *out, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = float_of((uint32_t)in[i] << 16);
+}
+
+ANY_VECTOR static void f32_of_f16(const uint16_t *in, float *out, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = from_f16(in[i]);
+}
+
 void tensor_to_f32(enum dtype from, const void *in, float *out, size_t count)
 {
-#define EACH(TYPE, EXPRESSION)                                                                               \
-    do {                                                                                                     \
-        const TYPE *x = in;                                                                                  \
-        for (size_t i = 0; i < count; i++)                                                                   \
-            out[i] = (EXPRESSION);                                                                           \
+#define EACH(TYPE, EXPRESSION)             \
+    do {                                   \
+        const TYPE *x = in;                \
+        for (size_t i = 0; i < count; i++) \
+            out[i] = (EXPRESSION);         \
     } while (0)
     switch (from) {
     case DTYPE_F32:
@@ -89,10 +102,10 @@ void tensor_to_f32(enum dtype from, const void *in, float *out, size_t count)
             memcpy(out, in, count * sizeof *out);
         break;
     case DTYPE_F16:
-        EACH(uint16_t, from_f16(x[i]));
+        f32_of_f16(in, out, count);
         break;
     case DTYPE_BF16:
-        EACH(uint16_t, float_of((uint32_t)x[i] << 16));
+        f32_of_bf16(in, out, count);
         break;
     case DTYPE_F64:
         EACH(double, (float)x[i]);
@@ -138,11 +151,11 @@ static int64_t to_integer(float f, float min, float max, int64_t largest)
 
 void tensor_from_f32(enum dtype to, const float *in, void *out, size_t count)
 {
-#define EACH(TYPE, EXPRESSION)                                                                               \
-    do {                                                                                                     \
-        TYPE *y = out;                                                                                       \
-        for (size_t i = 0; i < count; i++)                                                                   \
-            y[i] = (TYPE)(EXPRESSION);                                                                       \
+#define EACH(TYPE, EXPRESSION)             \
+    do {                                   \
+        TYPE *y = out;                     \
+        for (size_t i = 0; i < count; i++) \
+            y[i] = (TYPE)(EXPRESSION);     \
     } while (0)
     switch (to) {
     case DTYPE_F32:
@@ -189,12 +202,12 @@ void tensor_from_f32(enum dtype to, const float *in, void *out, size_t count)
 }
 
 /* Index of the first element whose exponent bits are all set, or -1. */
-#define FIRST(TYPE, MASK, VALUE)                                                                             \
-    do {                                                                                                     \
-        const TYPE *x = data;                                                                                \
-        for (size_t i = 0; i < count; i++)                                                                   \
-            if ((x[i] & (TYPE)(MASK)) == (TYPE)(VALUE))                                                      \
-                return (int64_t)i;                                                                           \
+#define FIRST(TYPE, MASK, VALUE)                        \
+    do {                                                \
+        const TYPE *x = data;                           \
+        for (size_t i = 0; i < count; i++)              \
+            if ((x[i] & (TYPE)(MASK)) == (TYPE)(VALUE)) \
+                return (int64_t)i;                      \
     } while (0)
 
 int64_t tensor_first_nonfinite(enum dtype d, const void *data, size_t count)
