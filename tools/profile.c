@@ -108,8 +108,10 @@ static int measure(struct profile *p, struct error *e)
     tool_progress(p->t, "profile", 0, p->candidates + 1);
     p->timed = timed_open(&t, p->list, p->candidates, e);
     p->plan = p->timed ? engine_plan(timed_engine(p->timed), 0, 0, (int)o.batch, e) : NULL;
-    p->kernel = p->plan ? mem_array((size_t)p->plan->calls + 1, sizeof *p->kernel, e) : NULL;
-    int status = p->kernel ? timed_run(p->timed, 0, &p->full, times, p->kernel, NULL, e) : -1;
+    p->kernel = p->plan ? mem_array(2 * (size_t)p->plan->calls + 1, sizeof *p->kernel, e) : NULL;
+    p->kernel_spread = p->kernel ? p->kernel + p->plan->calls : NULL;
+    int status =
+        p->kernel ? timed_run(p->timed, 0, &p->full, times, p->kernel, p->kernel_spread, NULL, e) : -1;
     if (status == 0)
         p->spread = spread_of(times, n);
     for (int i = 0; status == 0 && i < p->plan->calls; i++)
@@ -118,7 +120,7 @@ static int measure(struct profile *p, struct error *e)
         status = log_one_call(p, e);
     for (int a = 0; status == 0 && a < p->candidates; a++) {
         tool_progress(p->t, "profile", a + 1, p->candidates + 1);
-        status = timed_run(p->timed, a + 1, &p->ms[a], times, NULL, NULL, e);
+        status = timed_run(p->timed, a + 1, &p->ms[a], times, NULL, NULL, NULL, e);
         p->action_spread[a] = spread_of(times, n);
     }
     tool_progress_end(p->t);

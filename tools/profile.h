@@ -36,6 +36,7 @@ struct profile {
     struct timed *timed;
     struct plan *plan;
     double full, spread, *kernel, sum; /* milliseconds: of the call, of its kernels, their sum */
+    double *kernel_spread;             /* behind the kernels' milliseconds */
     double ms[CANDIDATES], action_spread[CANDIDATES];
     struct roofline roof;
     struct cpu_log log;

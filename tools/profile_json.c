@@ -95,12 +95,13 @@ cJSON *profile_json(const struct profile *w, struct error *e)
         goto fail;
     for (int i = 0; i < w->plan->calls; i++) {
         const struct kernel_call *c = &w->plan->call[i];
+        const struct kernel_sample sample = kernel_sample(c, w->kernel[i]);
         cJSON *k = json_push_object(kernels, e), *nodes = k ? json_add_array(k, "nodes", e) : NULL;
         if (!nodes || json_add_string(k, "node", w->g->node[c->node].name, e) < 0 ||
             json_add_string(k, "kind", kernel_kind_name(c->kind), e) < 0 ||
-            json_add_double(k, "ms", w->kernel[i], e) < 0 ||
+            kernel_sample_to_json(&sample, k, e) < 0 ||
+            json_add_double(k, "spread", w->kernel_spread[i], e) < 0 ||
             json_add_double(k, "share", w->kernel[i] / w->sum, e) < 0 ||
-            json_add_double(k, "flops", c->flops, e) < 0 || json_add_double(k, "bytes", c->bytes, e) < 0 ||
             json_add_double(k, "peak_percent", percent_of_peak(w, c, w->kernel[i]), e) < 0 ||
             json_add_string(k, "type", precisions[c->precision], e) < 0)
             goto fail;

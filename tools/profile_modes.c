@@ -183,7 +183,7 @@ static int time_call(struct profile *p, int batch, double *ms, double *spread, s
     struct timing t = {.graph = p->g, .weights = p->weights, .batch = batch, .repeats = (int)p->o->repeat};
     double *times = mem_array((size_t)p->o->repeat, sizeof *times, e);
     struct timed *x = times ? timed_open(&t, NULL, 0, e) : NULL;
-    int status = x ? timed_run(x, 0, ms, times, NULL, NULL, e) : -1, n = (int)p->o->repeat;
+    int status = x ? timed_run(x, 0, ms, times, NULL, NULL, NULL, e) : -1, n = (int)p->o->repeat;
     if (status == 0)
         *spread = spread_of(times, n);
     timed_close(x);
@@ -296,7 +296,7 @@ static int run_contender(struct contender *c, double *ms, struct error *e)
         *ms = clock_ms() - start;
         return status;
     }
-    return timed_run(c->call, 0, ms, NULL, NULL, NULL, e);
+    return timed_run(c->call, 0, ms, NULL, NULL, NULL, NULL, e);
 }
 
 static int open_path(struct profile *p, const struct sampler_config *config, const struct cache_schedule *s,

@@ -64,6 +64,8 @@ int profile_predict(struct profile *p, const char *path, struct error *e)
     struct backend sizes = backend_sizes(&p->t->backend, &count);
     struct predict_prior prior;
     struct predictor predictor;
+    struct predict_machine machine = {.threads = team_size(p->t->team),
+                                      .panel = predict_panel(cpu_level_name(p->t->kernels->level))};
     struct weights *w = NULL;
     struct engine *x = NULL;
     struct engine_options options = {.images = (int)p->o->batch, .calls = 1};
@@ -74,7 +76,8 @@ int profile_predict(struct profile *p, const char *path, struct error *e)
     if (prior_read(&prior, p->o->predict, e) < 0 || model_open_structure(&p->m, path, e) < 0 ||
         !(p->g = model_main(&p->m, e)) || profile_read_size(p, &p->m, e) < 0 ||
         (p->samples = reference_samples(p->sample, &p->t->backend, e)) < 0 ||
-        predict_open(&predictor, &prior, p->sample, p->samples, e) < 0)
+        roofline_measure(&machine.roof, p->t->kernels, p->t->team, e) < 0 ||
+        predict_open(&predictor, &prior, &machine, p->sample, p->samples, e) < 0)
         return -1;
     w = weights_open(p->g, &sizes, NULL, e);
     x = w ? engine_open(p->g, w, &options, e) : NULL;

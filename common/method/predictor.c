@@ -1,12 +1,13 @@
 /* See predictor.h. */
 #include "common/method/predictor.h"
+#include "common/base/mem.h"
 
 #include <math.h>
 
-static const double ridge = 0.1, cov_floor = 1e-2, noise = 0.1;
+static const double mean_ridge = 3, own_ridge = 10, cov_floor = 1e-3, noise = 0.3;
 
 /* Solve m x = b in place, m [n][n] symmetric positive definite, by Cholesky. */
-static int solve(double *m, double *b, int n)
+static int solve(double *m, double *b, int n, struct error *e)
 {
     for (int i = 0; i < n; i++) {
         for (int j = 0; j <= i; j++) {
@@ -14,7 +15,7 @@ static int solve(double *m, double *b, int n)
             for (int k = 0; k < j; k++)
                 sum -= m[i * n + k] * m[j * n + k];
             if (i == j && !(sum > 0 && isfinite(sum)))
-                return -1;
+                return error_set(e, HASTEN_EFILE, "times or sizes of kernels are not finite");
             m[i * n + j] = i == j ? sqrt(sum) : sum / m[j * n + j];
         }
     }
@@ -31,35 +32,53 @@ static int solve(double *m, double *b, int n)
     return 0;
 }
 
-int predictor_fit(const double *x, const double *y, int n, int dim, double *w)
+void predictor_sums(const double *x, const double *y, int n, int dim, double *a, double *b)
 {
-    double m[PREDICTOR_MAX_DIM * PREDICTOR_MAX_DIM];
-    for (int i = 0; i < dim; i++) {
-        w[i] = 0;
-        for (int r = 0; r < n; r++)
-            w[i] += x[r * dim + i] * y[r];
-        for (int j = 0; j < dim; j++) {
-            double sum = i == j ? ridge : 0;
-            for (int r = 0; r < n; r++)
-                sum += x[r * dim + i] * x[r * dim + j];
-            m[i * dim + j] = sum;
+    for (int r = 0; r < n; r++, x += dim)
+        for (int i = 0; i < dim; i++) {
+            b[i] += x[i] * y[r];
+            for (int j = 0; x[i] != 0 && j < dim; j++)
+                a[i * dim + j] += x[i] * x[j];
         }
-    }
-    return solve(m, w, dim);
 }
 
-void predictor_prior(const double *weights, int machines, int dim, double *mean, double *cov)
+static int ridge(const double *a, const double *b, int dim, double lambda, double *w, struct error *e)
 {
-    for (int i = 0; i < dim; i++) {
-        mean[i] = 0;
-        for (int d = 0; d < machines; d++)
-            mean[i] += weights[d * dim + i] / machines;
-    }
+    double *m = mem_array((size_t)dim * (size_t)dim, sizeof *m, e);
+    if (!m)
+        return -1;
+    for (int i = 0; i < dim * dim; i++)
+        m[i] = a[i] + (i % (dim + 1) == 0 ? lambda : 0);
+    for (int i = 0; i < dim; i++)
+        w[i] = b[i];
+    int status = solve(m, w, dim, e);
+    mem_free(m);
+    return status;
+}
+
+int predictor_mean(const double *a, const double *b, int dim, double *mean, struct error *e)
+{
+    return ridge(a, b, dim, mean_ridge, mean, e);
+}
+
+int predictor_deviation(const double *a, const double *b, int dim, const double *mean, double *d,
+                        struct error *e)
+{
+    double *left = mem_array((size_t)dim, sizeof *left, e);
+    for (int i = 0; left && i < dim; i++)
+        left[i] = b[i] - predictor_value(a + i * dim, mean, dim);
+    int status = left ? ridge(a, left, dim, own_ridge, d, e) : -1;
+    mem_free(left);
+    return status;
+}
+
+void predictor_covariance(const double *d, int machines, int dim, double *cov)
+{
     for (int i = 0; i < dim; i++)
         for (int j = 0; j < dim; j++) {
             double sum = 0;
-            for (int d = 0; d < machines; d++)
-                sum += (weights[d * dim + i] - mean[i]) * (weights[d * dim + j] - mean[j]);
+            for (int m = 0; m < machines; m++)
+                sum += d[m * dim + i] * d[m * dim + j];
             cov[i * dim + j] = sum / (machines > 1 ? machines - 1 : 1) + (i == j ? cov_floor : 0);
         }
 }
@@ -72,26 +91,31 @@ double predictor_value(const double *w, const double *x, int dim)
     return sum;
 }
 
-int predictor_update(const double *mean, const double *cov, int dim, const double *a, const double *y,
-                     int samples, double *w)
+int predictor_update(const double *mean, const double *cov, int dim, const double *x, const double *y,
+                     int samples, double *w, struct error *e)
 {
-    double m[PREDICTOR_MAX_SAMPLES * PREDICTOR_MAX_SAMPLES], r[PREDICTOR_MAX_SAMPLES];
-    double ca[PREDICTOR_MAX_SAMPLES * PREDICTOR_MAX_DIM]; /* rows: cov times a sample's features */
-    for (int s = 0; s < samples; s++)
+    size_t n = (size_t)samples;
+    double *m = mem_array(n * n + 1, sizeof *m, e), *r = mem_array(n + 1, sizeof *r, e);
+    double *cx = mem_array(n * (size_t)dim + 1, sizeof *cx, e); /* rows: cov times a sample's features */
+    int status = m && r && cx ? 0 : -1;
+    for (int s = 0; status == 0 && s < samples; s++)
         for (int i = 0; i < dim; i++)
-            ca[s * dim + i] = predictor_value(cov + i * dim, a + s * dim, dim);
-    for (int s = 0; s < samples; s++) {
-        r[s] = y[s] - predictor_value(mean, a + s * dim, dim);
+            cx[s * dim + i] = predictor_value(cov + i * dim, x + s * dim, dim);
+    for (int s = 0; status == 0 && s < samples; s++) {
+        r[s] = y[s] - predictor_value(mean, x + s * dim, dim);
         for (int t = 0; t < samples; t++)
             m[s * samples + t] =
-                predictor_value(ca + s * dim, a + t * dim, dim) + (s == t ? noise * noise : 0);
+                predictor_value(cx + s * dim, x + t * dim, dim) + (s == t ? noise * noise : 0);
     }
-    if (solve(m, r, samples) < 0)
-        return -1;
-    for (int i = 0; i < dim; i++) {
+    if (status == 0)
+        status = solve(m, r, samples, e);
+    for (int i = 0; status == 0 && i < dim; i++) {
         w[i] = mean[i];
         for (int s = 0; s < samples; s++)
-            w[i] += ca[s * dim + i] * r[s];
+            w[i] += cx[s * dim + i] * r[s];
     }
-    return 0;
+    mem_free(m);
+    mem_free(r);
+    mem_free(cx);
+    return status;
 }

@@ -213,8 +213,8 @@ void timed_close(struct timed *t)
 
 struct engine *timed_engine(const struct timed *t) { return t->engine; }
 
-int timed_run(struct timed *t, int action, double *ms, double *times, double *kernel_ms, struct plan **plan,
-              struct error *e)
+int timed_run(struct timed *t, int action, double *ms, double *times, double *kernel_ms,
+              double *kernel_spread, struct plan **plan, struct error *e)
 {
     struct plan *p = engine_plan(t->engine, action, 0, t->o.batch, e);
     int n = t->o.repeats;
@@ -236,6 +236,8 @@ int timed_run(struct timed *t, int action, double *ms, double *times, double *ke
         for (int i = 0; i < n; i++)
             column[i] = each[(size_t)i * (size_t)p->calls + (size_t)c];
         kernel_ms[c] = median_of(column, n);
+        if (kernel_spread)
+            kernel_spread[c] = kernel_ms[c] > 0 ? spread_of(column, n) : 0;
     }
     if (status == 0) {
         *ms = median_of(own, n);
@@ -255,7 +257,7 @@ int timed_all(struct timed *t, int actions, int rounds, double *ms, struct error
     for (int round = 0; round < rounds; round++)
         for (int a = 0; a <= actions; a++) {
             double here;
-            if (timed_run(t, a, &here, NULL, NULL, NULL, e) < 0)
+            if (timed_run(t, a, &here, NULL, NULL, NULL, NULL, e) < 0)
                 return -1;
             ms[a] = round == 0 || here < ms[a] ? here : ms[a];
         }

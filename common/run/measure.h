@@ -61,9 +61,11 @@ struct timed;
 struct timed *timed_open(const struct timing *t, const struct candidate *list, int count,
                          struct error *e) HASTEN_CHECKED;
 void timed_close(struct timed *t);
-/* action 0: everything. Median in *ms; times may be NULL. */
-int timed_run(struct timed *t, int action, double *ms, double *times, double *kernel_ms, struct plan **plan,
-              struct error *e) HASTEN_CHECKED;
+/* action 0: everything. Median in *ms; times, kernel_ms, and with it kernel_spread, as spread_of, may be
+ * NULL.
+ */
+int timed_run(struct timed *t, int action, double *ms, double *times, double *kernel_ms,
+              double *kernel_spread, struct plan **plan, struct error *e) HASTEN_CHECKED;
 /* Times of everything and of all actions, ms[0 .. actions], in `rounds` rounds over all of them, so that what
  * else the machine does falls on all alike; the least counts. */
 int timed_all(struct timed *t, int actions, int rounds, double *ms, struct error *e) HASTEN_CHECKED;

@@ -14,7 +14,7 @@ int node_cost(const struct timing *o, double *ms, double *total, struct error *e
     struct timed *t = timed_open(o, NULL, 0, e);
     struct plan *p = t ? engine_plan(timed_engine(t), 0, 0, o->batch, e) : NULL;
     double *each = p ? mem_array((size_t)p->calls + 1, sizeof *each, e) : NULL, before = 0;
-    int status = each ? timed_run(t, 0, total, NULL, each, &p, e) : -1;
+    int status = each ? timed_run(t, 0, total, NULL, each, NULL, &p, e) : -1;
     memset(ms, 0, (size_t)o->graph->count * sizeof *ms);
     for (int i = 0; status == 0 && i < p->calls; i++) {
         const struct kernel_call *c = &p->call[i];

@@ -20,7 +20,7 @@ static int time_once(struct timed *t, double *ms_of_node, double *total, struct 
 {
     struct plan *plan = engine_plan(timed_engine(t), 0, 0, 1, e);
     double *kernel = plan ? mem_array((size_t)plan->calls + 1, sizeof *kernel, e) : NULL, call;
-    int status = kernel ? timed_run(t, 0, &call, NULL, kernel, NULL, e) : -1;
+    int status = kernel ? timed_run(t, 0, &call, NULL, kernel, NULL, NULL, e) : -1;
     *total = 0;
     for (int c = 0; status == 0 && c < plan->calls; c++) {
         *total += kernel[c];

@@ -6,7 +6,9 @@
 The machines are this one's CPU levels and thread counts, the models the embedded ones (and, where ../shared is, those
 there), in float, W8A8 and bfloat16. For every pair the prior is learnt from all profiles of the other models on the other machines; then the model's
 kernels are predicted from the reference network's few milliseconds and held against their measured times: Spearman's
-rank correlation, the median relative error of a kernel, and the error of the whole call. Needs python3; ../shared's
+rank correlation (ties share their mean rank) over shapes, each of them once with its median time, over the shapes that
+take 2 microseconds or more, and over all kernels; the median relative error of a kernel, and the error of the whole
+call. Needs python3; ../shared's
 networks also numpy and safetensors. With --folder the profiles stay there, and what is there is not measured again;
 --measure only measures these models, so that a machine need not be quiet for minutes in one go."""
 import argparse
@@ -32,15 +34,33 @@ def profile(*args):
     return json.loads(done.stdout)
 
 
-def spearman(a, b):
-    def ranks(v):
-        order, out = sorted(range(len(v)), key=v.__getitem__), [0] * len(v)
-        for r, i in enumerate(order):
-            out[i] = r
-        return out
-    x, y = ranks(a), ranks(b)
-    n = len(a)
-    return 1 - 6 * sum((p - q) ** 2 for p, q in zip(x, y)) / (n * (n * n - 1))
+def ranks(v):
+    order, out = sorted(range(len(v)), key=v.__getitem__), [0.0] * len(v)
+    at = 0
+    while at < len(v):
+        end = at
+        while end < len(v) and v[order[end]] == v[order[at]]:
+            end += 1
+        for i in order[at:end]:
+            out[i] = (at + end - 1) / 2
+        at = end
+    return out
+
+
+def spearman(pairs):
+    x, y = (ranks(v) for v in zip(*pairs))
+    mean = (len(x) - 1) / 2
+    spread = [sum((a - mean) ** 2 for a in v) for v in (x, y)]
+    return sum((a - mean) * (b - mean) for a, b in zip(x, y)) / (spread[0] * spread[1]) ** 0.5 if all(spread) else 0
+
+
+def by_shape(kernels, pairs):
+    """One pair a shape: with the medians of what is alike."""
+    alike = {}
+    for k, p in zip(kernels, pairs):
+        key = tuple(k[name] for name in ("form", "flops", "bytes", "rows", "columns", "depth", "taps", "activation"))
+        alike.setdefault(key, []).append(p)
+    return [tuple(statistics.median(v) for v in zip(*p)) for p in alike.values()]
 
 
 def main():
@@ -94,17 +114,25 @@ def main():
             prior = os.path.join(folder, "prior.zst")
             profile(*learn, "-o", prior, "--json")
             got = profile(models[n], "--predict", prior, "--cpu-level", m[0], "-j", m[1], "--json")
-            times = {k["node"]: k["ms"] for k in want["kernels"]}
-            pairs = [(k["ms"], times[k["node"]]) for k in got["kernels"] if times.get(k["node"], 0) > 0]
-            rank = spearman(*zip(*pairs))
+            assert [k["node"] for k in got["kernels"]] == [k["node"] for k in want["kernels"]]
+            pairs = [(p["ms"], k["ms"]) for p, k in zip(got["kernels"], want["kernels"])]
+            shapes = [p for p in by_shape(want["kernels"], pairs) if p[1] > 0]
+            pairs = [p for p in pairs if p[1] > 0]
+            rank, every = spearman(shapes), spearman(pairs)
+            slow = spearman([p for p in shapes if p[1] >= 2e-3])
             error = statistics.median(abs(p / t - 1) for p, t in pairs)
             whole = got["predicted_ms"] / want["kernel_sum_ms"] - 1
-            rows.append((rank, error, abs(whole)))
-            print(f"{n:28} {m[0]:12} {m[1]} threads   Spearman {rank:.3f}   kernel {100 * error:5.1f} %   "
+            rows.append((n, rank, slow, every, error, abs(whole)))
+            print(f"{n:28} {m[0]:12} {m[1]} threads   {len(shapes):2d} shapes: Spearman {rank:.3f}, {slow:.3f} of 2 us "
+                  f"and more   {len(pairs):3d} kernels: {every:.3f}   kernel {100 * error:5.1f} %   "
                   f"call {100 * whole:+6.1f} %   ({want['kernel_sum_ms']:.2f} ms)", flush=True)
-        print(f"median over {len(rows)}: Spearman {statistics.median(r[0] for r in rows):.3f}, worst "
-              f"{min(r[0] for r in rows):.3f}; kernel {100 * statistics.median(r[1] for r in rows):.1f} %, "
-              f"call {100 * statistics.median(r[2] for r in rows):.1f} %")
+        for name in [*models, ""]:
+            some = [r for r in rows if r[0] == name or not name]
+            if some:
+                of = [statistics.median(r[i] for r in some) for i in range(1, 6)]
+                print(f"median over {name or 'all'} ({len(some)}): Spearman {of[0]:.3f} (worst {min(r[1] for r in some):.3f}), "
+                      f"{of[1]:.3f} of 2 us and more, {of[2]:.3f} of all kernels; kernel {100 * of[3]:.1f} %, "
+                      f"call {100 * of[4]:.1f} %")
 
 
 if __name__ == "__main__":

@@ -23,16 +23,27 @@ static void rows(double *x, int n)
 
 START_TEST(ridge_finds_the_weights)
 {
-    double x[ROWS * DIM], y[ROWS], w[DIM], want[DIM] = {1, -2, 0.5, 3, 0};
+    double x[ROWS * DIM], y[ROWS], w[DIM], d[DIM], want[DIM] = {1, -2, 0.5, 3, 0};
+    double a[DIM * DIM] = {0}, b[DIM] = {0}, zero[DIM] = {0};
+    struct error e = {0};
     rows(x, ROWS);
     for (int r = 0; r < ROWS; r++)
         y[r] = predictor_value(want, x + r * DIM, DIM);
-    ck_assert_int_eq(predictor_fit(x, y, ROWS, DIM, w), 0);
-    for (int i = 0; i < DIM; i++) /* the ridge of 0.1 against sums of about ROWS / 3 */
-        ck_assert_double_eq_tol(w[i], want[i], 0.02);
-    y[3] = NAN;
-    x[7] = INFINITY;
-    ck_assert_int_eq(predictor_fit(x, y, ROWS, DIM, w), -1);
+    predictor_sums(x, y, ROWS / 2, DIM, a, b); /* in two parts */
+    predictor_sums(x + ROWS / 2 * DIM, y + ROWS / 2, ROWS / 2, DIM, a, b);
+    ck_assert_int_eq(predictor_mean(a, b, DIM, w, &e), 0);
+    for (int i = 0; i < DIM; i++) /* the ridge of 3 against sums of about ROWS / 3 */
+        ck_assert_double_eq_tol(w[i], want[i], 0.12 * fabs(want[i]) + 0.12);
+    /* By the mean of all machines nothing is left; a ridge of 10 takes more off. */
+    ck_assert_int_eq(predictor_deviation(a, b, DIM, want, d, &e), 0);
+    for (int i = 0; i < DIM; i++)
+        ck_assert_double_eq_tol(d[i], 0, 1e-12);
+    ck_assert_int_eq(predictor_deviation(a, b, DIM, zero, d, &e), 0);
+    ck_assert_double_lt(fabs(d[3]), fabs(w[3]));
+    ck_assert_double_gt(fabs(d[3]), 0.5 * fabs(w[3]));
+    a[DIM + 1] = INFINITY;
+    ck_assert_int_eq(predictor_mean(a, b, DIM, w, &e), -1);
+    ck_assert_int_eq(e.code, HASTEN_EFILE);
 }
 END_TEST
 
@@ -40,18 +51,22 @@ END_TEST
  * weights. */
 START_TEST(few_samples_are_enough_with_a_prior)
 {
-    double weights[MACHINES * DIM], mean[DIM], cov[DIM * DIM], a[3 * DIM], y[3], w[DIM], truth[DIM];
-    const double one[DIM] = {0, 1, 2, -1, 0.5}, two[DIM] = {1, 0.5, -1, 2, 1};
-    for (int d = 0; d < MACHINES; d++)
-        for (int i = 0; i < DIM; i++)
-            weights[d * DIM + i] = one[i] + d / 5.0 * (two[i] - one[i]);
-    for (int i = 0; i < DIM; i++)
+    double d[MACHINES * DIM], mean[DIM], cov[DIM * DIM], x[3 * DIM], y[3], w[DIM], truth[DIM];
+    const double one[DIM] = {0, 1, 2, -1, 0.5}, two[DIM] = {10, 5, -10, 20, 10};
+    struct error e = {0};
+    for (int i = 0; i < DIM; i++) {
+        mean[i] = one[i] + 0.5 * (two[i] - one[i]);
+        for (int m = 0; m < MACHINES; m++)
+            d[m * DIM + i] = (m / 5.0 - 0.5) * (two[i] - one[i]);
         truth[i] = one[i] + 0.9 * (two[i] - one[i]);
-    predictor_prior(weights, MACHINES, DIM, mean, cov);
-    rows(a, 3);
+    }
+    predictor_covariance(d, MACHINES, DIM, cov);
+    for (int i = 0; i < DIM; i++) /* sum of (m / 5 - 1 / 2)^2 over the machines / 5: 0.14 */
+        ck_assert_double_eq_tol(cov[i * DIM + i], 0.14 * (two[i] - one[i]) * (two[i] - one[i]) + 1e-3, 1e-9);
+    rows(x, 3);
     for (int s = 0; s < 3; s++)
-        y[s] = predictor_value(truth, a + s * DIM, DIM);
-    ck_assert_int_eq(predictor_update(mean, cov, DIM, a, y, 3, w), 0);
+        y[s] = predictor_value(truth, x + s * DIM, DIM);
+    ck_assert_int_eq(predictor_update(mean, cov, DIM, x, y, 3, w, &e), 0);
     double before = 0, after = 0;
     for (int i = 0; i < DIM; i++) {
         before += (mean[i] - truth[i]) * (mean[i] - truth[i]);
@@ -61,20 +76,20 @@ START_TEST(few_samples_are_enough_with_a_prior)
 }
 END_TEST
 
-/* Without samples' help the answer is the prior; with very many it is theirs. */
+/* Very many samples win over a prior that knows nothing. */
 START_TEST(samples_win_over_the_prior)
 {
-    double x[PREDICTOR_MAX_SAMPLES * DIM], y[PREDICTOR_MAX_SAMPLES], w[DIM], mean[DIM] = {0},
-                                                                             cov[DIM * DIM] = {0};
+    double x[ROWS * DIM], y[ROWS], w[DIM], mean[DIM] = {0}, cov[DIM * DIM] = {0};
     const double truth[DIM] = {0.3, -0.2, 0.1, 0.4, -0.5};
+    struct error e = {0};
     for (int i = 0; i < DIM; i++)
         cov[i * DIM + i] = 1;
-    rows(x, PREDICTOR_MAX_SAMPLES);
-    for (int s = 0; s < PREDICTOR_MAX_SAMPLES; s++)
+    rows(x, ROWS);
+    for (int s = 0; s < ROWS; s++)
         y[s] = predictor_value(truth, x + s * DIM, DIM);
-    ck_assert_int_eq(predictor_update(mean, cov, DIM, x, y, PREDICTOR_MAX_SAMPLES, w), 0);
-    for (int i = 0; i < DIM; i++)
-        ck_assert_double_eq_tol(w[i], truth[i], 2e-3);
+    ck_assert_int_eq(predictor_update(mean, cov, DIM, x, y, ROWS, w, &e), 0);
+    for (int i = 0; i < DIM; i++) /* s^2 = 0.09 against sums of about ROWS / 3 */
+        ck_assert_double_eq_tol(w[i], truth[i], 5e-3);
 }
 END_TEST
 
