@@ -5,6 +5,7 @@
 #include "common/method/prng.h"
 #include "common/method/prune_choose.h"
 #include "common/method/spd.h"
+#include "common/method/tests/golden.h"
 
 #include <check.h>
 #include <math.h>
@@ -394,12 +395,66 @@ START_TEST(test_sketch)
 }
 END_TEST
 
+/* NumPy's orders, costs and repairs from the definitions (scripts/golden/prune.py), with inverses of whole
+ * matrices of a condition below 1e5: 1e-8 in double. */
+static void check_golden_order(const cJSON *c, int n, const double *covariance, const double *gram)
+{
+    int block = golden_int(c, "block"), groups = golden_int(c, "groups"), count, steps, order[16];
+    double *want = golden_numbers(c, "order", &count), *cost = golden_numbers(c, "cost", &steps), got[16];
+    ck_assert_int_eq(obs_order(n, covariance, gram, block, groups, steps, NULL, order, got, NULL), 0);
+    ck_assert_int_eq(count, steps * block * groups);
+    for (int i = 0; i < count; i++)
+        ck_assert_int_eq(order[i], (int)want[i]);
+    for (int i = 0; i < steps; i++)
+        ck_assert_double_eq_tol(got[i], cost[i], 1e-8 * cost[i]);
+    free(want);
+    free(cost);
+}
+
+static void check_golden_repair(const cJSON *c)
+{
+    static const char *const names[] = {"place", "cross", "own", "mean", "kept_mean", "a", "shift"};
+    double *x[7], a[16 * 16], shift[16];
+    int place[16], kept, n, size;
+    for (int i = 0; i < 7; i++)
+        x[i] = golden_numbers(c, names[i], i == 0 ? &kept : i == 3 ? &n : &size);
+    for (int i = 0; i < kept; i++)
+        place[i] = (int)x[0][i];
+    ck_assert_int_eq(reconstruct(n, kept, place, x[1], x[2], x[3], x[4], golden_number(c, "damp"), 1, NULL, a,
+                                 shift, NULL),
+                     0);
+    for (int i = 0; i < n * kept; i++)
+        ck_assert_double_eq_tol(a[i], x[5][i], 1e-8);
+    for (int i = 0; i < n; i++)
+        ck_assert_double_eq_tol(shift[i], x[6][i], 1e-8);
+    for (int i = 0; i < 7; i++)
+        free(x[i]);
+}
+
+START_TEST(test_golden)
+{
+    cJSON *root = golden_load("testdata/golden/prune.json");
+    const cJSON *item;
+    int size, n = 1;
+    double *covariance = golden_numbers(root, "covariance", &size),
+           *gram = golden_numbers(root, "gram", NULL);
+    while (n * n < size)
+        n++;
+    cJSON_ArrayForEach(item, golden_get(root, "orders")) check_golden_order(item, n, covariance, gram);
+    cJSON_ArrayForEach(item, golden_get(root, "repairs")) check_golden_repair(item);
+    free(covariance);
+    free(gram);
+    cJSON_Delete(root);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("prune");
     TCase *c = tcase_create("solvers");
     tcase_add_test(c, test_spd);
     tcase_add_test(c, test_order);
+    tcase_add_test(c, test_golden);
     tcase_add_test(c, test_pairs);
     tcase_add_test(c, test_reconstruct);
     tcase_add_test(c, test_choose);
