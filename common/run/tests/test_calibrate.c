@@ -1,9 +1,10 @@
-/* Calibration: the Gram matrices of a closed loop against features computed here, in double, at the latents
- * that a schedule was seen to go through; a loop of a schedule that serves nothing gives the full run's, bit
- * for bit. */
+/* Calibration: recorded states against the trajectory's; the Gram matrices of a closed loop against features
+ * computed here, in double, at the latents that a schedule was seen to go through; a loop of a schedule that
+ * serves nothing gives the full run's, bit for bit. */
 #include "common/base/json.h"
 #include "common/base/tests/run_suite.h"
 #include "common/run/calibrate.h"
+#include "common/run/states.h"
 
 #include <check.h>
 #include <math.h>
@@ -189,6 +190,68 @@ START_TEST(a_loop_that_serves_nothing_is_the_full_run)
 }
 END_TEST
 
+/* Predictions of a graph at all recorded states, [call][image][SIZE], channels last. */
+static void ask(const struct states *s, const struct graph *g, float *out)
+{
+    struct error e = {0};
+    struct weights *w = weights_open(g, &backend, NULL, &e);
+    struct state_engine *x = w ? states_open(s, g, w, NULL, &e) : NULL;
+    ck_assert_msg(x && states_ready(x, &e) == 0, "%s", e.text);
+    for (int call = 0; call < s->calls; call++)
+        for (int first = 0; first < s->images; first += s->batch) {
+            ck_assert_int_eq(states_run(x, call, first, 0, &e), 0);
+            states_prediction(x, out + (call * s->images + first) * SIZE);
+        }
+    states_close(x);
+    weights_close(w);
+}
+
+/* States are the trajectory's own latents; whatever is asked in between, a smaller network too, the original
+ * answers the same at them, as does a part of them. */
+START_TEST(states_stay_what_the_trajectory_saw)
+{
+    static float seen[CALLS * IMAGES * SIZE], first[CALLS * IMAGES * SIZE], other[CALLS * IMAGES * SIZE],
+        again[CALLS * IMAGES * SIZE], part[CALLS * 2 * SIZE];
+    struct trajectory_watch watch = {.context = seen, .state = keep_state};
+    struct error e = {0};
+    struct measure run = measure;
+    struct states s;
+    float *latents;
+    run.watch = &watch;
+    ck_assert_int_eq(measure_latents(&run, &latents, NULL, NULL, &e), 0);
+    ck_assert_msg(states_record(&s, &measure, &e) == 0, "%s", e.text);
+    ck_assert_int_eq(s.calls, CALLS);
+    ask(&s, measure.graph, first);
+    struct graph *smaller = graph_copy(measure.graph, &e);
+    ck_assert_int_eq(graph_redirect(smaller, graph_find(smaller, "s"), graph_find(smaller, "a"), &e), 0);
+    ck_assert(graph_sweep(smaller, &e) == 0 && graph_infer(smaller, 0, 0, model_find, &m, &e) == 0);
+    ask(&s, smaller, other);
+    ask(&s, measure.graph, again);
+    ck_assert(!memcmp(first, again, sizeof first));
+    ck_assert(memcmp(first, other, sizeof first));
+    struct states two = states_part(&s, 1, 2);
+    ask(&two, measure.graph, part);
+    for (int i = 0; i < CALLS * IMAGES; i++) {
+        const float *x = seen + i * SIZE;
+        for (int p = 0; p < PIXELS; p++) {
+            double want[IN];
+            output_at(x, p, want);
+            for (int c = 0; c < IN; c++) {
+                ck_assert_float_eq(s.sample[i * SIZE + p * IN + c], x[c * PIXELS + p]);
+                /* A sum of INNER float products: relative 1e-6 of the largest, which is below 10. */
+                ck_assert_double_eq_tol((double)first[i * SIZE + p * IN + c], want[c], 1e-5);
+            }
+        }
+        if (i % IMAGES)
+            ck_assert(!memcmp(part + (i / IMAGES * 2 + i % IMAGES - 1) * SIZE, first + i * SIZE,
+                              SIZE * sizeof *first));
+    }
+    graph_close(smaller);
+    states_free(&s);
+    mem_free(latents);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("calibrate");
@@ -196,6 +259,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, a_closed_loop_has_the_features_where_it_led);
     tcase_add_test(t, a_loop_that_serves_nothing_is_the_full_run);
+    tcase_add_test(t, states_stay_what_the_trajectory_saw);
     suite_add_tcase(s, t);
     return run_suite(s);
 }
