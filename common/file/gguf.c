@@ -3,14 +3,14 @@
 #include "common/file/gguf.h"
 #include "common/base/num.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { BUFFER = 1 << 16, MOST_TENSORS = 1 << 17, MOST_KEY = 1 << 16 };
 enum { KIND_STRING = 8, KIND_ARRAY = 9, KIND_U32 = 4, KIND_I32 = 5, KINDS = 13 };
 
-struct shape_note { /* comfy.gguf.orig_shape.NAME */
-    struct shape_note *next;
+struct shape_note {          /* comfy.gguf.orig_shape.NAME */
+    struct shape_note *next; /* the one before it in the file */
     const char *name;
     int rank;
     int64_t shape[4];
@@ -23,6 +23,8 @@ struct reader {
     unsigned char *buffer;
     int64_t alignment;
     struct shape_note *notes;
+    int note_count;
+    const struct shape_note **by_name; /* once all are known */
 };
 
 static int64_t left(const struct reader *r) { return r->g->in.size - r->at; }
@@ -129,6 +131,7 @@ static int take_note(struct reader *r, const char *name, struct error *e)
     }
     note->next = r->notes;
     r->notes = note;
+    r->note_count++;
     return 0;
 }
 
@@ -156,21 +159,44 @@ static int take_pair(struct reader *r, struct error *e)
 
 /* ---- tensors ---- */
 
+static int by_name(const void *a, const void *b)
+{
+    const struct shape_note *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+static int sort_notes(struct reader *r, struct error *e)
+{
+    int n = r->note_count;
+    r->by_name = arena_alloc(&r->g->arena, (size_t)n + 1, sizeof *r->by_name, e);
+    if (!r->by_name)
+        return -1;
+    for (const struct shape_note *note = r->notes; note; note = note->next)
+        r->by_name[--n] = note;
+    qsort(r->by_name, (size_t)r->note_count, sizeof *r->by_name, by_name);
+    for (int i = 1; i < r->note_count; i++)
+        if (!strcmp(r->by_name[i - 1]->name, r->by_name[i]->name))
+            return error_set(e, HASTEN_EFILE, "the original shape of '%s' is there twice",
+                             r->by_name[i]->name);
+    return 0;
+}
+
 static int apply_note(const struct reader *r, struct gguf_tensor *t, struct error *e)
 {
-    for (const struct shape_note *n = r->notes; n; n = n->next) {
-        struct tensor x = {.name = t->name, .dtype = DTYPE_F32, .rank = n->rank};
-        if (strcmp(n->name, t->name))
-            continue;
-        memcpy(x.shape, n->shape, sizeof n->shape);
-        if (tensor_measure(&x, e) < 0)
-            return -1;
-        if (x.count != (size_t)t->numbers)
-            return error_set(e, HASTEN_EFILE, "the original shape of '%s' has %zu numbers, the tensor %lld",
-                             t->name, x.count, (long long)t->numbers);
-        t->rank = n->rank;
-        memcpy(t->shape, n->shape, sizeof t->shape);
-    }
+    const struct shape_note key = {.name = t->name}, *wanted = &key,
+                            **found = bsearch(&wanted, r->by_name, (size_t)r->note_count, sizeof *r->by_name,
+                                              by_name);
+    if (!found)
+        return 0;
+    struct tensor x = {.name = t->name, .dtype = DTYPE_F32, .rank = (*found)->rank};
+    memcpy(x.shape, (*found)->shape, sizeof(*found)->shape);
+    if (tensor_measure(&x, e) < 0)
+        return -1;
+    if (x.count != (size_t)t->numbers)
+        return error_set(e, HASTEN_EFILE, "the original shape of '%s' has %zu numbers, the tensor %lld",
+                         t->name, x.count, (long long)t->numbers);
+    t->rank = x.rank;
+    memcpy(t->shape, (*found)->shape, sizeof t->shape);
     return 0;
 }
 
@@ -254,6 +280,8 @@ static int read_header(struct reader *r, struct error *e)
     for (int64_t i = 0; i < pairs; i++)
         if (take_pair(r, e) < 0)
             return -1;
+    if (sort_notes(r, e) < 0)
+        return -1;
     for (int64_t i = 0; i < tensors; i++, r->g->count++)
         if (take_tensor(r, &r->g->tensor[i], e) < 0)
             return -1;

@@ -174,6 +174,35 @@ int sums_fold(struct sums *s, struct error *e)
 
 /* ---- parts ---- */
 
+static const struct sum_array *find_array(const struct sums *s, const char *name)
+{
+    for (int i = 0; i < s->arrays; i++)
+        if (!strcmp(s->array[i].name, name))
+            return &s->array[i];
+    return NULL;
+}
+
+/* The same thing was measured: sums that differ are those of another version of the program. */
+static int same_arrays(const struct sums *a, const struct sums *b, const char *name, struct error *e)
+{
+    static const char version[] = "it is of another version of this program, measure again:";
+    for (int i = 0; i < a->arrays || i < b->arrays; i++) {
+        const struct sum_array *p = i < a->arrays ? &a->array[i] : NULL,
+                               *q = i < b->arrays ? &b->array[i] : NULL;
+        if (q && !find_array(a, q->name))
+            return error_set(e, HASTEN_EFILE, "%s it has no sums '%s', %s has", version, q->name, name);
+        if (p && !find_array(b, p->name))
+            return error_set(e, HASTEN_EFILE, "%s it has sums '%s', %s has not", version, p->name, name);
+        if (!p || !q || strcmp(p->name, q->name) || p->rule != q->rule || p->dtype != q->dtype ||
+            p->rank != q->rank || memcmp(p->shape, q->shape, (size_t)p->rank * sizeof *p->shape))
+            return error_set(e, HASTEN_EFILE, "%s its sums '%s' are not like those of %s", version,
+                             p ? p->name : q->name, name);
+    }
+    return a->unit == b->unit ? 0
+                              : error_set(e, HASTEN_EFILE, "%s its records have %lld images, in %s %lld",
+                                          version, (long long)a->unit, name, (long long)b->unit);
+}
+
 int sums_match(const struct sums *a, const struct sums *b, const char *name, int total, struct error *e)
 {
     const cJSON *x;
@@ -193,15 +222,7 @@ int sums_match(const struct sums *a, const struct sums *b, const char *name, int
     if (total && a->total != b->total)
         return error_set(e, HASTEN_EFILE, "it is of another measurement: it has %lld images, %s %lld",
                          (long long)a->total, name, (long long)b->total);
-    int same = a->unit == b->unit && a->arrays == b->arrays;
-    for (int i = 0; same && i < a->arrays; i++) {
-        const struct sum_array *p = &a->array[i], *q = &b->array[i];
-        same = !strcmp(p->name, q->name) && p->rule == q->rule && p->dtype == q->dtype &&
-               p->rank == q->rank && !memcmp(p->shape, q->shape, (size_t)p->rank * sizeof *p->shape);
-    }
-    return same ? 0
-                : error_set(e, HASTEN_EFILE, "it is of another measurement: its sums are not those of %s",
-                            name);
+    return same_arrays(a, b, name, e);
 }
 
 /* Put the records of b behind those of a, and fold what is a whole beginning. */

@@ -173,6 +173,10 @@ static int take(struct sums *s, struct sum_record *r, int index, int array, stru
 
 static int read_all(struct sums *s, struct container *c, int load, struct error *e)
 {
+    if (!json_get(c->meta, "of"))
+        return error_set(e, HASTEN_EFILE,
+                         "it does not say what was measured: it is of another version of this "
+                         "program, measure again");
     const cJSON *head = json_object(c->meta, "of", e);
     if (!head || !(s->head = json_copy(head, e)) ||
         json_int(c->meta, "images", 1, INT64_C(1) << 40, &s->total, e) < 0 ||

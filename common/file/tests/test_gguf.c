@@ -186,6 +186,107 @@ START_TEST(absurd_numbers)
 }
 END_TEST
 
+/* One word of the header changed: `at` is where the text `behind` ends, plus some bytes. */
+START_TEST(wrong_words)
+{
+    static const struct {
+        const char *behind;
+        int plus, bytes;
+        uint64_t value;
+        const char *text;
+    } cases[] = {
+        {"GGUF", 0, 4, 1, "version 2 or 3"},
+        {"GGUF", 0, 4, 4, "version 2 or 3"},
+        {"GGUF", 0, 4, 0x03000000, "version 2 or 3"}, /* of a big-endian machine */
+        {"GGUF", 4, 8, 1u << 31, "tensors do not fit"},
+        {"GGUF", 12, 8, 1ull << 40, "metadata pairs do not fit"},
+        {"GGUF", 20, 8, 1ull << 62, "bytes of a name do not fit"}, /* of the first key */
+        {"architecture", 0, 4, 13, "unknown type 13"},
+        {"architecture", 0, 4, UINT32_MAX, "unknown type"},
+        {"architecture", 4, 8, 1ull << 50, "bytes of a text do not fit"},
+        {"list", 4, 4, 9, "elements of the type 9"},
+        {"list", 4, 4, 77, "elements of the type 77"},
+        {"list", 8, 8, 1ull << 45, "elements of an array do not fit"},
+        {"list", 16, 8, 1ull << 45, "bytes of a text do not fit"},
+        {"orig_shape.w", 4, 4, 4, "not one to four integers"}, /* unsigned ones */
+        {"orig_shape.w", 8, 8, 5, "not one to four integers"},
+        {"orig_shape.w", 8, 8, 0, "not one to four integers"},
+        {"orig_shape.w", 16, 4, 4, "original shape of 'w' has 256 numbers"},
+        {"orig_shape.w", 16, 4, UINT32_MAX, "w"}, /* -1 */
+        {"\1\0\0\0\0\0\0\0w", 0, 4, 5, "5 dimensions"},
+        {"\1\0\0\0\0\0\0\0w", 0, 4, UINT32_MAX, "dimensions"},
+        {"\1\0\0\0\0\0\0\0w", 20, 4, 3, "type 3 of ggml"}, /* Q4_1 */
+        {"\1\0\0\0\0\0\0\0w", 20, 4, UINT32_MAX, "of ggml"},
+        {"\1\0\0\0\0\0\0\0b", 4, 8, 1ull << 60, "b"},
+        {"\1\0\0\0\0\0\0\0b", 16, 8, 256, "ends at byte"},
+        {"\1\0\0\0\0\0\0\0b", 16, 8, 1 << 20, "behind the end"},
+    };
+    struct error e = {0};
+    make_file(2, 3, 64, 0);
+    const char *behind = cases[_i].behind;
+    size_t n = *behind == 1 ? 9 : strlen(behind);
+    unsigned char *found = memmem(file, size, behind, n);
+    ck_assert_ptr_nonnull(found);
+    memcpy(found + n + cases[_i].plus, &cases[_i].value, (size_t)cases[_i].bytes);
+    write_file(size);
+    ck_assert_int_eq(read_all(&e), -1);
+    ck_assert_int_eq(e.code, HASTEN_EFILE);
+    ck_assert_msg(strstr(e.text, cases[_i].text) != NULL, "%s", e.text);
+}
+END_TEST
+
+/* The alignment of the data, and the shape of one tensor twice. */
+START_TEST(pairs_that_make_no_sense)
+{
+    static const uint32_t alignments[] = {0, 4, 24, 1u << 21, UINT32_MAX};
+    struct error e = {0};
+    size = 0;
+    put("GGUF", 4), put32(3), put64(0), put64(2);
+    for (int i = 0; i < 2; i++)
+        if (_i < 5)
+            put_text("general.alignment"), put32(4), put32(alignments[_i]);
+        else
+            put_text("comfy.gguf.orig_shape.w"), put32(9), put32(5), put64(1), put32(3);
+    write_file(size);
+    ck_assert_int_eq(read_all(&e), -1);
+    ck_assert_int_eq(e.code, HASTEN_EFILE);
+    ck_assert_msg(strstr(e.text, _i < 5 ? "general.alignment is" : "is there twice") != NULL, "%s", e.text);
+}
+END_TEST
+
+/* Shapes are found by their names, not by looking through all of them for each tensor. */
+START_TEST(many_shapes)
+{
+    enum { MANY = 60000 };
+    struct error e = {0};
+    struct gguf g;
+    FILE *f = fopen(path, "wb");
+    uint64_t head[2] = {MANY, MANY};
+    fwrite("GGUF\3\0\0\0", 1, 8, f);
+    fwrite(head, 1, sizeof head, f);
+    for (int k = 0; k < 2 * MANY; k++) {
+        char name[64];
+        int i = k % MANY, note = k < MANY;
+        snprintf(name, sizeof name, "%st%d", note ? "comfy.gguf.orig_shape." : "", i);
+        size = 0;
+        put_text(name);
+        if (note)
+            put32(9), put32(5), put64(2), put32(1), put32(2);
+        else
+            put32(1), put64(2), put32(0), put64(0);
+        fwrite(file, 1, size, f);
+    }
+    memset(file, 0, 64);
+    fwrite(file, 1, 64, f);
+    fclose(f);
+    ck_assert_msg(gguf_open(&g, path, &e) == 0, "%s", e.text);
+    ck_assert_int_eq(g.count, MANY);
+    for (int i = 0; i < MANY; i++)
+        ck_assert(g.tensor[i].rank == 2 && g.tensor[i].shape[0] == 1);
+    gguf_close(&g);
+}
+END_TEST
+
 int main(void)
 {
     close(mkstemp(path));
@@ -195,6 +296,9 @@ int main(void)
     tcase_add_test(t, a_file_and_its_graph);
     tcase_add_test(t, truncations_and_flips);
     tcase_add_loop_test(t, absurd_numbers, 0, 10);
+    tcase_add_loop_test(t, wrong_words, 0, 25);
+    tcase_add_loop_test(t, pairs_that_make_no_sense, 0, 6);
+    tcase_add_test(t, many_shapes);
     suite_add_tcase(s, t);
     int failed = run_suite(s);
     unlink(path);

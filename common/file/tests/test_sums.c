@@ -191,6 +191,50 @@ START_TEST(parts_that_do_not_belong_together)
 }
 END_TEST
 
+/* A file with other sums of the same thing, as another version of the program would have: what differs is
+ * said. */
+START_TEST(sums_of_another_version)
+{
+    static const struct sum_array others[][ARRAYS + 1] = {
+        {{"f.sum", SUM_ADD, DTYPE_F32, 1, {4}}, {"d.sum", SUM_ADD, DTYPE_F64, 2, {2, 2}}},
+        {{"f.sum", SUM_ADD, DTYPE_F32, 1, {4}}, {"lags", SUM_ADD, DTYPE_F64, 1, {9}}},
+        {{"f.sum", SUM_ADD, DTYPE_F32, 1, {5}}},
+        {{"f.sum", SUM_ADD, DTYPE_F64, 1, {4}}},
+        {{"f.sum", SUM_LARGEST, DTYPE_F32, 1, {4}}},
+        {{0}},
+        {{0}}};
+    static const struct {
+        int arrays, unit;
+        const char *text;
+    } cases[] = {{2, UNIT, "it has no sums 'n', this run has"},
+                 {6, UNIT, "it has sums 'lags', this run has not"},
+                 {5, UNIT, "its sums 'f.sum' are not like"},
+                 {5, UNIT, "its sums 'f.sum' are not like"},
+                 {5, UNIT, "its sums 'f.sum' are not like"},
+                 {6, UNIT, "its sums 'rows' are not like"},
+                 {5, 2, "its records have 2 images"}};
+    struct sum_array list[ARRAYS + 1];
+    struct error e = {0};
+    struct sums s;
+    cJSON *head = json_new_object(&e);
+    json_add_int(head, "steps", 20, &e);
+    memcpy(list, arrays, sizeof arrays);
+    for (int k = 0; k < 2 && others[_i][k].name; k++)
+        list[k && cases[_i].arrays > ARRAYS ? ARRAYS : k] = others[_i][k];
+    if (!others[_i][0].name)
+        list[ARRAYS] = arrays[ARRAYS - 1]; /* the name twice */
+    ck_assert_int_eq(sums_open(&s, head, IMAGES, cases[_i].unit, list, cases[_i].arrays, &e), 0);
+    ck_assert_int_eq(sums_write(&s, file(0), "calibration", NULL, &e), 0);
+    sums_free(&s);
+    ck_assert_int_eq(opened(&s, 20, IMAGES, &e), 0);
+    struct sum_range all = {0, IMAGES};
+    ck_assert_int_eq(sums_resume(&s, file(0), "calibration", all, 0, 0, NULL, &e), -1);
+    ck_assert_int_eq(e.code, HASTEN_EFILE);
+    ck_assert_msg(strstr(e.text, "another version") && strstr(e.text, cases[_i].text), "%s", e.text);
+    sums_free(&s);
+}
+END_TEST
+
 START_TEST(records_that_make_no_sense)
 {
     static const char *const records[] = {"[[0,3],[2,6]]", "[[1,3]]",    "[[3,9]]", "[[0,4]]",   "[[0,12]]",
@@ -245,6 +289,7 @@ int main(void)
     tcase_add_test(t, any_split_is_one_run);
     tcase_add_test(t, a_stop_does_not_show);
     tcase_add_test(t, parts_that_do_not_belong_together);
+    tcase_add_loop_test(t, sums_of_another_version, 0, 7);
     tcase_add_test(t, records_that_make_no_sense);
     tcase_add_test(t, failing_allocations);
     suite_add_tcase(s, t);
