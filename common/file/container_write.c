@@ -190,7 +190,7 @@ static int write_tensors(struct writing *w, container_fill *fill, void *context,
             drop_made(w, i);
     }
     if (result == 0)
-        result = packer_flush(&w->packer, e);
+        result = packer_finish(&w->packer, e);
     drop_made(w, c->count);
     return result;
 }

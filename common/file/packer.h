@@ -1,11 +1,11 @@
 /* Inside common/file: tensors become pieces, hashed and compressed a batch at a time by all threads, each
- * piece by itself, and given on in order, so that the bytes do not depend on the threads. What lies in a file
- * already (pieces.h) is read, checked and given on as it is.
+ * piece by itself, and given on in order, while the next are at work, so that the bytes do not depend on the
+ * threads. What lies in a file already (pieces.h) is read, checked and given on as it is.
  *
  *     struct packer p = {.team = team, .sink = sink, .context = w};
  *     packer_open(&p, largest, pieces, e);
  *     packer_add(&p, tensor, data, e);              // pieces may be given on now or later; data must stay
- *     packer_flush(&p, e);                          // all of them are
+ *     packer_finish(&p, e);                         // all of them are
  *     packer_close(&p);
  */
 #ifndef HASTEN_FILE_PACKER_H
@@ -28,18 +28,21 @@ struct packer {
     int plain; /* pieces as they are, without zstd */
     int (*sink)(void *context, const struct piece *p, struct error *e);
     void *context;
-    int threads, room, count;
+    int threads, room;
     ZSTD_CCtx **zstd; /* one a thread */
     struct piece_readers readers;
-    struct piece *batch;
+    struct piece *batch, *packed; /* [room]: what is collected, and what is to be given on */
+    int count, ready;             /* pieces in them */
     atomic_int next;
+    struct error error; /* of the sink */
 };
 
 /* largest: bytes of a tensor; pieces: of all of them. */
 int packer_open(struct packer *p, size_t largest, size_t pieces, struct error *e) HASTEN_CHECKED;
 void packer_close(struct packer *p);
+/* When p->count is 0 behind it, data of all tensors so far are not needed any more. */
 int packer_add(struct packer *p, const struct tensor *t, const void *data, struct error *e) HASTEN_CHECKED;
-int packer_flush(struct packer *p, struct error *e) HASTEN_CHECKED;
+int packer_finish(struct packer *p, struct error *e) HASTEN_CHECKED;
 /* Does a tensor without data come as frames that nobody looks into? */
 int packer_trusts(const struct packer *p, const struct tensor *t);
 

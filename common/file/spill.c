@@ -109,7 +109,7 @@ static int put_all(struct spill *s, struct tensor *const *tensor, int count, siz
     for (int i = 0; status == 0 && i < count; i++)
         status = packer_add(&p, tensor[i], tensor[i]->data, e);
     if (status == 0)
-        status = packer_flush(&p, e);
+        status = packer_finish(&p, e);
     packer_close(&p);
     return status;
 }
