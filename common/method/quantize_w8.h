@@ -10,26 +10,14 @@
 #ifndef HASTEN_METHOD_QUANTIZE_W8_H
 #define HASTEN_METHOD_QUANTIZE_W8_H
 
-#include "common/base/team.h"
-
-struct quantize_report {
-    double rel_l2;     /* ||w - scale q|| / ||w||, 0 for a matrix of zeros */
-    double worst_row;  /* the largest relative error of a row that is not zero */
-    int64_t zero_rows; /* max|w| below 127 FLT_MIN: scale and q are 0 */
-};
+#include "common/method/weight_rows.h"
 
 /* w: rows x columns; q the same shape; scale: rows. team may be NULL. HASTEN_EFILE: a NaN or Inf in w, naming
  * row and column; then q and scale are undefined. */
 int quantize_w8(const float *w, int64_t rows, int64_t columns, struct team *team, int8_t *q, float *scale,
                 struct quantize_report *report, struct error *e) HASTEN_CHECKED;
 
-/* The same for a matrix whose rows are made when they are wanted, a few at a time by each thread, so that it
- * is nowhere as a whole: get() fills rows * columns floats. */
-struct weight_rows {
-    void (*get)(void *context, int64_t row, int64_t rows, float *out);
-    void *context;
-    int64_t rows, columns;
-};
+/* The same for rows that are made when they are wanted. */
 int quantize_w8_rows(const struct weight_rows *w, struct team *team, int8_t *q, float *scale,
                      struct quantize_report *report, struct error *e) HASTEN_CHECKED;
 

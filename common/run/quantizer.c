@@ -170,11 +170,11 @@ static int use_statistics(struct work *w, const struct node *n, struct error *e)
 /* Something that GPTQ can use: moments, or the prior of a convolution's neighbours. */
 static int likeness_known(const struct work *w) { return w->moment || (w->taps > 1 && w->taps <= GPTQ_TAPS); }
 
-/* Int8 by itself looks at a few rows at a time. */
+/* Eight bits by themselves look at a few rows at a time. */
 static int needs_floats(const struct work *w)
 {
-    int bytes = w->out->format == FORMAT_W8A8 || w->out->format == FORMAT_W8A16;
-    return !bytes || w->moment || (w->q->gptq && likeness_known(w));
+    int four = w->out->format == FORMAT_W4A8 || w->out->format == FORMAT_W4A16;
+    return four || w->moment || (w->out->format != FORMAT_FP8 && w->q->gptq && likeness_known(w));
 }
 
 static const double *tap_moment(const struct work *w) { return w->taps > 1 ? w->tap_moment : NULL; }
@@ -257,15 +257,15 @@ static int to_bytes(struct work *w, const struct node *n, struct error *e)
         return -1;
     void *codes = w->out->part[STORED_WEIGHT].data;
     float *scale = w->out->part[STORED_SCALE].data;
+    struct weight_rows rows = {get_rows, w, w->rows, w->columns};
     if (fp8) {
-        if (quantize_fp8(w->wide, w->rows, w->columns, w->q->team, codes, scale, &w->out->weights, e) < 0)
+        if (quantize_fp8_rows(&rows, w->q->team, codes, scale, &w->out->weights, e) < 0)
             return -1;
         if (w->moment)
             quantize_fp8_restore(codes, scale, w->rows, w->columns, w->made);
         return 0;
     }
     struct quantize_w8 q = {codes, scale, w->columns};
-    struct weight_rows rows = {get_rows, w, w->rows, w->columns};
     if (quantize_w8_rows(&rows, w->q->team, codes, scale, &w->out->weights, e) < 0 ||
         (likeness_known(w) && w->q->gptq && round_by_gptq(w, quantize_w8_round, &q, e) < 0))
         return -1;
