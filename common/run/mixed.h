@@ -12,9 +12,9 @@
  *
  * The images: MIXED_IMAGES of seeds from ALLOCATION_SEED on, in trajectories of MIXED_STEPS steps. Latents
  * count and not single outputs of the network, since later calls enlarge what earlier ones do wrong and make
- * up for it, layer by layer differently: on three networks formats chosen by outputs left 5 to 60 % more
- * error at the same bytes, while trajectories of 5 steps were as good as ones of 20 (scripts/bench/results).
- */
+ * up for it, layer by layer differently: formats chosen by outputs left as much error at the same bytes, or
+ * 15 to 60 % more, while trajectories of 5 steps were as good as ones of 20
+ * (scripts/bench/results/quantizers.md). */
 #ifndef HASTEN_RUN_MIXED_H
 #define HASTEN_RUN_MIXED_H
 
