@@ -93,10 +93,10 @@ static double round_to(double x, const struct rounding *r)
 }
 
 /* Weight k of output n before its scale; four-bit codes come as the floats of signed bytes. */
-static double linear_weight(const struct op_call *c, int n, int k)
+static double linear_weight(const struct op_call *c, int int4, int n, int k)
 {
     int k_count = c->in_shape[0].channels;
-    if (!node_is_int4(c->node))
+    if (!int4)
         return c->weight[0][(int64_t)n * k_count + k];
     int64_t groups = c->weight_shape[3][1];
     int pair = (int)c->weight[0][(int64_t)n * (k_count / 2) + k / 2] & 255;
@@ -118,10 +118,13 @@ static double rotated(const float *x, int k, int rotate)
     return sum;
 }
 
+enum { COLUMNS = 64 }; /* that share a row's numbers */
+
 void ref_linear(const struct op_call *c)
 {
     int k_count = c->in_shape[0].channels, n_count = c->out_shape.channels,
-        rotate = (int)node_attr(c->node, "rotate"), rounds = node_rounds_input(c->node);
+        rotate = (int)node_attr(c->node, "rotate"), rounds = node_rounds_input(c->node),
+        int4 = node_is_int4(c->node);
     for (int64_t row = 0; row < rows_of(c, 0); row++) {
         const float *x = c->in[0] + row * k_count;
         struct rounding by = {0};
@@ -129,15 +132,20 @@ void ref_linear(const struct op_call *c)
             rounding_add(&by, rotate ? (float)rotated(x, k, rotate) : x[k]);
         rounding_end(&by);
         double scale = rounds ? by.scale : 1;
-        for (int n = 0; n < n_count; n++) {
-            double sum = 0;
+        for (int first = 0; first < n_count; first += COLUMNS) {
+            double sum[COLUMNS] = {0};
+            int count = n_count - first < COLUMNS ? n_count - first : COLUMNS;
             for (int k = 0; k < k_count; k++) {
                 double v = rotate ? rotated(x, k, rotate) : (double)x[k];
-                sum += linear_weight(c, n, k) * (rounds ? round_to(v, &by) : v);
+                v = rounds ? round_to(v, &by) : v;
+                for (int n = 0; n < count; n++)
+                    sum[n] += linear_weight(c, int4, first + n, k) * v;
             }
-            if (c->weight[2])
-                sum *= scale * c->weight[2][n];
-            c->out[row * n_count + n] = (float)(sum + (c->weight[1] ? c->weight[1][n] : 0));
+            for (int n = 0; n < count; n++) {
+                double all = c->weight[2] ? sum[n] * (scale * c->weight[2][first + n]) : sum[n];
+                c->out[row * n_count + first + n] =
+                    (float)(all + (c->weight[1] ? c->weight[1][first + n] : 0));
+            }
         }
     }
 }

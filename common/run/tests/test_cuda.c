@@ -119,9 +119,10 @@ START_TEST(wide_actions)
 }
 END_TEST
 
-/* Products at sizes of models, alone: with scales of 1 the results are the int32 sums themselves. */
-static const int products[][3] = {
-    {64, 64, 64}, {256, 1152, 288}, {100, 72, 130}, {1, 256, 1000}, {512, 1152, 3456}};
+/* Products alone: with scales of 1 the results are the int32 sums themselves. Those at sizes of models are
+ * for a device. */
+static const int products[][3] = {{64, 64, 64},   {130, 200, 260},  {100, 72, 130},
+                                  {1, 256, 1000}, {256, 1152, 288}, {512, 1152, 3456}};
 enum { PRODUCTS = sizeof products / sizeof *products, PRODUCTS_EMULATED = 4 };
 
 static float *int8_product(struct backend *b, int rows, int depth, int columns)
