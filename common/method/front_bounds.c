@@ -1,8 +1,12 @@
 /* See front_bounds.h. */
 #include "common/method/front_bounds.h"
 #include "common/base/mem.h"
+#include "common/base/vector.h"
 
+#include <float.h>
 #include <string.h>
+
+enum { LANES = FRONT_LANES };
 
 struct end {
     double ms, error;
@@ -13,58 +17,44 @@ static size_t state_index(int t, int s) { return (size_t)t * (size_t)(t - 1) / 2
 static int fill_costs(struct front_bounds *b, struct error *e)
 {
     const struct schedule_problem *p = b->p;
-    size_t calls = (size_t)p->calls, at = 0;
-    b->cost = mem_array((size_t)p->actions * calls, calls * sizeof *b->cost, e);
-    for (int a = 0; b->cost && a < p->actions; a++)
+    size_t calls = (size_t)p->calls, n = (size_t)p->actions * calls * calls, at = 0;
+    b->cost = mem_array(n, sizeof *b->cost, e);
+    b->share = mem_array(n + (size_t)p->actions * calls, sizeof *b->share, e);
+    if (!b->cost || !b->share)
+        return -1;
+    for (int a = 0; a < p->actions; a++)
         for (int t = 0; t < p->calls; t++, at += calls)
-            for (int s = 0; s < (t ? t : 1); s++)
-                b->cost[at + (size_t)s] =
-                    !schedule_computes(p, a) && (t == 0 || (p->max_run && t - s > p->max_run))
-                        ? INFINITY
-                        : schedule_cost(p, a, t, s);
-    return b->cost ? 0 : -1;
+            for (int s = 0; s < (t ? t : 1); s++) {
+                int is_late = t == 0 || (p->max_run && t - s > p->max_run);
+                double cost = !schedule_computes(p, a) && is_late ? INFINITY : schedule_cost(p, a, t, s);
+                b->cost[at + (size_t)s] = cost;
+                b->most = isfinite(cost) && cost > b->most ? cost : b->most;
+            }
+    for (size_t i = 0; i < n; i++)
+        b->share[i] = b->most > 0 ? (float)(b->cost[i] / b->most) : 0;
+    for (size_t i = 0; i < (size_t)p->actions * calls; i++)
+        b->share[n + i] = (float)b->ms[i];
+    return 0;
 }
 
-/* Serve call t in all states by whichever action is cheapest: adds to ms and error. */
-static void serve(const struct front_bounds *b, int t, double alpha, double multiplier, double *ms,
-                  double *error)
+/* What call t takes by the action of least alpha ms + multiplier error, of those that compute or those that
+ * serve from refresh s; the least sum of both where several are equal. */
+static struct end cheapest(const struct front_bounds *b, int t, int s, int computes, double alpha,
+                           double multiplier)
 {
-    size_t calls = (size_t)b->p->calls;
-    double *least = b->state + 2 * calls, *add_ms = least + calls, *add_error = add_ms + calls;
-    for (int s = 0; s < t; s++)
-        least[s] = add_ms[s] = add_error[s] = INFINITY;
-    for (int a = 1; a < b->p->actions; a++) {
-        if (schedule_computes(b->p, a))
-            continue;
-        const double *cost = b->cost + ((size_t)a * calls + (size_t)t) * calls;
-        double time = b->ms[(size_t)a * calls + (size_t)t];
-        for (int s = 0; s < t; s++) {
-            double price = isfinite(cost[s]) ? alpha * time + multiplier * cost[s] : INFINITY;
-            int better = price < least[s] ||
-                         (price == least[s] && isfinite(price) && time + cost[s] < add_ms[s] + add_error[s]);
-            least[s] = better ? price : least[s];
-            add_ms[s] = better ? time : add_ms[s];
-            add_error[s] = better ? cost[s] : add_error[s];
-        }
-    }
-    for (int s = 0; s < t; s++) {
-        ms[s] += add_ms[s];
-        error[s] += add_error[s];
-    }
-}
-
-/* Compute call t by whichever action is cheapest. */
-static struct end compute(const struct front_bounds *b, int t, double alpha, double multiplier)
-{
-    size_t calls = (size_t)b->p->calls;
+    size_t calls = (size_t)b->p->calls, from = computes ? 0 : (size_t)s;
     struct end best = {INFINITY, INFINITY};
+    double least = INFINITY;
     for (size_t a = 0; a < (size_t)b->p->actions; a++) {
-        struct end c = {b->ms[a * calls + (size_t)t], b->cost[(a * calls + (size_t)t) * calls]};
-        double price = alpha * c.ms + multiplier * c.error, least = alpha * best.ms + multiplier * best.error;
-        if (schedule_computes(b->p, (int)a) && isfinite(c.error) &&
-            (!isfinite(best.ms) || price < least ||
-             (price == least && c.ms + c.error < best.ms + best.error)))
+        struct end c = {b->ms[a * calls + (size_t)t], b->cost[(a * calls + (size_t)t) * calls + from]};
+        if (schedule_computes(b->p, (int)a) != computes || !isfinite(c.error))
+            continue;
+        double price = alpha * c.ms + multiplier * c.error;
+        if (!isfinite(best.ms) || price < least ||
+            (price == least && c.ms + c.error < best.ms + best.error)) {
             best = c;
+            least = price;
+        }
     }
     return best;
 }
@@ -83,150 +73,359 @@ static int least_state(int t, double alpha, double multiplier, const double *ms,
     return best;
 }
 
-/* The schedule of least alpha ms + multiplier error; least: of every state, or NULL. */
-static struct end run(const struct front_bounds *b, double alpha, double multiplier, double *least)
+/* An end of the front: the schedule of least alpha ms + multiplier error, in doubles. */
+static struct end find_end(const struct front_bounds *b, double alpha, double multiplier)
 {
     int calls = b->p->calls;
     double *ms = b->state, *error = ms + calls;
-    struct end first = compute(b, 0, alpha, multiplier);
-    ms[0] = first.ms;
-    error[0] = first.error;
+    struct end c = cheapest(b, 0, 0, 1, alpha, multiplier);
+    ms[0] = c.ms;
+    error[0] = c.error;
     for (int t = 1; t < calls; t++) {
         int from = least_state(t, alpha, multiplier, ms, error);
-        struct end full = compute(b, t, alpha, multiplier);
-        full.ms += ms[from];
-        full.error += error[from];
-        for (int s = 0; least && s < t; s++)
-            least[state_index(t, s)] = ms[s] + multiplier * error[s];
-        serve(b, t, alpha, multiplier, ms, error);
-        ms[t] = full.ms;
-        error[t] = full.error;
+        c = cheapest(b, t, 0, 1, alpha, multiplier);
+        ms[t] = ms[from] + c.ms;
+        error[t] = error[from] + c.error;
+        for (int s = 0; s < t; s++) {
+            c = cheapest(b, t, s, 0, alpha, multiplier);
+            ms[s] += c.ms;
+            error[s] += c.error;
+        }
     }
     int at = least_state(calls, alpha, multiplier, ms, error);
     return (struct end){ms[at], error[at]};
 }
 
-/* after: of every state, the least ms + multiplier error of the calls from t on. */
-static void run_back(const struct front_bounds *b, double multiplier, double *after)
+/* ---- runs of LANES multipliers ---- */
+
+struct lanes {
+    int calls, actions;
+    const unsigned char *computes;
+    const float *time, *share; /* of b->share */
+    float weight[LANES];
+    float *full;  /* [call][LANES]: computing it */
+    float *price; /* [state][LANES]: serving it */
+    float *now;   /* [refresh][LANES] */
+    int *from;
+};
+
+ANY_VECTOR static void run_forward(const struct lanes *x, float *least)
 {
-    int calls = b->p->calls;
-    double *unused = b->state, *least = unused + 2 * calls;
-    for (int t = calls - 1; t > 0; t--) {
-        const double *next = t + 1 < calls ? after + state_index(t + 1, 0) : NULL;
-        struct end c = compute(b, t, 1, multiplier);
-        double full = c.ms + multiplier * c.error + (next ? next[t] : 0);
-        serve(b, t, 1, multiplier, unused, unused + calls);
+    float *now = x->now;
+    for (int l = 0; l < LANES; l++)
+        now[l] = x->full[l];
+    for (int t = 1; t <= x->calls; t++) {
+        const float *full = x->full + (size_t)t * LANES;
+        float best[LANES], *price = x->price + state_index(t, 0) * LANES;
+        float *keep = least + state_index(t, 0) * LANES;
+        int at[LANES];
+        for (int l = 0; l < LANES; l++)
+            best[l] = INFINITY, at[l] = t - 1;
         for (int s = 0; s < t; s++)
-            after[state_index(t, s)] = fmin(full, least[s] + (next ? next[s] : 0));
+            for (int l = 0; l < LANES; l++) {
+                float here = now[s * LANES + l], old = best[l];
+                best[l] = here < old ? here : old;
+                at[l] = here < old ? s : at[l];
+            }
+        for (int l = 0; l < LANES; l++)
+            x->from[t * LANES + l] = at[l];
+        if (t == x->calls)
+            break;
+        for (int s = 0; s < t; s++) {
+            float cost[LANES];
+            for (int l = 0; l < LANES; l++)
+                cost[l] = INFINITY;
+            for (int a = 1; a < x->actions; a++) {
+                size_t row = (size_t)a * (size_t)x->calls + (size_t)t;
+                float time = x->time[row], share = x->share[row * (size_t)x->calls + (size_t)s];
+                for (int l = 0; l < LANES && !x->computes[a]; l++) {
+                    float one = time + x->weight[l] * share;
+                    cost[l] = one < cost[l] ? one : cost[l];
+                }
+            }
+            for (int l = 0; l < LANES; l++) {
+                float here = now[s * LANES + l];
+                keep[s * LANES + l] = here;
+                price[s * LANES + l] = cost[l];
+                now[s * LANES + l] = here + cost[l];
+            }
+        }
+        for (int l = 0; l < LANES; l++)
+            now[t * LANES + l] = best[l] + full[l];
     }
 }
 
-static void bound(struct front_gap *g, const struct front_gap *next, double multiplier, int run_index)
+ANY_VECTOR static void run_back(const struct lanes *x, float *after)
 {
-    g->multiplier = multiplier;
-    g->corner = (next->ms + multiplier * g->error) * (1 + 1e-9);
-    g->run = run_index;
+    for (int l = 0; l < x->calls * LANES; l++)
+        x->now[l] = 0;
+    for (int t = x->calls - 1; t > 0; t--) {
+        const float *price = x->price + state_index(t, 0) * LANES, *full = x->full + (size_t)t * LANES;
+        float *keep = after + state_index(t, 0) * LANES, compute[LANES];
+        for (int l = 0; l < LANES; l++)
+            compute[l] = full[l] + x->now[t * LANES + l];
+        for (int s = 0; s < t; s++)
+            for (int l = 0; l < LANES; l++) {
+                float serve = price[s * LANES + l] + x->now[s * LANES + l];
+                float best = serve < compute[l] ? serve : compute[l];
+                x->now[s * LANES + l] = keep[s * LANES + l] = best;
+            }
+    }
 }
 
-/* A run with the slope of the gap's ends: what it finds between them makes two gaps of one. */
-static void refine(struct front_bounds *b, int i)
+/* The schedule of a lane, in doubles. */
+static struct end walk(const struct front_bounds *b, int lane, double multiplier)
+{
+    struct end sum = {0, 0}, c;
+    for (int end = b->p->calls, s; end > 0; end = s) {
+        s = b->from[end * LANES + lane];
+        for (int t = s; t < end; t++) {
+            c = cheapest(b, t, s, t == s, 1, multiplier);
+            sum.ms += c.ms;
+            sum.error += c.error;
+        }
+    }
+    return sum;
+}
+
+/* Runs of these multipliers behind the others. */
+static void run_lanes(struct front_bounds *b, const double *multiplier)
+{
+    int calls = b->p->calls;
+    size_t at = (size_t)b->runs * state_index(calls, 0);
+    size_t actions = (size_t)b->p->actions, table = actions * (size_t)calls * (size_t)calls;
+    unsigned char computes[SCHEDULE_ACTIONS_MAX];
+    struct lanes x = {.calls = calls, .actions = b->p->actions, .computes = computes, .from = b->from};
+    x.time = b->share + table;
+    x.share = b->share;
+    x.full = b->lanes;
+    x.now = x.full + (calls + 1) * LANES;
+    x.price = x.now + (calls + 1) * LANES;
+    for (size_t a = 0; a < actions; a++)
+        computes[a] = (unsigned char)schedule_computes(b->p, (int)a);
+    for (int l = 0; l < LANES; l++) {
+        double of = multiplier[l];
+        b->multiplier[b->runs + l] = of;
+        b->weight[b->runs + l] = x.weight[l] = (float)(of * b->most);
+        for (int t = 0; t < calls; t++) {
+            struct end c = cheapest(b, t, 0, 1, 1, of);
+            x.full[t * LANES + l] = (float)(c.ms + of * c.error);
+        }
+    }
+    run_forward(&x, b->least + at);
+    run_back(&x, b->after + at);
+}
+
+/* ---- gaps ---- */
+
+static void bound(const struct front_bounds *b, struct front_gap *g, const struct front_gap *next, int run)
+{
+    g->corner = (next->ms + b->multiplier[run] * g->error) * (1 + (b->p->calls + 32) * (double)FLT_EPSILON);
+    g->run = run;
+}
+
+static double slope_of(const struct front_gap *g) { return (g[1].ms - g->ms) / (g->error - g[1].error); }
+
+/* The n widest gaps that are not whole, leftmost first; gives how many there are. */
+static int widest_gaps(const struct front_bounds *b, int *gap, int n)
+{
+    unsigned char taken[FRONT_RUNS + 2] = {0};
+    int count = 0, kept = 0;
+    for (; count < n; count++) {
+        int best = -1;
+        double most = 0;
+        for (int i = 0; i < b->gaps; i++) {
+            const struct front_gap *g = &b->gap[i];
+            double area = (g[1].ms - g->ms) * (g->error - g[1].error);
+            if (!g->whole && !taken[i] && area > most) {
+                most = area;
+                best = i;
+            }
+        }
+        if (best < 0)
+            break;
+        taken[best] = 1;
+    }
+    for (int i = 0; i < b->gaps; i++)
+        if (taken[i])
+            gap[kept++] = i;
+    return kept;
+}
+
+/* What a run found between the gap's ends makes two gaps of one. */
+static void split(struct front_bounds *b, int i, int run, struct end c, int is_slope)
 {
     struct front_gap *g = &b->gap[i];
-    double multiplier = (g[1].ms - g->ms) / (g->error - g[1].error);
-    size_t states = state_index(b->p->calls, 0);
-    struct end c = run(b, 1, multiplier, b->least + (size_t)b->runs * states);
-    run_back(b, multiplier, b->after + (size_t)b->runs * states);
-    int inside = c.ms > g->ms && c.ms < g[1].ms && c.error < g->error && c.error > g[1].error;
-    if (inside) {
+    if (c.ms > g->ms && c.ms < g[1].ms && c.error < g->error && c.error > g[1].error) {
         memmove(g + 2, g + 1, (size_t)(b->gaps - i) * sizeof *g);
         b->gaps++;
         g[1] = (struct front_gap){.ms = c.ms, .error = c.error};
-        bound(&g[1], &g[2], multiplier, b->runs);
+        bound(b, &g[1], &g[2], run);
     } else {
-        g->whole = 1;
+        g->whole |= is_slope;
     }
-    bound(g, &g[1], multiplier, b->runs++);
+    bound(b, g, &g[1], run);
 }
 
-static int widest_gap(const struct front_bounds *b)
+/* A run for each of the widest gaps, with the slope of its ends; while there are few, each gets as many as
+ * there is room for, with slopes four times apart. 0: there are no gaps. */
+static int refine(struct front_bounds *b)
 {
-    int best = -1;
-    double most = 0;
+    int gap[LANES], n = widest_gaps(b, gap, LANES), of[LANES];
+    double multiplier[LANES];
+    if (n == 0)
+        return 0;
+    for (int l = 0; l < LANES; l++) {
+        int k = l * n / LANES, first = (k * LANES + n - 1) / n, end = ((k + 1) * LANES + n - 1) / n;
+        double slope = slope_of(&b->gap[gap[k]]);
+        of[l] = end - first > 1 ? l - first - (end - first) / 2 : 0; /* 0: the slope itself */
+        multiplier[l] = ldexp(slope, 2 * of[l]);
+        double weight = multiplier[l] * b->most;
+        if (!(weight > 1e-30 && weight < 1e30)) /* as a float, times a share */
+            return 0;
+    }
+    run_lanes(b, multiplier);
+    /* From the right, so that gaps and points to the left stay where they are. */
+    for (int l = LANES - 1; l >= 0; l--)
+        split(b, gap[l * n / LANES], b->runs + l, walk(b, l, multiplier[l]), of[l] == 0);
+    b->runs += LANES;
+    return 1;
+}
+
+static void rank_runs(struct front_bounds *b)
+{
+    for (int r = 0; r < b->runs; r++) {
+        int at = r;
+        for (; at > 0 && b->multiplier[b->ranked[at - 1]] > b->multiplier[r]; at--)
+            b->ranked[at] = b->ranked[at - 1];
+        b->ranked[at] = (unsigned char)r;
+        b->corner[r] = -INFINITY;
+    }
+    for (int i = 0; i < b->runs; i++)
+        b->rank[b->ranked[i]] = (unsigned char)i;
     for (int i = 0; i < b->gaps; i++) {
         const struct front_gap *g = &b->gap[i];
-        double area = (g[1].ms - g->ms) * (g->error - g[1].error);
-        if (!g->whole && area > most) {
-            most = area;
-            best = i;
-        }
+        b->corner[g->run] = fmaxf(b->corner[g->run], (float)g->corner * (1 + FLT_EPSILON));
     }
-    return best;
+}
+
+static int open_runs(struct front_bounds *b, struct error *e)
+{
+    enum { MOST_BYTES = 48 << 20 };
+    size_t calls = (size_t)b->p->calls, states = state_index((int)calls, 0);
+    size_t fit = MOST_BYTES / (2 * sizeof(float) * LANES * states) * LANES;
+    size_t use = (size_t)(b->p->actions - 1) * 2 * LANES; /* more actions have more labels to drop */
+    use = use < FRONT_RUNS ? use : FRONT_RUNS;
+    b->most_runs = fit < LANES ? LANES : fit < use ? (int)fit : (int)use;
+    b->least = mem_array((size_t)b->most_runs, states * sizeof *b->least, e);
+    b->after = mem_array((size_t)b->most_runs, states * sizeof *b->after, e);
+    b->lanes = mem_array(states + 2 * (calls + 1), LANES * sizeof *b->lanes, e);
+    b->from = mem_array(calls + 1, LANES * sizeof *b->from, e);
+    return b->least && b->after && b->lanes && b->from ? 0 : -1;
 }
 
 int front_bounds_open(struct front_bounds *b, const struct schedule_problem *p, const double *ms,
                       struct error *e)
 {
-    size_t calls = (size_t)p->calls;
     *b = (struct front_bounds){.p = p, .ms = ms};
     if (p->calls < 3 || p->actions < 2)
         return 0;
-    b->state = mem_array(5 * calls, sizeof *b->state, e);
-    b->least = mem_array(FRONT_RUNS, state_index(p->calls, 0) * sizeof *b->least, e);
-    b->after = mem_array(FRONT_RUNS, state_index(p->calls, 0) * sizeof *b->after, e);
-    if (!b->state || !b->least || !b->after || fill_costs(b, e) < 0) {
-        front_bounds_free(b);
-        return -1;
-    }
-    struct end fast = run(b, 1, 0, NULL), good = run(b, 0, 1, NULL);
+    b->state = mem_array(2 * (size_t)p->calls, sizeof *b->state, e);
+    if (!b->state || fill_costs(b, e) < 0)
+        goto fail;
+    struct end fast = find_end(b, 1, 0), good = find_end(b, 0, 1);
     if (!(fast.ms < good.ms && fast.error > good.error))
         return 0; /* one schedule is the whole front */
+    if (open_runs(b, e) < 0)
+        goto fail;
     b->gap[0] = (struct front_gap){.ms = fast.ms, .error = fast.error, .run = -1};
     b->gap[1] = (struct front_gap){.ms = good.ms, .error = good.error, .run = -1};
     b->gaps = 1;
-    for (int i; b->runs < FRONT_RUNS && (i = widest_gap(b)) >= 0;)
-        refine(b, i);
+    while (b->runs < b->most_runs && refine(b))
+        continue;
+    if (b->gap[0].run < 0) /* numbers too far apart for floats */
+        b->gaps = 0;
+    rank_runs(b);
     return 0;
+fail:
+    front_bounds_free(b);
+    return -1;
 }
 
 void front_bounds_free(struct front_bounds *b)
 {
     mem_free(b->cost);
+    mem_free(b->share);
     mem_free(b->least);
     mem_free(b->after);
     mem_free(b->state);
+    mem_free(b->lanes);
+    mem_free(b->from);
     *b = (struct front_bounds){0};
+}
+
+/* Which runs leave room above the least that a label of this state and action can have. */
+ANY_VECTOR static void find_room(const float *restrict least, const float *restrict after,
+                                 const float *restrict weight, const float *restrict corner, float ms,
+                                 float share, unsigned char *restrict room)
+{
+    for (int r = 0; r < LANES; r++)
+        room[r] = ms + weight[r] * share + after[r] + least[r] < corner[r];
+}
+
+/* The upper envelope of n lines and one more, that falls less than they do. */
+static int add_line(struct front_line *line, int n, struct front_line l)
+{
+    for (; n; n--) {
+        const struct front_line *before = &line[n - 1];
+        if (l.slope > before->slope)
+            l.begin = (before->at_zero - l.at_zero) / (l.slope - before->slope);
+        else
+            l.begin = l.at_zero > before->at_zero ? -INFINITY : INFINITY;
+        if (l.begin > before->begin)
+            break;
+    }
+    l.begin = n ? l.begin : -INFINITY;
+    if (l.begin < INFINITY)
+        line[n++] = l;
+    return n;
 }
 
 int front_bounds_lines(const struct front_bounds *b, int t, int s, int a, struct front_line *line)
 {
-    int calls = b->p->calls, n = 0;
-    size_t states = state_index(calls, 0), here, next = 0;
-    double ms = b->ms[(size_t)a * (size_t)calls + (size_t)t], error;
+    static const float nothing[LANES] = {0};
+    int calls = b->p->calls, n = 0, first = FRONT_RUNS, last = -1;
+    size_t row = (size_t)a * (size_t)calls + (size_t)t, states = state_index(calls, 0);
+    int16_t by_rank[FRONT_RUNS]; /* 1 + the run, between first and last */
     if (b->gaps == 0 || t == 0)
         return -1;
-    error = b->cost[((size_t)a * (size_t)calls + (size_t)t) * (size_t)calls + (size_t)s];
-    here = state_index(t, s);
-    if (t + 1 < calls)
-        next = state_index(t + 1, schedule_computes(b->p, a) ? t : s);
-    for (int i = 0; i < b->gaps; i++) { /* multipliers rise, slopes as well */
-        const struct front_gap *g = &b->gap[i];
-        double left = g->corner - b->least[(size_t)g->run * states + here];
-        double after = next ? b->after[(size_t)g->run * states + next] : 0;
-        if (!(ms + g->multiplier * error + after < left))
+    size_t here = state_index(t, s), next = state_index(t + 1, schedule_computes(b->p, a) ? t : s);
+    float share = b->share[row * (size_t)calls + (size_t)s];
+    memset(by_rank, 0, sizeof by_rank);
+    for (int r = 0; r < b->runs; r += LANES) {
+        const float *after = t + 1 < calls ? b->after + ((size_t)r * states + next * LANES) : nothing;
+        unsigned char room[LANES];
+        uint64_t words[LANES / 8];
+        find_room(b->least + ((size_t)r * states + here * LANES), after, b->weight + r, b->corner + r,
+                  (float)b->ms[row], share, room);
+        memcpy(words, room, sizeof words);
+        if (!(words[0] | words[1]))
             continue;
-        struct front_line l = {left / g->multiplier, -1 / g->multiplier, -INFINITY};
-        for (; n; n--) {
-            const struct front_line *last = &line[n - 1];
-            if (l.slope > last->slope)
-                l.begin = (last->at_zero - l.at_zero) / (l.slope - last->slope);
-            else
-                l.begin = l.at_zero > last->at_zero ? -INFINITY : INFINITY;
-            if (l.begin > last->begin)
-                break;
-        }
-        l.begin = n ? l.begin : -INFINITY;
-        if (l.begin < INFINITY)
-            line[n++] = l;
+        for (int l = 0; l < LANES; l++)
+            if (room[l]) {
+                int at = b->rank[r + l];
+                by_rank[at] = (int16_t)(r + l + 1);
+                first = at < first ? at : first;
+                last = at > last ? at : last;
+            }
+    }
+    for (int i = first; i <= last; i++) { /* multipliers rise, slopes as well */
+        int r = by_rank[i] - 1;
+        if (r < 0)
+            continue;
+        size_t at = (size_t)(r / LANES * LANES) * states + here * LANES + (size_t)(r % LANES);
+        double left = (double)b->corner[r] - (double)b->least[at];
+        n = add_line(line, n, (struct front_line){left / b->multiplier[r], -1 / b->multiplier[r], 0});
     }
     return n;
 }

@@ -1,24 +1,26 @@
 /* Inside the solver front: which labels cannot become part of any schedule of the front.
  *
  *     struct front_bounds b;
- *     if (front_bounds_open(&b, p, ms, e) < 0) return -1;       // ms: actions x calls
- *     struct front_line line[FRONT_RUNS + 1];
- *     int lines = front_bounds_lines(&b, t, s, line);           // of labels of calls t .. T-1, last refresh
+ *     if (front_bounds_open(&b, p, ms, e) < 0) return -1;        // ms: actions x calls
+ *     struct front_line line[FRONT_RUNS];
+ *     int lines = front_bounds_lines(&b, t, s, a, line);         // of labels of calls t .. T-1, last refresh
  * s front_bounds_free(&b);
  *
  * For a multiplier l the least (ms + l error) of the calls before t, for every state (t, s), takes one pass
- * over all states and gives a schedule whose (ms, error) is on the convex hull of the front. Between two such
- * neighbours A and B every other schedule of the front has ms < B.ms and error < A.error, so a label with
+ * over all states and gives a schedule near the convex hull of the front. Between two such neighbours A and B
+ * every other schedule of the front has ms < B.ms and error < A.error, so a label with
  * ms + l error + least(t, s) >= B.ms + l A.error leads to none of them. A label that leads to none between
- * any neighbours is dropped. What is left of the front is exactly the front: bounds are widened by 1e-9, more
- * than sums in another order can differ. (The second phase of bi-objective shortest paths.) */
+ * any neighbours is dropped. (The second phase of bi-objective shortest paths.)
+ *
+ * Least sums are floats, of 16 multipliers at once; bounds are widened by more than floats can be off
+ * (2^-24 of the sum an addition), so what is left of the front is exactly the front. */
 #ifndef HASTEN_METHOD_FRONT_BOUNDS_H
 #define HASTEN_METHOD_FRONT_BOUNDS_H
 
 #include "common/method/schedule_parts.h"
 #include <stdint.h>
 
-enum { FRONT_RUNS = 24 };
+enum { FRONT_RUNS = 96, FRONT_LANES = 16 };
 
 struct front_label {
     double ms, error;
@@ -27,34 +29,42 @@ struct front_label {
 };
 
 struct front_gap {
-    double ms, error;          /* of its faster end, A */
-    double multiplier, corner; /* of the run that bounds it: B.ms + multiplier * A.error */
-    int run;                   /* -1: none yet */
-    int whole;                 /* nothing is on the hull between its ends */
+    double ms, error; /* of its faster end, A */
+    double corner;    /* of the run that bounds it: B.ms + multiplier * A.error, widened */
+    int run;          /* -1: none yet */
+    int whole;        /* nothing is on the hull between its ends */
 };
 
 struct front_bounds {
     const struct schedule_problem *p;
     const double *ms;
-    double *cost;                         /* [action][t][s], with gain */
-    double *least;                        /* [run][state] */
-    double *after;                        /* [run][state], of the calls from t on */
-    double *state;                        /* room of a run */
-    struct front_gap gap[FRONT_RUNS + 2]; /* rising ms; the last one is only an end */
-    int gaps, runs;
+    double *cost;        /* [action][t][s], with gain; INFINITY: not allowed */
+    double most;         /* of them that is finite; floats are shares of it */
+    float *share;        /* [action][t][s] */
+    float *least;        /* [run / LANES][state][run % LANES]: of the calls before t */
+    float *after;        /* the same of the calls from t on */
+    double *state;       /* room of a run for an end */
+    float *lanes;        /* room of LANES runs */
+    int *from;           /* [calls + 1][LANES]: the refresh before */
+    int runs, most_runs; /* whole LANES */
+    double multiplier[FRONT_RUNS];
+    float weight[FRONT_RUNS], corner[FRONT_RUNS]; /* of shares; of the gaps that a run bounds, the largest */
+    unsigned char rank[FRONT_RUNS];               /* by rising multipliers */
+    unsigned char ranked[FRONT_RUNS];             /* the runs in that order */
+    struct front_gap gap[FRONT_RUNS + 2];         /* rising ms; the last one is only an end */
+    int gaps;
 };
 
 int front_bounds_open(struct front_bounds *b, const struct schedule_problem *p, const double *ms,
                       struct error *e) HASTEN_CHECKED;
 void front_bounds_free(struct front_bounds *b);
-/* The most error that a label of a state may have, as a function of its ms: each gap's bound is a line, and
- * the largest of them counts. */
+/* The most error that a label of a state may have, as a function of its ms: each run's bound is a falling
+ * line, and the largest of them counts. */
 struct front_line {
     double at_zero, slope, begin; /* begin: from there on it is the largest */
 };
-/* Their number, rising begins; 0: no label of the state (t, s) that begins with action a leads
- * to the front; -1: nothing is known. line: room
- * for FRONT_RUNS + 1. */
+/* Their number, rising begins; 0: no label of the state (t, s) that begins with action a leads to the front;
+ * -1: nothing is known. line: room for FRONT_RUNS. */
 int front_bounds_lines(const struct front_bounds *b, int t, int s, int a, struct front_line *line);
 
 #endif

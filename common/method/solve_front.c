@@ -127,24 +127,38 @@ static size_t thin(struct front_label *labels, size_t n, size_t most)
 struct allowed {
     double ms, error;
     int lines; /* -1: no bounds */
-    struct front_line line[FRONT_RUNS + 1];
+    struct front_line line[FRONT_RUNS];
 };
 
-/* Tails prolonged by an action, those that are allowed. */
+/* Tails prolonged by an action, those that are allowed. Errors fall along the tails and so do bounds: where
+ * the last of a block is above the bound of the first, all are. */
 static size_t prolong(const struct front_label *tails, size_t count, struct front_label add,
                       const struct allowed *most, struct front_label *out)
 {
+    enum { BLOCK = 16 };
     size_t kept = 0;
+    double last = INFINITY; /* sums may round to the same */
     int at = 0;
-    for (size_t k = 0; k < count; k++) {
-        double ms = tails[k].ms + add.ms, error = tails[k].error + add.error;
-        if (ms > most->ms)
+    for (size_t k = 0; k < count; k += BLOCK) {
+        size_t end = count - k < BLOCK ? count : k + BLOCK;
+        double first = tails[k].ms + add.ms, least = tails[end - 1].error + add.error;
+        if (first > most->ms)
             break;
-        while (at + 1 < most->lines && most->line[at + 1].begin <= ms)
+        while (at + 1 < most->lines && most->line[at + 1].begin <= first)
             at++;
-        double bound = most->lines > 0 ? most->line[at].at_zero + most->line[at].slope * ms : INFINITY;
-        out[kept] = (struct front_label){ms, error, tails[k].link, add.action};
-        kept += (size_t)((error < bound) & (error <= most->error));
+        const struct front_line *line = &most->line[at];
+        if (least > most->error || (most->lines > 0 && least >= line->at_zero + line->slope * first))
+            continue;
+        for (size_t i = k; i < end; i++) {
+            double ms = tails[i].ms + add.ms, error = tails[i].error + add.error;
+            while (at + 1 < most->lines && most->line[at + 1].begin <= ms)
+                at++;
+            double bound = most->lines > 0 ? most->line[at].at_zero + most->line[at].slope * ms : INFINITY;
+            out[kept] = (struct front_label){ms, error, tails[i].link, add.action};
+            int is_kept = (error < bound) & (error <= most->error) & (ms <= most->ms) & (error < last);
+            last = is_kept ? error : last;
+            kept += (size_t)is_kept;
+        }
     }
     return kept;
 }
@@ -176,13 +190,11 @@ static int collect(struct front *f, int t, int s, size_t *n, struct error *e)
     const struct row *tail = &f->row[(t + 1) & 1];
     struct row *row = &f->row[t & 1];
     int served = t > 0 && (p->max_run == 0 || t - s <= p->max_run);
-    struct allowed most = {.ms = INFINITY, .error = INFINITY};
+    struct allowed most; /* its lines are many: left as they are */
     int side = 0;
     *n = 0;
-    if (p->goal == SCHEDULE_ERROR)
-        most.error = p->limit * (1 + 1e-9);
-    if (p->goal == SCHEDULE_MS)
-        most.ms = p->limit * (1 + 1e-9) - f->least_ms[t];
+    most.error = p->goal == SCHEDULE_ERROR ? p->limit * (1 + 1e-9) : INFINITY;
+    most.ms = p->goal == SCHEDULE_MS ? p->limit * (1 + 1e-9) - f->least_ms[t] : INFINITY;
     for (int a = 0; a < p->actions; a++) {
         int computes = schedule_computes(p, a);
         if (!computes && !served)
@@ -193,13 +205,16 @@ static int collect(struct front *f, int t, int s, size_t *n, struct error *e)
         most.lines = front_bounds_lines(&f->bounds, t, s, a, most.line);
         if (!isfinite(add.error) || !most.lines)
             continue;
-        if (grow(&f->more, &f->more_room, count, sizeof *f->more, e) < 0 ||
-            grow(&f->merged[1 - side], &f->merged_room[1 - side], *n + count, sizeof(struct front_label), e) <
-                0)
+        struct front_label **to = *n ? &f->more : &f->merged[side]; /* the first needs no merging */
+        if (grow(to, *n ? &f->more_room : &f->merged_room[side], count + 1, sizeof **to, e) < 0)
             return -1;
-        count = prolong(tail->label + from, count, add, &most, f->more);
-        if (count == 0)
+        count = prolong(tail->label + from, count, add, &most, *to);
+        if (*n == 0 || count == 0) {
+            *n += count;
             continue;
+        }
+        if (grow(&f->merged[1 - side], &f->merged_room[1 - side], *n + count + 1, sizeof **to, e) < 0)
+            return -1;
         *n = merge(f->merged[side], *n, f->more, count, f->merged[1 - side]);
         side = 1 - side;
     }
