@@ -207,6 +207,13 @@ static void show_progress(void *context, const char *what, int done, int all)
         tool_progress_end(w->t);
 }
 
+/* auto closes the loop once unless --rounds says otherwise. */
+static int rounds_of(const struct work *w)
+{
+    int by_time = o.speedup > 0 || o.max_ms > 0 || o.interval > 0;
+    return o.solver == 0 && by_time && !tool_given(w->t, "rounds") ? 1 : (int)o.rounds;
+}
+
 static int start_search(struct work *w, struct error *e)
 {
     const struct method *m = &methods[o.solver];
@@ -237,11 +244,13 @@ static int start_search(struct work *w, struct error *e)
             x->only = a;
     if (o.action && x->only < 0)
         return error_set(e, HASTEN_EUSAGE, "--action: the model has no '%s'", o.action);
-    if (search_open(x, e) < 0)
+    if (measure_calls(&w->measure, &x->calls, e) < 0)
         return -1;
     w->full_ms = w->ms[0] * x->calls;
     x->limit = o.speedup > 0 ? w->full_ms / o.speedup : o.max_ms > 0 ? o.max_ms : w->full_ms;
-    return 0;
+    double seconds = search_estimate(x, rounds_of(w), m->gain ? (int)o.polish : 0) * 1e-3;
+    tool_note(w->t, "calibration and search: about %.3g s", seconds);
+    return search_open(x, e);
 }
 
 /* What runs of the model find on top of the program. */
@@ -271,11 +280,11 @@ static void say_trials(const struct work *w, int round)
     }
 }
 
-/* The schedule for the budget that was given. auto closes the loop once unless --rounds says otherwise. */
+/* The schedule for the budget that was given. */
 static struct trial *choose(struct work *w, struct error *e)
 {
     struct search *x = &w->x;
-    int rounds = o.solver == 0 && !tool_given(w->t, "rounds") ? 1 : (int)o.rounds;
+    int last = rounds_of(w);
     if (o.max_error > 0)
         return search_error(x, o.max_error, (int)o.rounds, e);
     if (search_solve(x, e) < 0)
@@ -283,7 +292,7 @@ static struct trial *choose(struct work *w, struct error *e)
     struct trial *best = search_validate(x, e);
     for (int round = 0; best; round++) {
         say_trials(w, round);
-        if (round == rounds || best->computed == x->calls)
+        if (round == last || best->computed == x->calls)
             break;
         best = search_close_loop(x, best, e) < 0 ? NULL : search_validate(x, e);
     }

@@ -113,16 +113,27 @@ static void choose_nodes(struct calibration *c, size_t budget, int calls)
 
 enum { CROSS, SUM, ROWS, L1, PARTS };
 
-static cJSON *head_of(const struct measure *m, const struct sampler_config *sampler, struct error *e)
+static cJSON *head_of(const struct measure *m, struct error *e)
 {
+    struct sampler_config own = {0};
+    const struct sampler_config *sampler = m->sampler ? m->sampler : &own;
+    const struct model_sampler *s = &m->model->sampler;
     const char *id = model_id(m->model);
+    if (!m->sampler && sampler_config_read(&own, s->config, NULL, e) < 0)
+        return NULL;
     cJSON *head = json_new_object(e);
     json_add_string(head, "model", id ? id : "", e);
     json_add_string(head, "sampler", sampler_short_name(sampler->kind), e);
-    json_add_int(head, "steps", m->steps, e);
-    json_add_double(head, "guidance", m->guidance, e);
+    json_add_int(head, "steps", m->steps ? m->steps : s->steps, e);
+    json_add_double(head, "guidance",
+                    m->guidance != 0     ? m->guidance
+                    : s->null_class >= 0 ? s->guidance
+                                         : 1,
+                    e);
     json_add_int(head, "height", m->model->image.height, e);
-    if (json_add_int(head, "width", m->model->image.width, e) == 0 && !e->code)
+    int status = json_add_int(head, "width", m->model->image.width, e);
+    sampler_config_free(&own);
+    if (status == 0 && !e->code)
         return head;
     cJSON_Delete(head);
     return NULL;
@@ -215,7 +226,7 @@ int calibration_open(struct calibration *c, const struct measure *m, const struc
     else if (c->gram_room && c->l1_room)
         arrays = arrays_of(c, &m->graph->node[sample].shape, &names, e);
     if (arrays)
-        status = sums_open(&c->sums, head_of(m, m->sampler, e), m->count, 1, arrays, c->nodes * PARTS + 1, e);
+        status = sums_open(&c->sums, head_of(m, e), m->count, 1, arrays, c->nodes * PARTS + 1, e);
     mem_free(arrays);
     arena_free(&names);
     if (status < 0)

@@ -129,7 +129,6 @@ int search_measure_part(struct search *x, const struct shard *shard, const char 
 
 int search_open(struct search *x, struct error *e)
 {
-    x->streams = x->measure.guidance != 1 ? 2 : 1;
     if (open_calibration(x, e) < 0 || calibrate(x, e) < 0)
         return -1;
     x->calls = x->c.calls;
@@ -158,11 +157,12 @@ void search_close(struct search *x)
 
 size_t search_cache_bytes(const struct search *x, int candidate, enum predictor p)
 {
-    size_t values = 0;
-    for (int i = 0; i < x->c.g->count; i++)
+    const struct graph *g = x->measure.graph;
+    size_t values = 0, streams = x->measure.guidance != 1 ? 2 : 1;
+    for (int i = 0; i < g->count; i++)
         if (x->list[candidate].served[i])
-            values += (size_t)shape_size(x->c.g->node[i].shape);
-    return values * (size_t)predict_anchors(p) * (size_t)x->streams * sizeof(float);
+            values += (size_t)shape_size(g->node[i].shape);
+    return values * (size_t)predict_anchors(p) * streams * sizeof(float);
 }
 
 /* ---- trials ---- */

@@ -58,7 +58,7 @@ struct search {
     struct calibration c;
     struct calibration drifted[SEARCH_ROUNDS]; /* at the latents that a schedule goes through */
     int rounds;
-    int calls, streams;
+    int calls;
     float *reference;              /* of the validation images */
     float *calibrated_reference;   /* of the calibration images */
     double *noise[CANDIDATES + 1]; /* [calls]: what rounding adds at a call of the full network and of each
@@ -72,6 +72,10 @@ struct search {
  */
 int search_measure_part(struct search *x, const struct shard *shard, const char *path,
                         struct sum_range *range, struct error *e) HASTEN_CHECKED;
+
+/* Milliseconds that a search with x->limit for its budget will take, up to and with its claims; x->calls must
+ * be known. By prices of calls of one image: batches are cheaper. */
+double search_estimate(const struct search *x, int rounds, int polish);
 
 /* Calibrate, and run the reference of the validation images. */
 int search_open(struct search *x, struct error *e) HASTEN_CHECKED;

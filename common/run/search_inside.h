@@ -5,6 +5,10 @@
 
 #include "common/run/search.h"
 
+/* search_validate.c: trials that are run at all, on so many images at first, and those that see all images.
+ */
+enum { SEARCH_FIRST_IMAGES = 4, SEARCH_FIRST_TRIALS = 24, SEARCH_LAST_TRIALS = 3 };
+
 /* One action with one predictor as a schedule problem of two actions, with x->limit for its goal. */
 struct priced {
     int action; /* candidate */

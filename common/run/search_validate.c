@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { FIRST_IMAGES = 4, FIRST_TRIALS = 24, LAST_TRIALS = 3 };
 /* Prices order schedules well (Spearman .98) but are off by a factor of about 1.6 either way: a trial whose
  * price is six times the least is not the best. */
 static const double PLAUSIBLE = 6;
@@ -80,15 +79,15 @@ static int plausible(struct search *x)
     for (int i = 0; i < n; i++)
         least = fmin(least, x->trial[i].predicted);
     while (n > 1 && !x->trial[n - 1].images &&
-           (n > FIRST_TRIALS || x->trial[n - 1].predicted > PLAUSIBLE * least))
+           (n > SEARCH_FIRST_TRIALS || x->trial[n - 1].predicted > PLAUSIBLE * least))
         n--;
     return n;
 }
 
 struct trial *search_validate(struct search *x, struct error *e)
 {
-    int left = plausible(x), images = x->validate < FIRST_IMAGES ? x->validate : FIRST_IMAGES;
-    if (left <= LAST_TRIALS)
+    int left = plausible(x), images = x->validate < SEARCH_FIRST_IMAGES ? x->validate : SEARCH_FIRST_IMAGES;
+    if (left <= SEARCH_LAST_TRIALS)
         images = x->validate;
     for (;;) {
         for (int i = 0; i < left; i++) {
@@ -99,8 +98,10 @@ struct trial *search_validate(struct search *x, struct error *e)
         qsort(x->trial, (size_t)left, sizeof x->trial[0], by_score);
         if (images == x->validate)
             break;
-        left = left / 2 > LAST_TRIALS ? (left + 1) / 2 : left < LAST_TRIALS ? left : LAST_TRIALS;
-        images = left == LAST_TRIALS || 2 * images > x->validate ? x->validate : 2 * images;
+        left = left / 2 > SEARCH_LAST_TRIALS ? (left + 1) / 2
+               : left < SEARCH_LAST_TRIALS   ? left
+                                             : SEARCH_LAST_TRIALS;
+        images = left == SEARCH_LAST_TRIALS || 2 * images > x->validate ? x->validate : 2 * images;
     }
     x->finalists = left;
     return x->trials ? &x->trial[0] : NULL;

@@ -2,7 +2,6 @@
  * line a solver, the median and the slowest of five runs. */
 #include "common/base/mem.h"
 #include "common/method/prng.h"
-#include "common/method/schedule_joint.h"
 #include "common/method/schedule.h"
 
 #include <math.h>
@@ -88,21 +87,6 @@ static int run_front(const struct tables *x, int actions, struct error *e)
     return 0;
 }
 
-static int run_joint(const struct tables *x, struct error *e)
-{
-    static const uint32_t serves[] = {0, 1, 3};
-    struct joint *front;
-    int count, calls = x->calls;
-    struct joint_problem p = {.calls = calls, .actions = 3, .objects = 2, .serves = serves, .ms = x->ms};
-    p.error = x->error + (size_t)calls * (size_t)calls;
-    p.limit_ms = 7.0 * calls;
-    if (schedule_joint(&p, &front, &count, e) < 0)
-        return -1;
-    printf("%24s %d points, %d calls, exact %d\n", "", count, calls, front[0].exact);
-    schedule_joint_free(front, count);
-    return 0;
-}
-
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -112,15 +96,12 @@ static int by_value(const void *a, const void *b)
 int main(int argc, char **argv)
 {
     static const char *const names[] = {
-        "uniform", "power",          "cachequant",     "dp",          "minimax",          "lemica", "pair",
-        "front",   "whole front, 2", "whole front, 3", "two objects", "whole front, pair"};
+        "uniform",        "power",          "cachequant",       "dp", "minimax", "lemica", "pair", "front",
+        "whole front, 2", "whole front, 3", "whole front, pair"};
     struct tables x = {0};
     struct error e = {0};
     int calls = argc > 1 ? atoi(argv[1]) : 250;
     if (calls < 2 || calls > SCHEDULE_CALLS_MAX || fill(&x, calls, &e) < 0)
-        return 2;
-    struct tables shorter = {0};
-    if (fill(&shorter, calls < 50 ? calls : 50, &e) < 0)
         return 2;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         double ms[RUNS];
@@ -128,8 +109,7 @@ int main(int argc, char **argv)
             double start = now();
             int status = i < 8    ? run_named(&x, names[i], &e)
                          : i < 10 ? run_front(&x, (int)i - 6, &e)
-                         : i > 10 ? run_front(&x, 1, &e)
-                                  : run_joint(&shorter, &e);
+                                  : run_front(&x, 1, &e);
             ms[k] = now() - start;
             if (status < 0) {
                 printf("%s: %s\n", names[i], e.text);

@@ -168,6 +168,22 @@ START_TEST(a_closed_loop_has_the_features_where_it_led)
 }
 END_TEST
 
+START_TEST(no_sampler_is_the_models)
+{
+    struct calibration given, own;
+    const struct measure kept = measure;
+    calibrated(&given, NULL);
+    measure.sampler = NULL;
+    calibrated(&own, NULL);
+    measure = kept;
+    for (int t = 0; t < CALLS; t++)
+        ck_assert_double_eq(gram_sums(&given.gram[0], 0, t, 0).xy, gram_sums(&own.gram[0], 0, t, 0).xy);
+    ck_assert_mem_eq(given.reference, own.reference, IMAGES * SIZE * sizeof *own.reference);
+    calibration_free(&given);
+    calibration_free(&own);
+}
+END_TEST
+
 START_TEST(a_loop_that_serves_nothing_is_the_full_run)
 {
     static const int action[CALLS];
@@ -260,6 +276,7 @@ int main(void)
     tcase_add_test(t, a_closed_loop_has_the_features_where_it_led);
     tcase_add_test(t, a_loop_that_serves_nothing_is_the_full_run);
     tcase_add_test(t, states_stay_what_the_trajectory_saw);
+    tcase_add_test(t, no_sampler_is_the_models);
     suite_add_tcase(s, t);
     return run_suite(s);
 }

@@ -25,6 +25,7 @@ for threads in 1 2; do
         --predictor two --polish 0 --rounds 2 -v -j $threads -o closed$threads.schedule 2>rounds$threads >/dev/null
     generate dit.small.zst -q --schedule closed$threads.schedule --count 2 --latents c$threads
 done
+grep -q 'search: about [0-9.e-]* s' rounds1
 for round in 0 1 2; do grep -q "round $round:" rounds1; done
 cmp <(grep 'round .:' rounds1) <(grep 'round .:' rounds2) && cmp c1 c2
 

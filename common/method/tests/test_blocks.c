@@ -1,9 +1,8 @@
-/* Schedules of several objects, of many blocks, and searches with a judge: against enumeration. */
+/* Schedules of many blocks, and searches with a judge: against enumeration. */
 #include "common/base/mem.h"
 #include "common/base/tests/run_suite.h"
 #include "common/method/prng.h"
 #include "common/method/schedule_blocks.h"
-#include "common/method/schedule_joint.h"
 #include "common/method/schedule_search.h"
 
 #include <check.h>
@@ -11,212 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { T_MAX = 12, A_MAX = 4, O_MAX = 3 };
-
-struct tables {
-    struct joint_problem p;
-    uint32_t serves[A_MAX];
-    double ms[A_MAX * T_MAX], own[A_MAX * T_MAX], error[O_MAX * T_MAX * T_MAX];
-    size_t bytes[O_MAX];
-};
-
-/* Action 1 may be another full one (fewer bits), the others serve any sets of objects. */
-static void fill(struct tables *x, struct prng *r, int calls, int actions, int objects, int whole)
-{
-    memset(x, 0, sizeof *x);
-    x->p = (struct joint_problem){.calls = calls,
-                                  .actions = actions,
-                                  .objects = objects,
-                                  .serves = x->serves,
-                                  .ms = x->ms,
-                                  .own = x->own,
-                                  .error = x->error,
-                                  .bytes = x->bytes};
-    for (int a = 1; a < actions; a++)
-        x->serves[a] = (uint32_t)prng_below(r, (int64_t)1 << objects);
-    for (int i = 0; i < actions * calls; i++) {
-        x->ms[i] = whole ? 1 + (double)prng_below(r, 4) : 0.1 + prng_unit(r);
-        x->own[i] = i < calls ? 0 : whole ? (double)prng_below(r, 2) : 0.2 * prng_unit(r);
-    }
-    for (int i = 0; i < objects * calls * calls; i++)
-        x->error[i] = prng_below(r, 15) == 0 ? INFINITY : whole ? (double)prng_below(r, 4) : prng_unit(r);
-    for (int o = 0; o < objects; o++)
-        x->bytes[o] = (size_t)prng_below(r, 100);
-    x->p.max_bytes = 1000;
-}
-
-/* From the definition: 0 when the schedule is not allowed. */
-static int price(const struct tables *x, const int *action, double *ms, double *error)
-{
-    const struct joint_problem *p = &x->p;
-    int refresh[O_MAX] = {0}, run = 0;
-    size_t bytes = 0;
-    uint32_t cached = 0;
-    *ms = *error = 0;
-    for (int t = 0; t < p->calls; t++) {
-        int a = action[t];
-        *ms += x->ms[a * p->calls + t];
-        *error += x->own[a * p->calls + t];
-        run = x->serves[a] ? run + 1 : 0;
-        cached |= x->serves[a];
-        if ((t == 0 && x->serves[a]) || (p->max_run && run > p->max_run))
-            return 0;
-        for (int o = 0; o < p->objects; o++)
-            if (x->serves[a] >> o & 1)
-                *error += x->error[(o * p->calls + t) * p->calls + refresh[o]];
-            else
-                refresh[o] = t;
-    }
-    for (int o = 0; o < p->objects; o++)
-        bytes += cached >> o & 1 ? x->bytes[o] : 0;
-    return isfinite(*error) && bytes <= p->max_bytes && (p->limit_ms == 0 || *ms <= p->limit_ms * (1 + 1e-9));
-}
-
-static int next(int *action, int calls, int actions)
-{
-    for (int t = calls - 1; t >= 0; t--) {
-        if (action[t] + 1 < actions) {
-            action[t]++;
-            return 1;
-        }
-        action[t] = 0;
-    }
-    return 0;
-}
-
-/* No schedule is better than the front, each point is a schedule with its price, none is dominated, and of
- * equal ones it is the first in the dictionary. */
-static void check_front(const struct tables *x, const struct joint *front, int count)
-{
-    int action[T_MAX] = {0}, first[256] = {0};
-    double ms, error;
-    ck_assert_int_lt(count, 256);
-    do {
-        if (!price(x, action, &ms, &error))
-            continue;
-        int covered = 0;
-        for (int i = 0; i < count; i++) {
-            covered |= front[i].ms <= ms + 1e-12 && front[i].error <= error + 1e-12;
-            if (!first[i] && fabs(front[i].ms - ms) < 1e-12 && fabs(front[i].error - error) < 1e-12) {
-                ck_assert_mem_eq(front[i].action, action, sizeof(int) * (size_t)x->p.calls);
-                first[i] = 1;
-            }
-        }
-        ck_assert_msg(covered, "(%g ms, %g) is better than the front", ms, error);
-    } while (next(action, x->p.calls, x->p.actions));
-    for (int i = 0; i < count; i++) {
-        ck_assert_int_eq(first[i], 1);
-        ck_assert_int_eq(front[i].exact, 1);
-        ck_assert(i == 0 || (front[i].ms > front[i - 1].ms && front[i].error < front[i - 1].error));
-        uint32_t cached = 0;
-        for (int t = 0; t < x->p.calls; t++)
-            cached |= x->serves[front[i].action[t]];
-        ck_assert_uint_eq(front[i].cached, cached);
-    }
-}
-
-START_TEST(test_joint_equals_enumeration)
-{
-    struct prng r = {31};
-    struct tables x;
-    int possible = 0, runs = 0;
-    for (int actions = 1; actions <= A_MAX; actions++)
-        for (int calls = 1; calls <= (actions < 3 ? T_MAX : actions == 3 ? 8 : 6); calls++)
-            for (int round = 0; round < 8; round++, runs++) {
-                struct joint *front;
-                struct error e = {0};
-                int count = 0;
-                fill(&x, &r, calls, actions, 1 + round % O_MAX, round & 1);
-                x.p.max_run = round & 2 ? 1 + (int)prng_below(&r, calls) : 0;
-                x.p.limit_ms = round & 4 ? calls * (round & 1 ? 2 : 0.5) : 0;
-                x.p.max_bytes = round == 7 ? 60 : 1000;
-                int status = schedule_joint(&x.p, &front, &count, &e);
-                ck_assert(status == 0 || e.code == HASTEN_EGATE);
-                check_front(&x, status == 0 ? front : NULL, count);
-                if (status == 0)
-                    schedule_joint_free(front, count);
-                possible += status == 0;
-            }
-    ck_assert_int_gt(possible, runs / 2);
-    ck_assert_int_lt(possible, runs);
-}
-END_TEST
-
-START_TEST(test_joint_thinned)
-{
-    struct prng r = {32};
-    struct tables x;
-    struct joint *exact, *rough;
-    int n, m;
-    fill(&x, &r, 12, 3, 2, 0);
-    x.serves[1] = 1, x.serves[2] = 3;
-    x.p.limit_ms = 6;
-    ck_assert_int_eq(schedule_joint(&x.p, &exact, &n, NULL), 0);
-    x.p.labels = 60;
-    ck_assert_int_eq(schedule_joint(&x.p, &rough, &m, NULL), 0);
-    ck_assert_int_eq(rough[0].exact, 0);
-    double ms, error;
-    for (int i = 0; i < m; i++)
-        ck_assert(price(&x, rough[i].action, &ms, &error) && fabs(ms - rough[i].ms) < 1e-9 &&
-                  fabs(error - rough[i].error) < 1e-9);
-    ck_assert_double_ge(rough[m - 1].error, exact[n - 1].error);
-    ck_assert_double_le(rough[m - 1].error, 1.5 * exact[n - 1].error);
-    schedule_joint_free(exact, n);
-    schedule_joint_free(rough, m);
-}
-END_TEST
-
-START_TEST(test_joint_refuses)
-{
-    struct prng r = {33};
-    struct tables x;
-    struct joint *front;
-    struct error e = {0};
-    int count;
-    for (int k = 0; k < 6; k++) {
-        fill(&x, &r, 6, 3, 2, 0);
-        e.code = 0;
-        switch (k) {
-        case 0:
-            x.serves[0] = 1;
-            break;
-        case 1:
-            x.serves[1] = 4;
-            break;
-        case 2:
-            x.ms[4] = NAN;
-            break;
-        case 3:
-            x.error[6 * 3 + 1] = -1;
-            break;
-        case 4:
-            x.p.calls = 0;
-            break;
-        case 5:
-            x.p.limit_ms = 0.1;
-            break;
-        }
-        ck_assert_int_eq(schedule_joint(&x.p, &front, &count, &e), -1);
-        ck_assert_int_eq(e.code, k == 2 || k == 3 ? HASTEN_EFILE : k == 5 ? HASTEN_EGATE : HASTEN_EUSAGE);
-    }
-    ck_assert_ptr_nonnull(strstr(e.text, "the fastest takes"));
-    size_t live = mem_live_blocks();
-    fill(&x, &r, 5, 3, 2, 1);
-    for (int k = 1, done = 0; !done; k++) {
-        char setting[32];
-        snprintf(setting, sizeof setting, "alloc:%d", k);
-        e.code = 0;
-        fault_set(setting);
-        done = schedule_joint(&x.p, &front, &count, &e) == 0;
-        fault_set(NULL);
-        ck_assert(done ? k > 10 : e.code == HASTEN_ENOMEM);
-        if (done)
-            schedule_joint_free(front, count);
-        ck_assert_uint_eq(mem_live_blocks(), live);
-    }
-}
-END_TEST
 
 /* ---- blocks ---- */
 
@@ -468,12 +261,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("joint");
-    TCase *c = tcase_create("joint");
+    Suite *suite = suite_create("blocks");
+    TCase *c = tcase_create("blocks");
     tcase_set_timeout(c, 60);
-    tcase_add_test(c, test_joint_equals_enumeration);
-    tcase_add_test(c, test_joint_thinned);
-    tcase_add_test(c, test_joint_refuses);
     tcase_add_test(c, test_blocks_equal_enumeration);
     tcase_add_test(c, test_bubbling_union);
     tcase_add_test(c, test_merge);
