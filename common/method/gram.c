@@ -5,33 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-int gram_open(int calls, int channels, int groups, struct gram *g, struct error *e)
-{
-    if (calls < 1 || calls > GRAM_CALLS_MAX || channels < 1 || groups < 1)
-        return error_set(e, HASTEN_EFILE, "Gram matrices of %d calls, %d channels, %d groups", calls,
-                         channels, groups);
-    groups = groups < channels ? groups : channels;
-    size_t t = (size_t)calls, n = (size_t)groups;
-    *g = (struct gram){.calls = calls, .channels = channels, .groups = groups};
-    g->cross = mem_array(n * t * t, sizeof(double), e);
-    g->sum = mem_array(n * t, sizeof(double), e);
-    g->rows = mem_array(t, sizeof(int64_t), e);
-    g->room = mem_array(n * (t + 1), sizeof(double), e);
-    if (g->cross && g->sum && g->rows && g->room)
-        return 0;
-    gram_free(g);
-    return -1;
-}
-
-void gram_free(struct gram *g)
-{
-    mem_free(g->cross);
-    mem_free(g->sum);
-    mem_free(g->rows);
-    mem_free(g->room);
-    *g = (struct gram){0};
-}
-
 /* The first channel of a group. */
 static int64_t first_channel(const struct gram *g, int group)
 {
@@ -136,17 +109,6 @@ int gram_add(struct gram *g, const float *features, int64_t rows, struct team *t
     }
     mem_free(calls);
     return status;
-}
-
-void gram_merge(struct gram *into, const struct gram *from)
-{
-    size_t t = (size_t)into->calls, n = (size_t)into->groups;
-    for (size_t i = 0; i < n * t * t; i++)
-        into->cross[i] += from->cross[i];
-    for (size_t i = 0; i < n * t; i++)
-        into->sum[i] += from->sum[i];
-    for (size_t i = 0; i < t; i++)
-        into->rows[i] += from->rows[i];
 }
 
 struct correct_sums gram_sums(const struct gram *g, int group, int t, int s)

@@ -2,18 +2,16 @@
  * error of every way to serve call t out of refresh s is known without looking at a feature again
  * (specs/caching.md 4.3).
  *
- *     struct gram g = {0};
- *     if (gram_open(calls, channels, 32, &g, e) < 0) return -1;
+ *     struct gram g = {.calls = calls, .channels = channels, .groups = 32, .cross = cross, ...};   // zeros
  *     for (each sample) {
  *         for (int t = 0; t < calls; t++)
  *             if (gram_add_call(&g, t, features, rows, team, e) < 0) ... // features[0..t]: rows x channels
  *     }
  *     if (predict_table(&g, PREDICT_CORRECTED, error, e) < 0) ...        // predict.h
- *     gram_free(&g);
  *
  * Memory: 8 x groups x calls x (calls + 1) bytes plus as much as one matrix row a group (32 groups, 50
- * calls: 0.7 MB); the caller keeps the calls x rows x channels floats of one sample. Sums are double;
- * adding samples in the same order gives the same bits whatever the team. */
+ * calls: 0.7 MB); the caller holds them, and the calls x rows x channels floats of one sample. Sums are
+ * double; adding samples in the same order gives the same bits whatever the team. */
 #ifndef HASTEN_METHOD_GRAM_H
 #define HASTEN_METHOD_GRAM_H
 
@@ -25,17 +23,14 @@ enum {
     GRAM_GROUPS = 32, /* the usual number */
 };
 
+/* The arrays are the caller's. */
 struct gram {
-    int calls, channels, groups;
-    double *cross; /* groups x calls x calls: sums of h_t h_s at [t][s], s <= t */
-    double *sum; /* groups x calls */
-    int64_t *rows; /* calls: rows seen */
-    double *room; /* what one call adds: groups x (calls + 1) */
+    int calls, channels, groups; /* groups: at most channels */
+    double *cross;               /* groups x calls x calls: sums of h_t h_s at [t][s], s <= t */
+    double *sum;                 /* groups x calls */
+    int64_t *rows;               /* calls: rows seen */
+    double *room;                /* what one call adds: groups x (calls + 1) */
 };
-
-/* groups is lowered to channels when it is more. g must be empty. */
-int gram_open(int calls, int channels, int groups, struct gram *g, struct error *e) HASTEN_CHECKED;
-void gram_free(struct gram *g);
 
 /* The group of a channel (contiguous, sizes differ by at most one), and the number of channels in a
  * group. */
@@ -50,9 +45,6 @@ int gram_add_call(struct gram *g, int t, const float *const *features, int64_t r
 /* All calls of a sample, one after the other: calls x rows x channels. */
 int gram_add(struct gram *g, const float *features, int64_t rows, struct team *team,
              struct error *e) HASTEN_CHECKED;
-
-/* into gets the sums of both (equal shapes). Merge in index order for equal bits. */
-void gram_merge(struct gram *into, const struct gram *from);
 
 /* Mean square of the feature at call t, to make errors relative. */
 double gram_power(const struct gram *g, int t);

@@ -1,29 +1,7 @@
 /* See l1.h. */
 #include "common/method/l1.h"
-#include "common/base/mem.h"
 
 #include <math.h>
-
-int l1_open(int calls, int window, struct l1_pairs *p, struct error *e)
-{
-    if (calls < 1 || window < 1)
-        return error_set(e, HASTEN_EFILE, "a table of %d calls with a window of %d", calls, window);
-    window = window < calls ? window : calls;
-    *p = (struct l1_pairs){.calls = calls, .window = window};
-    p->sum = mem_array((size_t)calls * (size_t)window, sizeof(double), e);
-    p->room = mem_array((size_t)window, sizeof(double), e);
-    if (p->sum && p->room)
-        return 0;
-    l1_free(p);
-    return -1;
-}
-
-void l1_free(struct l1_pairs *p)
-{
-    mem_free(p->sum);
-    mem_free(p->room);
-    *p = (struct l1_pairs){0};
-}
 
 struct l1_job {
     struct l1_pairs *p;
@@ -65,12 +43,6 @@ int l1_add_call(struct l1_pairs *p, int t, const float *const *features, int64_t
     for (int d = 0; d < job.reach; d++)
         p->sum[(size_t)t * (size_t)p->window + (size_t)d] += p->room[d];
     return 0;
-}
-
-void l1_merge(struct l1_pairs *into, const struct l1_pairs *from)
-{
-    for (size_t i = 0; i < (size_t)into->calls * (size_t)into->window; i++)
-        into->sum[i] += from->sum[i];
 }
 
 void l1_errors(const struct l1_pairs *p, double *error)

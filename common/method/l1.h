@@ -1,13 +1,11 @@
 /* CacheQuant's own measure (arXiv 2503.01323): sums of absolute differences between a feature at two
  * calls, for calls that are less than `window` apart.
  *
- *     struct l1_pairs p = {0};
- *     if (l1_open(calls, 2 * interval, &p, e) < 0) return -1;
+ *     struct l1_pairs p = {.calls = calls, .window = 2 * interval, .sum = sum, .room = room};   // zeros
  *     for (each sample)
  *         for (int t = 0; t < calls; t++)
  *             l1_add_call(&p, t, features, rows * channels, team, e);    // [t - window + 1] to [t] are read
  *     l1_errors(&p, error);              // error[t * calls + s] = |X_t - X_s|_1, what schedule.h takes
- *     l1_free(&p);
  *
  * Not normalised, as published; memory 8 x calls x window bytes. D(i, j) is the sum of error[t][i] over i
  * <= t < j. */
@@ -16,19 +14,16 @@
 
 #include "common/base/team.h"
 
+/* The arrays are the caller's. */
 struct l1_pairs {
-    int calls, window; /* window is lowered to calls when it is more */
-    double *sum; /* calls x window: [t][d] = |X_t - X_(t-d)|_1 */
-    double *room; /* window */
+    int calls, window; /* window: at most calls */
+    double *sum;       /* calls x window: [t][d] = |X_t - X_(t-d)|_1 */
+    double *room;      /* window */
 };
-
-int l1_open(int calls, int window, struct l1_pairs *p, struct error *e) HASTEN_CHECKED;
-void l1_free(struct l1_pairs *p);
 
 /* HASTEN_EFAIL when a difference is not finite; then nothing was added. team may be NULL. */
 int l1_add_call(struct l1_pairs *p, int t, const float *const *features, int64_t n, struct team *team,
                 struct error *e) HASTEN_CHECKED;
-void l1_merge(struct l1_pairs *into, const struct l1_pairs *from);
 
 /* calls x calls; INFINITY outside the window and where s > t. */
 void l1_errors(const struct l1_pairs *p, double *error);

@@ -7,6 +7,7 @@
 #include "common/method/predict.h"
 #include "common/method/prng.h"
 #include "common/method/tests/golden.h"
+#include "common/method/tests/gram_cases.h"
 
 #include <math.h>
 
@@ -63,7 +64,7 @@ START_TEST(test_groups)
     const int shapes[][2] = {{10, 4}, {7, 32}, {1152, 32}, {320, 32}, {33, 32}, {1, 1}, {100, 7}};
     for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
         struct gram g = {0};
-        ck_assert_int_eq(gram_open(2, shapes[k][0], shapes[k][1], &g, NULL), 0);
+        g = own_gram(2, shapes[k][0], shapes[k][1]);
         int groups = shapes[k][1] < shapes[k][0] ? shapes[k][1] : shapes[k][0], count[32] = {0};
         ck_assert_int_eq(g.groups, groups);
         for (int c = 0; c < g.channels; c++) {
@@ -76,7 +77,7 @@ START_TEST(test_groups)
             ck_assert_int_eq(count[i], gram_group_size(&g, i));
             ck_assert(count[i] == g.channels / groups || count[i] == g.channels / groups + 1);
         }
-        gram_free(&g);
+        drop_gram(&g);
     }
 }
 END_TEST
@@ -85,7 +86,7 @@ START_TEST(test_errors_and_coefficients)
 {
     struct data d = load();
     struct gram g = {0};
-    ck_assert_int_eq(gram_open(d.calls, d.channels, d.groups, &g, NULL), 0);
+    g = own_gram(d.calls, d.channels, d.groups);
     add_all(&g, &d, 0, d.samples, NULL);
     double error[49], *power = golden_numbers(d.g, "power", NULL);
     ck_assert_int_eq(predict_table(&g, PREDICT_REUSE, error, NULL), 0);
@@ -110,32 +111,27 @@ START_TEST(test_errors_and_coefficients)
     free(a);
     free(b);
     free(power);
-    gram_free(&g);
+    drop_gram(&g);
     unload(&d);
 }
 END_TEST
 
-START_TEST(test_team_call_order_and_merge)
+START_TEST(test_team_call_order)
 {
     struct data d = load();
-    struct gram whole = {0}, threads = {0}, part = {0}, rest = {0};
+    struct gram whole, threads;
     struct team *team = team_open(3, NULL);
-    struct gram *all[] = {&whole, &threads, &part, &rest};
-    for (int i = 0; i < 4; i++)
-        ck_assert_int_eq(gram_open(d.calls, d.channels, d.groups, all[i], NULL), 0);
+    struct gram *all[] = {&whole, &threads};
+    for (int i = 0; i < 2; i++)
+        *all[i] = own_gram(d.calls, d.channels, d.groups);
     add_all(&whole, &d, 0, d.samples, NULL);
     add_all(&threads, &d, 0, d.samples, team);
-    add_all(&part, &d, 0, 2, NULL);
-    add_all(&rest, &d, 2, d.samples, team);
-    gram_merge(&part, &rest);
     size_t n = (size_t)d.groups * (size_t)d.calls, square = n * (size_t)d.calls;
     ck_assert_mem_eq(whole.cross, threads.cross, square * sizeof(double));
     ck_assert_mem_eq(whole.sum, threads.sum, n * sizeof(double));
-    ck_assert_mem_eq(whole.rows, part.rows, (size_t)d.calls * sizeof(int64_t));
-    for (size_t i = 0; i < square; i++)
-        ck_assert_double_eq_tol(whole.cross[i], part.cross[i], 1e-13 * fabs(whole.cross[i]) + 1e-14);
-    for (int i = 0; i < 4; i++)
-        gram_free(all[i]);
+    ck_assert_mem_eq(whole.rows, threads.rows, (size_t)d.calls * sizeof(int64_t));
+    for (int i = 0; i < 2; i++)
+        drop_gram(all[i]);
     team_close(team);
     unload(&d);
 }
@@ -148,7 +144,7 @@ START_TEST(test_gram_refusals)
     double error[4];
     float x[2][3] = {{1, 2, 3}, {1, INFINITY, 3}};
     const float *features[2] = {x[0], x[1]};
-    ck_assert_int_eq(gram_open(2, 3, 2, &g, NULL), 0);
+    g = own_gram(2, 3, 2);
     ck_assert_int_eq(predict_table(&g, PREDICT_REUSE, error, &e), -1); /* nothing was added */
     e.code = 0;
     ck_assert_int_eq(gram_add_call(&g, 0, features, 1, NULL, NULL), 0);
@@ -161,19 +157,7 @@ START_TEST(test_gram_refusals)
     ck_assert_int_eq(gram_add_call(&g, 1, features, 1, NULL, NULL), 0);
     ck_assert_int_eq(predict_table(&g, PREDICT_REUSE, error, NULL), 0);
     ck_assert_double_eq_tol(error[2], 0.25 / 3, 1e-15);
-    gram_free(&g);
-    size_t live = mem_live_blocks();
-    for (int k = 1; k <= 4; k++) {
-        char setting[32];
-        snprintf(setting, sizeof setting, "alloc:%d", k);
-        e.code = 0;
-        fault_set(setting);
-        ck_assert_int_eq(gram_open(2, 3, 2, &g, &e), -1);
-        fault_set(NULL);
-        ck_assert_int_eq(e.code, HASTEN_ENOMEM);
-        ck_assert_uint_eq(mem_live_blocks(), live);
-    }
-    ck_assert_int_eq(gram_open(0, 3, 2, &g, NULL), -1);
+    drop_gram(&g);
 }
 END_TEST
 
@@ -183,17 +167,14 @@ START_TEST(test_l1)
     struct team *team = team_open(2, NULL);
     double full[49], error[49];
     for (int window = 1; window <= d.calls + 2; window++) {
-        struct l1_pairs p = {0}, q = {0};
-        ck_assert_int_eq(l1_open(d.calls, window, &p, NULL) | l1_open(d.calls, window, &q, NULL), 0);
+        struct l1_pairs p = own_pairs(d.calls, window);
         for (int i = 0; i < d.samples; i++)
             for (int t = 0; t < d.calls; t++) {
                 for (int k = 0; k < d.calls; k++)
                     d.features[k] = d.x + i * sample_size(&d) + k * d.rows * d.channels;
-                ck_assert_int_eq(l1_add_call(i < 2 ? &p : &q, t, d.features, d.rows * d.channels,
-                                             i % 2 ? team : NULL, NULL),
-                                 0);
+                ck_assert_int_eq(
+                    l1_add_call(&p, t, d.features, d.rows * d.channels, i % 2 ? team : NULL, NULL), 0);
             }
-        l1_merge(&p, &q);
         l1_errors(&p, error);
         double *want = golden_numbers(d.g, "l1", NULL);
         for (int t = 0; t < d.calls; t++)
@@ -207,18 +188,17 @@ START_TEST(test_l1)
         if (window == d.calls)
             memcpy(full, error, sizeof full);
         free(want);
-        l1_free(&p);
-        l1_free(&q);
+        drop_pairs(&p);
     }
     ck_assert_mem_eq(full, error, sizeof full); /* a longer window than there are calls changes nothing */
     struct l1_pairs p = {0};
     struct error e = {0};
     float bad[2] = {0, NAN};
     d.features[0] = bad;
-    ck_assert_int_eq(l1_open(2, 2, &p, NULL), 0);
+    p = own_pairs(2, 2);
     ck_assert_int_eq(l1_add_call(&p, 0, d.features, 2, NULL, &e), -1);
     ck_assert_double_eq(p.sum[0], 0);
-    l1_free(&p);
+    drop_pairs(&p);
     team_close(team);
     unload(&d);
 }
@@ -234,7 +214,7 @@ START_TEST(test_correction_per_channel)
     struct predict_fit fit[10];
     struct gram g = {0};
     ck_assert_int_eq(d.channels, 10);
-    ck_assert_int_eq(gram_open(d.calls, d.channels, d.channels, &g, NULL), 0);
+    g = own_gram(d.calls, d.channels, d.channels);
     add_all(&g, &d, 0, d.samples, NULL);
     /* the ridge: 1e-9 */
     ck_assert_double_eq_tol(predict_error(&g, PREDICT_CORRECTED, 4, 1, -1, fit), mse, 1e-8 * mse);
@@ -242,7 +222,7 @@ START_TEST(test_correction_per_channel)
         ck_assert_double_eq_tol(fit[k].a[0], a[k], 1e-6 * fabs(a[k]));
         ck_assert_double_eq_tol(fit[k].b, b[k], 1e-6 * (1 + fabs(b[k])));
     }
-    gram_free(&g);
+    drop_gram(&g);
     free(a);
     free(b);
     unload(&d);
@@ -272,12 +252,12 @@ START_TEST(test_lines_without_variance)
     struct gram g = {0};
     struct predict_fit fit;
     const float x[2] = {1, nextafterf(1, 2)}, y[2] = {1, 1.1f}, *features[2] = {x, y};
-    ck_assert_int_eq(gram_open(2, 1, 1, &g, NULL), 0);
+    g = own_gram(2, 1, 1);
     for (int t = 0; t < 2; t++)
         ck_assert_int_eq(gram_add_call(&g, t, features, 2, NULL, NULL), 0);
     predict_fit(&g, PREDICT_CORRECTED, 1, 0, -1, &fit);
     ck_assert_double_lt(fabs(fit.a[0]), 10);
-    gram_free(&g);
+    drop_gram(&g);
 }
 END_TEST
 
@@ -287,7 +267,7 @@ int main(void)
     TCase *c = tcase_create("gram");
     tcase_add_test(c, test_groups);
     tcase_add_test(c, test_errors_and_coefficients);
-    tcase_add_test(c, test_team_call_order_and_merge);
+    tcase_add_test(c, test_team_call_order);
     tcase_add_test(c, test_gram_refusals);
     tcase_add_test(c, test_l1);
     tcase_add_test(c, test_correction_per_channel);

@@ -3,6 +3,7 @@
 #include "common/base/mem.h"
 #include "common/base/tests/run_suite.h"
 #include "common/method/predict.h"
+#include "common/method/tests/gram_cases.h"
 
 #include <check.h>
 #include <math.h>
@@ -29,7 +30,7 @@ static struct gram make(double rough)
         for (int t = 0; t < CALLS; t++)
             feature[t][i] = (float)(a + b * t + c * t * t + 0.2 * (i % CHANNELS) * t + rough * noise(&state));
     }
-    ck_assert_int_eq(gram_open(CALLS, CHANNELS, GROUPS, &g, &e), 0);
+    g = own_gram(CALLS, CHANNELS, GROUPS);
     ck_assert_int_eq(gram_add(&g, feature[0], ROWS, NULL, &e), 0);
     return g;
 }
@@ -59,7 +60,7 @@ START_TEST(errors_are_those_of_the_values)
                     ck_assert_msg(fabs(got - want) <= 1e-5 * want + 1e-9, "%s %d %d %d: %g, expected %g",
                                   predict_name((enum predictor)p), t, s, r, got, want);
                 }
-    gram_free(&g);
+    drop_gram(&g);
 }
 END_TEST
 
@@ -85,7 +86,7 @@ START_TEST(no_coefficient_near_by_is_better)
                     ck_assert(error_of(&g, t, t - 1, 0, other) >= best * (1 - 1e-6) - 1e-12);
                 }
         }
-    gram_free(&g);
+    drop_gram(&g);
 }
 END_TEST
 
@@ -97,13 +98,13 @@ START_TEST(straight_lines_are_followed)
     for (int t = 0; t < CALLS; t++)
         for (int i = 0; i < N; i++)
             feature[t][i] = (float)(i % 13 - 6) + (float)(i % 7) * (float)t;
-    ck_assert_int_eq(gram_open(CALLS, CHANNELS, GROUPS, &g, &e), 0);
+    g = own_gram(CALLS, CHANNELS, GROUPS);
     ck_assert_int_eq(gram_add(&g, feature[0], ROWS, NULL, &e), 0);
     ck_assert(predict_error(&g, PREDICT_TAYLOR, 6, 3, 1, fit) < 1e-9); /* the true distance, 3 and 2 calls */
     ck_assert(fabs(fit[0].a[0] - 2.5) < 1e-12 && fabs(fit[0].a[1] + 1.5) < 1e-12);
     ck_assert(predict_error(&g, PREDICT_TWO, 6, 3, 1, fit) < 1e-4);
     ck_assert(predict_error(&g, PREDICT_REUSE, 6, 3, 1, fit) > 10);
-    gram_free(&g);
+    drop_gram(&g);
 }
 END_TEST
 
@@ -122,7 +123,7 @@ START_TEST(more_coefficients_are_never_worse)
                   predict_error(&g, PREDICT_CORRECTED, t, t - 1, -1, other));
         ck_assert(predict_error(&g, PREDICT_TAYLOR, t, t - 1, -1, fit) == reuse);
     }
-    gram_free(&g);
+    drop_gram(&g);
 }
 END_TEST
 
@@ -141,10 +142,10 @@ START_TEST(tables_have_the_errors_at_their_places)
     ck_assert(table[4 * CALLS + 4] == 0 && isinf(table[2 * CALLS + 4]));
     mem_free(pair);
     mem_free(table);
-    gram_free(&g);
-    ck_assert_int_eq(gram_open(CALLS, CHANNELS, GROUPS, &g, &e), 0);
+    drop_gram(&g);
+    g = own_gram(CALLS, CHANNELS, GROUPS);
     ck_assert_int_eq(predict_table(&g, PREDICT_TWO, NULL, &e), -1); /* nothing was added */
-    gram_free(&g);
+    drop_gram(&g);
 }
 END_TEST
 

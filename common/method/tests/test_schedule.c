@@ -3,6 +3,7 @@
 #include "common/base/mem.h"
 #include "common/base/tests/run_suite.h"
 #include "common/method/l1.h"
+#include "common/method/tests/gram_cases.h"
 #include "common/method/tests/schedule_cases.h"
 
 #include <check.h>
@@ -272,11 +273,11 @@ START_TEST(test_cachequant_on_features)
     }
     for (int n = 1; n <= 4; n++) {
         struct l1_pairs pairs = {0};
-        ck_assert_int_eq(l1_open(CALLS, 2 * n, &pairs, NULL), 0);
+        pairs = own_pairs(CALLS, 2 * n);
         for (int t = 0; t < CALLS; t++)
             ck_assert_int_eq(l1_add_call(&pairs, t, features, WIDTH, NULL, NULL), 0);
         l1_errors(&pairs, error + CALLS * CALLS);
-        l1_free(&pairs);
+        drop_pairs(&pairs);
         struct schedule_problem p = {
             .calls = CALLS, .actions = 2, .ms = ms, .error = error, .serve = 1, .interval = n};
         struct schedule s = {0};
