@@ -156,15 +156,18 @@ static int sums_of(const cJSON *meta, double *a, double *b, struct error *e)
     int most = kernels ? cJSON_GetArraySize(kernels) + cJSON_GetArraySize(own) + 1 : 0, n = -1;
     struct kernel_sample *s = kernels ? mem_array((size_t)most, sizeof *s, e) : NULL;
     double *seen = s ? mem_array((size_t)most, sizeof *seen, e) : NULL, x[PREDICT_DIM];
-    if (seen && read_machine(meta, &m, e) == 0 && (n = add_samples(own, s, seen, 0, e)) >= 0)
+    /* Without samples it is of a device, or of several machines. */
+    if (seen && read_machine(meta, &m, e) == 0 && (n = add_samples(own, s, seen, 0, e)) > 0)
         n = add_samples(kernels, s, seen, n, e);
     for (int i = 0; i < n; i++) {
         double y = log(s[i].ms / least_ms(&m, &s[i]));
         features(&m, &s[i], x);
         predictor_sums(x, &y, 1, PREDICT_DIM, a, b);
     }
-    if (n == 0 || (n < 0 && e->code != HASTEN_ENOMEM))
-        n = error_set(e, HASTEN_EFILE, "it holds no samples or kernels to learn from; make it again");
+    if (n == 0 || (n < 0 && e->code == HASTEN_EFILE)) {
+        *e = (struct error){0};
+        n = error_set(e, HASTEN_EFILE, "it holds no samples of its machine to learn from; make it again");
+    }
     mem_free(s);
     mem_free(seen);
     return n < 0 ? -1 : 0;
