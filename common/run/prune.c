@@ -1,6 +1,7 @@
 /* The packages of pruning: see prune.h. */
 #include "common/method/prune_choose.h"
 #include "common/run/cut_probe.h"
+#include "common/run/predict.h"
 #include "common/run/profile.h"
 #include "common/run/prune_inside.h"
 
@@ -28,9 +29,13 @@ static double bytes_of(const struct graph *g)
 static int open_profile(struct pruner *p, struct error *e)
 {
     p->profile_ms = mem_array((size_t)p->original->count + 1, sizeof *p->profile_ms, e);
-    return p->profile_ms
-               ? profile_node_ms(p->o->profile, model_id(p->m), p->original, p->profile_ms, &p->full_ms, e)
-               : -1;
+    struct profile_machine m;
+    if (!p->profile_ms ||
+        profile_node_ms(p->o->profile, model_id(p->m), p->original, p->profile_ms, &p->full_ms, e) < 0 ||
+        profile_machine(p->o->profile, &m, e) < 0)
+        return -1;
+    p->panel = predict_panel(m.level);
+    return 0;
 }
 
 static int open_kept(struct pruner *p, struct error *e)
@@ -161,22 +166,20 @@ static int scale_profile(struct pruner *p, const struct site_list *s, const stru
                          struct error *e)
 {
     unsigned char *marks = p->profile_ms ? mem_array((size_t)p->g->count + 1, 1, e) : NULL;
-    double left = 0;
+    const struct cut *c = x->level[level].quanta ? &s->cuts.cut[x->cut] : NULL;
     int status = 0;
     if (!p->profile_ms)
         return 0;
     if (!marks)
         return -1;
-    if (x->level[level].quanta) {
-        const struct cut *c = &s->cuts.cut[x->cut];
+    if (c)
         cut_nodes(p->g, c, marks);
-        left = 1 - (double)(x->level[level].quanta * c->block * c->groups) / c->channels;
-    } else {
+    else
         status = prune_gone(p->g, &s->branches.branch[x->branch], marks, e);
-    }
     for (int i = 0; status == 0 && i < p->g->count; i++)
         if (marks[i])
-            p->profile_ms[graph_find(p->original, p->g->node[i].name)] *= left;
+            p->profile_ms[graph_find(p->original, p->g->node[i].name)] *=
+                c ? prune_left(p, c, i, x->level[level].quanta * c->block * c->groups) : 0;
     mem_free(marks);
     return status;
 }

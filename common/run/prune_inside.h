@@ -61,6 +61,7 @@ struct pruner {
     struct kept *kept;    /* of each */
     struct states states;
     double *profile_ms; /* of the original's nodes, from a profile; NULL */
+    int panel;          /* columns that the profile's products make together */
     double full_ms, ms; /* of the original, and as predicted now */
     double bytes;
     struct prune_report *r;
@@ -101,6 +102,8 @@ int prune_time_nodes(const struct graph *g, struct backend *b, int repeats, doub
 /* Median ratio of the times of two networks run in alternation, b by a. */
 int prune_time_ratio(const struct graph *a, const struct graph *b, struct backend *backend, double *ratio,
                      struct error *e) HASTEN_CHECKED;
+/* With a profile: what is left of a node's milliseconds when `gone` channels of a cut go. */
+double prune_left(const struct pruner *p, const struct cut *c, int node, int gone);
 /* ms of every level of every site. */
 int prune_price(struct pruner *p, struct site_list *s, struct error *e) HASTEN_CHECKED;
 

@@ -99,6 +99,27 @@ static int time_level(struct pruner *p, const struct site_list *s, int level, do
     return status;
 }
 
+double prune_left(const struct pruner *p, const struct cut *c, int node, int gone)
+{
+    const struct node *n = &p->g->node[node];
+    int weight = op_weight_index(n->op, "weight"), makes = 0, columns = n->shape.channels;
+    for (int i = 0; weight >= 0 && i < c->edits; i++)
+        makes += c->edit[i].node == node && c->edit[i].slot == weight;
+    if (!makes || !(node_is(n, "linear") || node_is(n, "conv2d")))
+        return 1 - (double)gone / c->channels;
+    return ceil((double)(columns - makes * gone) / p->panel) / ceil((double)columns / p->panel);
+}
+
+/* What a level saves by the profile. */
+static double saved(const struct pruner *p, const struct cut *c, const double *base,
+                    const unsigned char *marks, int gone)
+{
+    double sum = 0;
+    for (int i = 0; i < p->g->count; i++)
+        sum += marks[i] ? base[i] * (1 - prune_left(p, c, i, gone)) : 0;
+    return sum;
+}
+
 static int most_levels(const struct site_list *s)
 {
     int most = 0;
@@ -108,7 +129,8 @@ static int most_levels(const struct site_list *s)
     return most;
 }
 
-/* Measured: base less level; from a profile: in proportion to the channels that go. */
+/* Measured: base less level; from a profile: in proportion to the channels that go, of a product that makes
+ * them to the panels that go. */
 static int price_cuts(struct pruner *p, struct site_list *s, const double *base, unsigned char *marks,
                       struct error *e)
 {
@@ -125,9 +147,9 @@ static int price_cuts(struct pruner *p, struct site_list *s, const double *base,
                 continue;
             const struct cut *c = &s->cuts.cut[x->cut];
             cut_nodes(p->g, c, marks);
-            double before = sum_of(base, marks, n);
-            double share = (double)(x->level[l].quanta * c->block * c->groups) / c->channels;
-            x->level[l].ms = p->profile_ms ? before * share : before - sum_of(ms, marks, n);
+            x->level[l].ms = p->profile_ms
+                                 ? saved(p, c, base, marks, x->level[l].quanta * c->block * c->groups)
+                                 : sum_of(base, marks, n) - sum_of(ms, marks, n);
         }
     }
     mem_free(ms);

@@ -69,8 +69,8 @@ def times(name, options, folder):
             whole = tool("profile", pruned, "--actions", "off", "--repeat", options.repeat)
             measured = 1 / got["ratio"]
             print(f"  -{cut:2d} %  {label:20} predicted {100 * (predicted - 1):6.1f} %  measured "
-                  f"{100 * (measured - 1):6.1f} % ({100 * (1 / got['high'] - 1):.1f} to "
-                  f"{100 * (1 / got['low'] - 1):.1f})  predicted time {100 * (predicted / measured - 1):+5.1f} % off  "
+                  f"{100 * (measured - 1):6.1f} % ({100 * (1 / got['ratio_high'] - 1):.1f} to "
+                  f"{100 * (1 / got['ratio_low'] - 1):.1f})  predicted time {100 * (predicted / measured - 1):+5.1f} % off  "
                   f"kernels {100 * whole['kernel_sum_ms'] / whole['full_ms']:5.1f} % of the call", flush=True)
 
 

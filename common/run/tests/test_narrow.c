@@ -6,6 +6,7 @@
 #include "common/graph/branches.h"
 #include "common/run/cut_probe.h"
 #include "common/run/narrow.h"
+#include "common/run/prune_inside.h"
 
 #include <check.h>
 #include <math.h>
@@ -142,6 +143,26 @@ START_TEST(test_cuts)
         const char *name = n.g->node[i].name;
         ck_assert_int_eq(marks[i], !strcmp(name, "fc1") || !strcmp(name, "gelu") || !strcmp(name, "fc2"));
     }
+    cut_list_free(&l);
+    close_net(&n);
+}
+END_TEST
+
+/* Of milliseconds from a profile: layers that make what is cut in whole panels, the others in proportion. */
+START_TEST(test_prices)
+{
+    struct net n;
+    struct cut_list l;
+    open_net(&n);
+    ck_assert_int_eq(graph_cuts(n.g, &l, NULL), 0);
+    struct pruner p = {.g = n.g, .panel = 4};
+    const struct cut *neurons = cut_at(&n, &l, "fc2"), *heads = cut_at(&n, &l, "out");
+    const int fc1 = graph_find(n.g, "fc1"), gelu = graph_find(n.g, "gelu"), q = graph_find(n.g, "q");
+    ck_assert_double_eq(prune_left(&p, neurons, fc1, 1), 1); /* 10 and 9 columns are three panels of 4 */
+    ck_assert_double_eq_tol(prune_left(&p, neurons, fc1, 2), 2.0 / 3, 1e-12);
+    ck_assert_double_eq_tol(prune_left(&p, neurons, gelu, 2), 0.8, 1e-12);
+    ck_assert_double_eq_tol(prune_left(&p, neurons, neurons->consumer, 2), 0.8, 1e-12);
+    ck_assert_double_eq_tol(prune_left(&p, heads, q, INNER / HEADS), 2.0 / 3, 1e-12);
     cut_list_free(&l);
     close_net(&n);
 }
@@ -445,6 +466,7 @@ int main(void)
     Suite *s = suite_create("narrow");
     TCase *c = tcase_create("narrow");
     tcase_add_test(c, test_cuts);
+    tcase_add_test(c, test_prices);
     tcase_add_test(c, test_narrow);
     tcase_add_test(c, test_narrow_groups);
     tcase_add_test(c, test_refit);
