@@ -215,7 +215,7 @@ static void add_skippable(struct assembly *a, uint32_t magic, const void *data, 
 
 #define A "\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]}"
 #define B "\"b\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[12,17]}"
-#define META                                                                                                 \
+#define META \
     "\"__metadata__\":{\"format\":\"pt\",\"hasten\":\"{\\\"kind\\\":\\\"model\\\",\\\"version\\\":%d}\"}"
 
 static const float data_a[3] = {1, -2, 3.5f};
@@ -494,6 +494,37 @@ START_TEST(compressed_again)
 }
 END_TEST
 
+/* A frame with so many empty blocks that it is larger than what its piece can need, and a seek table that
+ * says so: nothing in it is wrong by itself, but the buffer that it is read into has the piece's size. */
+START_TEST(long_frames)
+{
+    enum { BLOCKS = 30000 };
+    struct buf b = small_file(), longer = {0};
+    struct error e = {0};
+    unsigned char *p = (unsigned char *)b.data, block[3] = {0};
+    size_t entries = (size_t)p[b.size - 9] | (size_t)p[b.size - 8] << 8, table = b.size - 9 - 8 * entries;
+    uint32_t header, frame;
+    memcpy(&header, p + table, 4);
+    memcpy(&frame, p + table + 8, 4);
+    /* One byte of a descriptor says what is between it and the blocks: a window (not in a single segment), a
+     * size. */
+    int single = p[header + 4] >> 5 & 1, bytes = p[header + 4] >> 6;
+    size_t head = 5 + !single + (size_t)(bytes ? 1 << bytes : single);
+    buf_add(&longer, p, header + head, &e);
+    for (int i = 0; i < BLOCKS; i++)
+        buf_add(&longer, block, sizeof block, &e);
+    buf_add(&longer, p + header + head, b.size - header - head, &e);
+    frame += BLOCKS * sizeof block;
+    memcpy(longer.data + table + BLOCKS * sizeof block + 8, &frame, 4);
+    struct container *c = load_bytes(longer.data, longer.size, 0, NULL, &e);
+    ck_assert(!c);
+    ck_assert_int_eq(e.code, HASTEN_EFILE);
+    ck_assert_msg(strstr(e.text, "in the seek table is too large") != NULL, "%s", e.text);
+    buf_free(&b);
+    buf_free(&longer);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("container_damage");
@@ -502,6 +533,7 @@ int main(void)
     tcase_add_test(t, every_truncation);
     tcase_add_test(t, every_bit);
     tcase_add_test(t, something_behind);
+    tcase_add_test(t, long_frames);
     tcase_add_test(t, the_description_is_what_is_written);
     tcase_add_loop_test(t, flaws_behind_the_checksums, 0, (int)(sizeof flaws / sizeof *flaws));
     tcase_add_test(t, compressed_again);
