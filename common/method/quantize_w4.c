@@ -1,6 +1,7 @@
 /* See quantize_w4.h. */
 #include "common/method/quantize_w4.h"
 #include "common/base/mem.h"
+#include "common/base/vector.h"
 #include "kernels/cpu/cpu.h"
 
 #include <float.h>
@@ -85,15 +86,20 @@ static void borders_of(const float levels[LEVELS], float borders[LEVELS - 1])
         borders[i] = 0.5f * (levels[i] + levels[i + 1]);
 }
 
-/* nearest() of n values: borders outside, so that the compiler takes several values at a time. */
-static __attribute__((optimize("O3"))) void nearest_all(const float borders[LEVELS - 1], const float *x,
-                                                        int n, int *codes)
+typedef float values16 __attribute__((vector_size(64)));
+typedef int integers16 __attribute__((vector_size(64)));
+
+/* nearest() of n values, several at a time. */
+ANY_VECTOR static void nearest_all(const float borders[LEVELS - 1], const float *x, int n, int *codes)
 {
-    for (int i = 0; i < n; i++)
-        codes[i] = 0;
-    for (int b = 0; b < LEVELS - 1; b++)
-        for (int i = 0; i < n; i++)
-            codes[i] += x[i] > borders[b];
+    for (int at = 0; at < n; at += LEVELS) { /* x and codes have room for GROUP_MOST */
+        values16 value;
+        integers16 code = {0};
+        memcpy(&value, x + at, sizeof value);
+        for (int b = 0; b < LEVELS - 1; b++)
+            code -= value > borders[b]; /* -1 where it is */
+        memcpy(codes + at, &code, sizeof code);
+    }
 }
 
 /* The scale of a group: from its largest magnitude, then twice the least-squares one for its nearest levels.
