@@ -117,7 +117,7 @@ static int measure_changes(struct mixed *x, void (*progress)(void *context, int 
     int status = choice && open_changes(x, choice, e) == 0 ? 0 : -1;
     for (int i = 0; status == 0 && i < x->layers; i++)
         for (int f = 1; status == 0 && f < x->formats; f++) {
-            float *got;
+            float *got = NULL;
             if (!x->allowed[at(x, i, f)])
                 continue;
             choice[i] = f;
@@ -132,7 +132,7 @@ static int measure_changes(struct mixed *x, void (*progress)(void *context, int 
     return status;
 }
 
-/* Mean over images of the squares of x (y NULL) or x - y, weighted as J is. */
+/* Mean over images of the squares of a (b NULL) or of a - b, weighted as J is. */
 static double weighted_power(const struct mixed *x, const float *a, const float *b)
 {
     double sum = 0;
