@@ -330,6 +330,9 @@ static int measure_given(struct work *w, struct trial *t, struct error *e)
     if (price_schedule(w, s, t, e) < 0)
         return -1;
     w->x.measure = w->measure;
+    w->x.calls = s->calls;
+    for (int a = 0; a < s->actions; a++) /* then its errors are against a run that is wide throughout */
+        w->x.wide |= s->action[a].wide;
     if (search_measure(&w->x, s, CLAIM_SEED, (int)o.validate, &t->quality, e) < 0)
         return -1;
     return schedule_report(w, t, s, o.verify == NULL, e);

@@ -45,7 +45,8 @@ for kind in unet dit; do
     [ "$(value wide_calls "$report")" -gt 0 ]
     inspect bits.schedule --json | grep -q '"wide":true'
     inspect bits.schedule | grep -q 'full, wide'
-    cache-schedule $kind.small.zst -q --verify bits.schedule --profile $kind.profile --validate 2 >/dev/null
+    again=$(cache-schedule $kind.small.zst -q --json --verify bits.schedule --profile $kind.profile --validate 2)
+    [ "$(value rel_l2 "$again")" = "$(value rel_l2 "$report")" ] && [ "$(value predicted_ms "$again")" = "$(value predicted_ms "$report")" ]
     for how in "1 1" "3 2"; do
         set -- $how
         generate $kind.small.zst -q --schedule bits.schedule --count 3 --batch "$1" -j "$2" --latents "w$1"
