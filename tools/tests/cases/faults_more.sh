@@ -15,5 +15,7 @@ for kind in read write rename open; do
 done
 try thread 1 10 generate model.zst --steps 2 -q -j 3 --latents out
 try alloc 5 15 quantize model.zst -q -o out
+bytes=$(inspect small.zst --json | grep -o '"tensors":.*' | grep -o '"bytes":[0-9]*' | awk -F: '{s += $2} END {print s}')
+try alloc 5 4 quantize model.zst -q --max-bytes $((bytes * 11 / 10)) --validate 1 --steps 1 -o out
 try alloc 5 15 prune model.zst -q --remove mid_block.attentions.0.to_out.0 -o out
 finish
