@@ -4,7 +4,7 @@
     scripts/bench/peers.py prepare MODEL FOLDER              # once, minutes: files of ours and of OpenVINO, inputs, reference
     scripts/bench/peers.py forward FOLDER [--types f32,bf16,w8a8,w8a8-bf16] [--rounds N] [--repeat N] [--torch]
 
-MODEL: dit-xl2, sd15 (random weights), anime-faces-64, mnist-flow-transformer (real ones, from ../shared/models).
+MODEL: dit-xl2, dit-xl2x4 (4 of its 28 blocks), sd15 (random weights), anime-faces-64, mnist-flow-transformer (real ones, from ../shared/models).
 Per round and type the median seconds of ours, the best and the median of each peer, the ratio of the medians, and the
 relative L2 of one forward against PyTorch in float32. OpenVINO's int8 is NNCF's (SmoothQuant, bias correction, calibrated on one input that
 is not the measured one), with what stays float in float32 or in bfloat16: the faster of the two counts. The last lines
@@ -76,9 +76,9 @@ def random_model(model, names):
     return model, Positional(model, names)
 
 
-def dit_xl2():
+def dit_xl2(layers=28):
     from diffusers import DiTTransformer2DModel
-    return *random_model(lambda: DiTTransformer2DModel(out_channels=8), ("hidden_states", "timestep", "class_labels")), \
+    return *random_model(lambda: DiTTransformer2DModel(out_channels=8, num_layers=layers), ("hidden_states", "timestep", "class_labels")), \
         lambda: (torch.randn(1, 4, 32, 32), torch.tensor([500]), torch.tensor([207]))
 
 
@@ -103,16 +103,32 @@ def mnist(folder):
     return path, module, lambda: (torch.randn(1, 1, 28, 28), torch.tensor([0.4]), torch.tensor([3]))
 
 
-NAMES = {"dit-xl2": ("sample", "timestep", "class_labels"), "sd15": ("sample", "timestep", "encoder_hidden_states"),
+RANDOM = {"dit-xl2": dit_xl2, "dit-xl2x4": lambda: dit_xl2(4), "sd15": sd15}
+NAMES = {"dit-xl2": ("sample", "timestep", "class_labels"), "dit-xl2x4": ("sample", "timestep", "class_labels"),
+         "sd15": ("sample", "timestep", "encoder_hidden_states"),
          "anime-faces-64": ("sample", "timestep"), "mnist-flow-transformer": ("sample", "timestep", "class_labels")}
 
 
-def prepare_ours(name, folder):
+def save_pipeline(model, folder):
+    """A DiT with a scheduler beside it, so that it can be sampled from; others alone."""
+    if not hasattr(model, "transformer_blocks"):
+        model.save_pretrained(folder)
+        return
+    from diffusers import DDIMScheduler
+    model.save_pretrained(os.path.join(folder, "transformer"))
+    DDIMScheduler(clip_sample=False).save_pretrained(os.path.join(folder, "scheduler"))
+    index = {"_class_name": "DiTPipeline", "transformer": ["diffusers", "DiTTransformer2DModel"],
+             "scheduler": ["diffusers", "DDIMScheduler"]}
+    with open(os.path.join(folder, "model_index.json"), "w") as f:
+        json.dump(index, f)
+
+
+def prepare_ours(name, folder, quantized=True):
     """Model files by type beside the module and its inputs."""
     files = {t: os.path.join(folder, f"{t}.zst") for t in PEERS}
-    if name in ("dit-xl2", "sd15"):
-        model, module, draw = dit_xl2() if name == "dit-xl2" else sd15()
-        model.save_pretrained(os.path.join(folder, "source"))
+    if name in RANDOM:
+        model, module, draw = RANDOM[name]()
+        save_pipeline(model, os.path.join(folder, "source"))
         tool("import", os.path.join(folder, "source"), "-o", files["f32"])
         tool("import", os.path.join(folder, "source"), "--dtype", "bf16", "-o", files["bf16"])
     else:
@@ -121,25 +137,32 @@ def prepare_ours(name, folder):
         stem = "anime_faces" if name == "anime-faces-64" else "mnist_flow"
         tool("import", os.path.join(folder, f"{stem}.safetensors"), "--graph", os.path.join(folder, f"{stem}.json"),
              "--dtype", "bf16", "-o", files["bf16"])
-    for end in ("", "-bf16"):  # with layers that are not quantized in float32, or in bfloat16
+    for end in ("", "-bf16") if quantized else ():  # with layers that are not quantized in float32, or in bfloat16
         tool("quantize", files[end[1:] or "f32"], "--validate", 0, "-o", files["w8a8" + end])
     return module.eval(), draw
 
 
 @torch.no_grad()
-def prepare(name, folder):
-    import nncf
+def prepare_floats(name, folder, quantized=False):
+    """Files in float, of ours and of OpenVINO, inputs and reference; gives inputs that are not the measured one."""
     import openvino as ov
     os.makedirs(folder, exist_ok=True)
-    module, draw = prepare_ours(name, folder)
+    module, draw = prepare_ours(name, folder, quantized)
     torch.manual_seed(1)
     shown, inputs = draw(), draw()
     with open(os.path.join(folder, "model.txt"), "w") as f:
         f.write(name)
     save_file(pipelines.as_float(dict(zip(NAMES[name], inputs))), os.path.join(folder, "in.safetensors"))
     np.savez(os.path.join(folder, "peers.npz"), want=module(*inputs).numpy(), **{f"in{i}": x.numpy() for i, x in enumerate(inputs)})
-    torch.save(module, os.path.join(folder, "module.pt")) if name in ("dit-xl2", "sd15") else None
+    torch.save(module, os.path.join(folder, "module.pt")) if name in RANDOM else None
     ov.save_model(ov.convert_model(module, example_input=inputs), os.path.join(folder, "f32.xml"), compress_to_fp16=False)
+    return shown
+
+
+def prepare(name, folder):
+    import nncf
+    import openvino as ov
+    shown = prepare_floats(name, folder, True)
     made = ov.Core().read_model(os.path.join(folder, "f32.xml"))
     quantized = nncf.quantize(made, nncf.Dataset([[x.numpy() for x in shown]]), model_type=nncf.ModelType.TRANSFORMER,
                               subset_size=1)
