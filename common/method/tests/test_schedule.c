@@ -140,6 +140,68 @@ START_TEST(test_front_of_widths)
 }
 END_TEST
 
+/* Long trajectories, on whose fronts nearly every label is dropped by bounds: against the least error for
+ * every whole number of milliseconds, by a table over (last refresh, milliseconds). */
+START_TEST(test_long_front_equals_a_table)
+{
+    enum { T = 48, A = 4, MOST = T * 9 + 1 };
+    static const unsigned char widths[A] = {1, 0, 1, 0};
+    static double ms[A * T], error[A * T * T], gain[T], table[2][T][MOST];
+    struct prng r = {33};
+    int points = 0;
+    for (int round = 0; round < 6; round++) {
+        int count, n = 0;
+        struct schedule *front;
+        for (int t = 0; t < T; t++) {
+            gain[t] = exp(-4.0 * t / T);
+            for (int a = 0; a < A; a++) {
+                ms[a * T + t] = (double[]){5, 2, 8, 3}[a] + (round & 1 ? (double)prng_below(&r, 2) : 0);
+                for (int s = 0; s < (t ? t : 1); s++)
+                    error[(a * T + t) * T + s] = widths[a]
+                                                     ? (a ? 0 : 0.02 * prng_unit(&r))
+                                                     : (0.5 + prng_unit(&r)) * (t - s) + (a == 1) * 0.02;
+            }
+        }
+        for (int i = 0; i < 2 * T * MOST; i++)
+            (&table[0][0][0])[i] = INFINITY;
+        for (int t = 0; t < T; t++) {
+            double(*now)[MOST] = table[t & 1], (*next)[MOST] = table[1 - (t & 1)];
+            for (int i = 0; i < T * MOST; i++)
+                (&next[0][0])[i] = INFINITY;
+            for (int a = 0; a < A; a++)
+                for (int s = 0; s < (t ? t : 1); s++)
+                    for (int m = 0; m < (t || widths[a] ? MOST : 0); m++) {
+                        double before = t ? now[s][m] : m ? INFINITY : 0;
+                        int at = m + (int)ms[a * T + t], to = widths[a] ? t : s;
+                        double sum = before + gain[t] * error[(a * T + t) * T + (widths[a] ? 0 : s)];
+                        if (at < MOST && sum < next[to][at])
+                            next[to][at] = sum;
+                    }
+        }
+        struct schedule_problem p = {
+            .calls = T, .actions = A, .ms = ms, .error = error, .gain = gain, .computes = widths};
+        ck_assert_int_eq(schedule_front(&p, &front, &count, NULL), 0);
+        double least = INFINITY;
+        for (int m = 0; m < MOST; m++) {
+            double here = INFINITY;
+            for (int s = 0; s < T; s++)
+                here = fmin(here, table[T & 1][s][m]);
+            if (!(here < least - 1e-12)) /* sums in another order */
+                continue;
+            least = here;
+            ck_assert_msg(n < count, "%d points, more are on the front", count);
+            ck_assert_double_eq_tol(front[n].ms, m, 1e-9);
+            ck_assert_double_eq_tol(front[n].error, here, 1e-12 * (1 + here));
+            n++;
+        }
+        ck_assert_int_eq(n, count);
+        points += count;
+        schedule_front_free(front, count);
+    }
+    ck_assert_int_gt(points, 600);
+}
+END_TEST
+
 /* Every point of the front is the best for its own milliseconds, and no schedule is missing. */
 START_TEST(test_whole_front)
 {
@@ -510,6 +572,7 @@ int main(void)
     tcase_add_test(c, test_front_equals_enumeration);
     tcase_add_test(c, test_widths_equal_enumeration);
     tcase_add_test(c, test_front_of_widths);
+    tcase_add_test(c, test_long_front_equals_a_table);
     tcase_add_test(c, test_whole_front);
     tcase_add_test(c, test_cachequant_equals_enumeration);
     tcase_add_test(c, test_cachequant_says_what_is_possible);
