@@ -4,13 +4,10 @@
 #include "common/base/vector.h"
 
 #include <float.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { LANES = FRONT_LANES };
-
-struct end {
-    double ms, error;
-};
+enum { LANES = FRONT_LANES, STEPS = 24 }; /* STEPS: moves beside a schedule */
 
 static size_t state_index(int t, int s) { return (size_t)t * (size_t)(t - 1) / 2 + (size_t)s; }
 
@@ -39,14 +36,15 @@ static int fill_costs(struct front_bounds *b, struct error *e)
 
 /* What call t takes by the action of least alpha ms + multiplier error, of those that compute or those that
  * serve from refresh s; the least sum of both where several are equal. */
-static struct end cheapest(const struct front_bounds *b, int t, int s, int computes, double alpha,
-                           double multiplier)
+static struct front_point cheapest(const struct front_bounds *b, int t, int s, int computes, double alpha,
+                                   double multiplier)
 {
     size_t calls = (size_t)b->p->calls, from = computes ? 0 : (size_t)s;
-    struct end best = {INFINITY, INFINITY};
+    struct front_point best = {INFINITY, INFINITY};
     double least = INFINITY;
     for (size_t a = 0; a < (size_t)b->p->actions; a++) {
-        struct end c = {b->ms[a * calls + (size_t)t], b->cost[(a * calls + (size_t)t) * calls + from]};
+        struct front_point c = {b->ms[a * calls + (size_t)t],
+                                b->cost[(a * calls + (size_t)t) * calls + from]};
         if (schedule_computes(b->p, (int)a) != computes || !isfinite(c.error))
             continue;
         double price = alpha * c.ms + multiplier * c.error;
@@ -74,11 +72,11 @@ static int least_state(int t, double alpha, double multiplier, const double *ms,
 }
 
 /* An end of the front: the schedule of least alpha ms + multiplier error, in doubles. */
-static struct end find_end(const struct front_bounds *b, double alpha, double multiplier)
+static struct front_point find_end(const struct front_bounds *b, double alpha, double multiplier)
 {
     int calls = b->p->calls;
     double *ms = b->state, *error = ms + calls;
-    struct end c = cheapest(b, 0, 0, 1, alpha, multiplier);
+    struct front_point c = cheapest(b, 0, 0, 1, alpha, multiplier);
     ms[0] = c.ms;
     error[0] = c.error;
     for (int t = 1; t < calls; t++) {
@@ -93,7 +91,7 @@ static struct end find_end(const struct front_bounds *b, double alpha, double mu
         }
     }
     int at = least_state(calls, alpha, multiplier, ms, error);
-    return (struct end){ms[at], error[at]};
+    return (struct front_point){ms[at], error[at]};
 }
 
 /* ---- runs of LANES multipliers ---- */
@@ -173,16 +171,56 @@ ANY_VECTOR static void run_back(const struct lanes *x, float *after)
     }
 }
 
-/* The schedule of a lane, in doubles. */
-static struct end walk(const struct front_bounds *b, int lane, double multiplier)
+/* The best move of call t to more milliseconds and less error, or (dearer 0) the other way. */
+static int find_move(const struct front_bounds *b, int t, int s, struct front_point now, int dearer,
+                     struct front_move *best)
 {
-    struct end sum = {0, 0}, c;
+    size_t calls = (size_t)b->p->calls;
+    int found = 0;
+    for (size_t a = 0; a < (size_t)b->p->actions; a++) {
+        struct front_move m = {0, b->ms[a * calls + (size_t)t] - now.ms,
+                               b->cost[(a * calls + (size_t)t) * calls + (size_t)(t == s ? 0 : s)] -
+                                   now.error};
+        if (schedule_computes(b->p, (int)a) != (t == s) || !isfinite(m.error) ||
+            (dearer ? m.ms <= 0 || m.error >= 0 : m.ms >= 0 || m.error <= 0))
+            continue;
+        m.ratio = dearer ? -m.ms / m.error : m.error / -m.ms; /* the less the better */
+        if (!found || m.ratio < best->ratio)
+            *best = m;
+        found = 1;
+    }
+    return found;
+}
+
+static int by_ratio(const void *x, const void *y)
+{
+    const struct front_move *a = x, *b = y;
+    return (a->ratio > b->ratio) - (a->ratio < b->ratio);
+}
+
+/* The schedule of a lane, in doubles, and beside it on both sides those with ever more calls moved. */
+static struct front_point walk(struct front_bounds *b, int lane, double multiplier)
+{
+    struct front_point sum = {0, 0}, c;
+    int moves[2] = {0};
     for (int end = b->p->calls, s; end > 0; end = s) {
         s = b->from[end * LANES + lane];
         for (int t = s; t < end; t++) {
             c = cheapest(b, t, s, t == s, 1, multiplier);
             sum.ms += c.ms;
             sum.error += c.error;
+            for (int side = 0; side < 2; side++)
+                moves[side] += find_move(b, t, s, c, side, b->move + side * b->p->calls + moves[side]);
+        }
+    }
+    for (int side = 0; side < 2 && isfinite(sum.ms + sum.error); side++) {
+        struct front_move *move = b->move + side * b->p->calls;
+        struct front_point at = sum;
+        qsort(move, (size_t)moves[side], sizeof *move, by_ratio);
+        for (int i = 0; i < moves[side] && i < STEPS; i++) {
+            at.ms += move[i].ms;
+            at.error += move[i].error;
+            b->point[b->points++] = at;
         }
     }
     return sum;
@@ -208,7 +246,7 @@ static void run_lanes(struct front_bounds *b, const double *multiplier)
         b->multiplier[b->runs + l] = of;
         b->weight[b->runs + l] = x.weight[l] = (float)(of * b->most);
         for (int t = 0; t < calls; t++) {
-            struct end c = cheapest(b, t, 0, 1, 1, of);
+            struct front_point c = cheapest(b, t, 0, 1, 1, of);
             x.full[t * LANES + l] = (float)(c.ms + of * c.error);
         }
     }
@@ -217,12 +255,6 @@ static void run_lanes(struct front_bounds *b, const double *multiplier)
 }
 
 /* ---- gaps ---- */
-
-static void bound(const struct front_bounds *b, struct front_gap *g, const struct front_gap *next, int run)
-{
-    g->corner = (next->ms + b->multiplier[run] * g->error) * (1 + (b->p->calls + 32) * (double)FLT_EPSILON);
-    g->run = run;
-}
 
 static double slope_of(const struct front_gap *g) { return (g[1].ms - g->ms) / (g->error - g[1].error); }
 
@@ -253,18 +285,18 @@ static int widest_gaps(const struct front_bounds *b, int *gap, int n)
 }
 
 /* What a run found between the gap's ends makes two gaps of one. */
-static void split(struct front_bounds *b, int i, int run, struct end c, int is_slope)
+static void split(struct front_bounds *b, int i, int run, struct front_point c, int is_slope)
 {
     struct front_gap *g = &b->gap[i];
     if (c.ms > g->ms && c.ms < g[1].ms && c.error < g->error && c.error > g[1].error) {
         memmove(g + 2, g + 1, (size_t)(b->gaps - i) * sizeof *g);
         b->gaps++;
         g[1] = (struct front_gap){.ms = c.ms, .error = c.error};
-        bound(b, &g[1], &g[2], run);
+        g[1].run = run;
     } else {
         g->whole |= is_slope;
     }
-    bound(b, g, &g[1], run);
+    g->run = run;
 }
 
 /* A run for each of the widest gaps, with the slope of its ends; while there are few, each gets as many as
@@ -303,9 +335,33 @@ static void rank_runs(struct front_bounds *b)
     }
     for (int i = 0; i < b->runs; i++)
         b->rank[b->ranked[i]] = (unsigned char)i;
-    for (int i = 0; i < b->gaps; i++) {
-        const struct front_gap *g = &b->gap[i];
-        b->corner[g->run] = fmaxf(b->corner[g->run], (float)g->corner * (1 + FLT_EPSILON));
+}
+
+static int by_ms(const void *x, const void *y)
+{
+    const struct front_point *a = x, *b = y;
+    if (a->ms != b->ms)
+        return a->ms < b->ms ? -1 : 1;
+    return (a->error > b->error) - (a->error < b->error);
+}
+
+/* Corners of all neighbours, B.ms + multiplier * A.error: a run's is the largest of those in its gaps. */
+static void find_corners(struct front_bounds *b)
+{
+    double widen = 1 + (b->p->calls + 32) * (double)FLT_EPSILON;
+    int gap = 0, kept = 0;
+    for (int i = 0; i <= b->gaps; i++)
+        b->point[b->points++] = (struct front_point){b->gap[i].ms, b->gap[i].error};
+    qsort(b->point, (size_t)b->points, sizeof *b->point, by_ms);
+    for (int i = 0; i < b->points; i++)
+        if (kept == 0 || b->point[i].error < b->point[kept - 1].error)
+            b->point[kept++] = b->point[i];
+    for (int i = 0; i + 1 < kept; i++) {
+        while (gap + 1 < b->gaps && b->gap[gap + 1].ms <= b->point[i].ms)
+            gap++;
+        int run = b->gap[gap].run;
+        double corner = b->point[i + 1].ms + b->multiplier[run] * b->point[i].error;
+        b->corner[run] = fmaxf(b->corner[run], (float)(corner * widen));
     }
 }
 
@@ -321,7 +377,9 @@ static int open_runs(struct front_bounds *b, struct error *e)
     b->after = mem_array((size_t)b->most_runs, states * sizeof *b->after, e);
     b->lanes = mem_array(states + 2 * (calls + 1), LANES * sizeof *b->lanes, e);
     b->from = mem_array(calls + 1, LANES * sizeof *b->from, e);
-    return b->least && b->after && b->lanes && b->from ? 0 : -1;
+    b->move = mem_array(2 * calls, sizeof *b->move, e);
+    b->point = mem_array((size_t)b->most_runs * 2 * STEPS + FRONT_RUNS + 2, sizeof *b->point, e);
+    return b->least && b->after && b->lanes && b->from && b->move && b->point ? 0 : -1;
 }
 
 int front_bounds_open(struct front_bounds *b, const struct schedule_problem *p, const double *ms,
@@ -333,7 +391,7 @@ int front_bounds_open(struct front_bounds *b, const struct schedule_problem *p, 
     b->state = mem_array(2 * (size_t)p->calls, sizeof *b->state, e);
     if (!b->state || fill_costs(b, e) < 0)
         goto fail;
-    struct end fast = find_end(b, 1, 0), good = find_end(b, 0, 1);
+    struct front_point fast = find_end(b, 1, 0), good = find_end(b, 0, 1);
     if (!(fast.ms < good.ms && fast.error > good.error))
         return 0; /* one schedule is the whole front */
     if (open_runs(b, e) < 0)
@@ -346,6 +404,8 @@ int front_bounds_open(struct front_bounds *b, const struct schedule_problem *p, 
     if (b->gap[0].run < 0) /* numbers too far apart for floats */
         b->gaps = 0;
     rank_runs(b);
+    if (b->gaps)
+        find_corners(b);
     return 0;
 fail:
     front_bounds_free(b);
@@ -361,6 +421,8 @@ void front_bounds_free(struct front_bounds *b)
     mem_free(b->state);
     mem_free(b->lanes);
     mem_free(b->from);
+    mem_free(b->move);
+    mem_free(b->point);
     *b = (struct front_bounds){0};
 }
 

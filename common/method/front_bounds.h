@@ -10,7 +10,8 @@
  * over all states and gives a schedule near the convex hull of the front. Between two such neighbours A and B
  * every other schedule of the front has ms < B.ms and error < A.error, so a label with
  * ms + l error + least(t, s) >= B.ms + l A.error leads to none of them. A label that leads to none between
- * any neighbours is dropped. (The second phase of bi-objective shortest paths.)
+ * any neighbours is dropped. (The second phase of bi-objective shortest paths.) Neighbours need not be on the
+ * hull: more of them come from the schedules of the runs, call by call with other actions.
  *
  * Least sums are floats, of 16 multipliers at once; bounds are widened by more than floats can be off
  * (2^-24 of the sum an addition), so what is left of the front is exactly the front. */
@@ -28,11 +29,19 @@ struct front_label {
     uint32_t action;
 };
 
+struct front_point {
+    double ms, error;
+};
+
 struct front_gap {
     double ms, error; /* of its faster end, A */
-    double corner;    /* of the run that bounds it: B.ms + multiplier * A.error, widened */
-    int run;          /* -1: none yet */
+    int run;          /* that bounds it; -1: none yet */
     int whole;        /* nothing is on the hull between its ends */
+};
+
+/* One call by another action. */
+struct front_move {
+    double ratio, ms, error;
 };
 
 struct front_bounds {
@@ -53,6 +62,9 @@ struct front_bounds {
     unsigned char ranked[FRONT_RUNS];             /* the runs in that order */
     struct front_gap gap[FRONT_RUNS + 2];         /* rising ms; the last one is only an end */
     int gaps;
+    struct front_move *move;   /* room: 2 x calls */
+    struct front_point *point; /* of schedules */
+    int points;
 };
 
 int front_bounds_open(struct front_bounds *b, const struct schedule_problem *p, const double *ms,
