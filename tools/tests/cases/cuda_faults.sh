@@ -26,6 +26,6 @@ for ((k = 1; k < 2000; k += 1 + k / 8)); do
     [ $code != 0 ] || { [ $k -gt 100 ] && break; }
     [ $code = 5 ] || [ $code = 0 ] || fail "alloc:$k: exit $code, $(cat err)"
 done
-run memory=60000 && fail "60000 bytes were enough"
+run memory=50000 && fail "50000 bytes were enough"
 grep -q 'MiB free.*smaller --batch' err || fail "$(cat err)"
 finish
