@@ -56,7 +56,7 @@ def opened(name, folder):
 def times(name, options, folder):
     """Of what is in the folder: predicted against measured, kernels against the call."""
     model, _ = opened(name, folder)
-    print(f"{name}: one call of one image")
+    print(f"{name}: one call of one image, one thread")
     for cut in options.cuts:
         for label, _ in ROWS:
             pruned = kept(options, folder, name, cut, label)
@@ -65,8 +65,8 @@ def times(name, options, folder):
             with open(pruned + ".json", encoding="utf-8") as f:
                 told = json.load(f)
             predicted = told["ms_predicted"] / told["ms_before"]
-            got = tool("profile", model, "--compare", pruned, "--repeat", options.repeat)
-            whole = tool("profile", pruned, "--actions", "off", "--repeat", options.repeat)
+            got = tool("profile", model, "--compare", pruned, "--repeat", options.repeat, "-j", 1)
+            whole = tool("profile", pruned, "--actions", "off", "--repeat", options.repeat, "-j", 1)
             measured = 1 / got["ratio"]
             print(f"  -{cut:2d} %  {label:20} predicted {100 * (predicted - 1):6.1f} %  measured "
                   f"{100 * (measured - 1):6.1f} % ({100 * (1 / got['ratio_high'] - 1):.1f} to "
