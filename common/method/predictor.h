@@ -1,9 +1,10 @@
 /* Latency of operations on a machine that was seen for a few milliseconds only: HELP (Lee et al. 2021) in
  * closed form. A machine is a vector of weights: log(time / roofline) = weights . features of the operation.
- * Machines seen in full give a prior over such vectors; a new one is known from a few samples by Bayes' rule.
+ * Machines seen in full (their sums added up) give a prior over such vectors; a new one is known from a few
+ * samples by Bayes' rule.
  *
- *     predictor_sums(x, y, n, dim, a, b);                  // of one machine; all sums of all of them, added
- * up: predictor_mean(all_a, all_b, dim, mean, e);          // the weights of a machine like all of these
+ *     predictor_sums(x, y, n, dim, a, b);                  // of one machine
+ *     predictor_mean(all_a, all_b, dim, mean, e);          // the weights of a machine like all of these
  *     predictor_deviation(a, b, dim, mean, d, e);          // how one of them differs
  *     predictor_covariance(all_d, machines, dim, cov);
  *     predictor_update(mean, cov, dim, sample_x, sample_y, k, w, e);          // the new machine
