@@ -9,6 +9,9 @@
 #ifndef HASTEN_BASE_VECTOR_H
 #define HASTEN_BASE_VECTOR_H
 
+#include <stdint.h>
+#include <string.h>
+
 #if defined __x86_64__ && defined __GNUC__ && !defined __clang__ && !defined __SANITIZE_ADDRESS__
 #define IN_VECTOR inline __attribute__((always_inline))
 #define ANY_VECTOR                                                        \
@@ -18,5 +21,20 @@
 #define IN_VECTOR inline
 #define ANY_VECTOR
 #endif
+
+/* A float as its bits, and back. */
+static IN_VECTOR uint32_t bits_of(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    return u;
+}
+
+static IN_VECTOR float float_of(uint32_t u)
+{
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
 
 #endif

@@ -6,20 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-static IN_VECTOR uint32_t bits_of(float f)
-{
-    uint32_t u;
-    memcpy(&u, &f, sizeof u);
-    return u;
-}
-
-static IN_VECTOR float float_of(uint32_t u)
-{
-    float f;
-    memcpy(&f, &u, sizeof f);
-    return f;
-}
-
 /* A small float has `man` bits of mantissa and an exponent with `bias`; both are constants where this is
  * inlined. Its subnormals are whole multiples of 2^(1 - bias - man). */
 

@@ -7,20 +7,6 @@
 
 enum { MOST = 448, LARGEST_CODE = 126 };
 
-static IN_VECTOR uint32_t bits_of(float f)
-{
-    uint32_t u;
-    memcpy(&u, &f, sizeof u);
-    return u;
-}
-
-static IN_VECTOR float float_of(uint32_t u)
-{
-    float f;
-    memcpy(&f, &u, sizeof f);
-    return f;
-}
-
 /* |x| <= 448 (1 + 2^-24), to nearest, ties to even: from 2^-6 on by the bits that go, below by the sum with a
  * float whose last bit is worth the step of 2^-9. */
 static IN_VECTOR uint32_t to_e4m3(float x)
