@@ -12,19 +12,19 @@
 
 enum { READ_MOST = 1 << 30 };
 
-/* A name with a message when it does not open. Never one of the descriptors 0 to 2: when the program was
- * started with one of them closed, a file there would take what is meant for the standard stream. */
-static int open_above(const char *path)
+int input_above(int fd)
 {
-    if (fault_hit("open"))
-        return -1;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fd > 2)
         return fd;
     int above = fcntl(fd, F_DUPFD_CLOEXEC, 3), why = errno;
     close(fd);
     errno = why;
     return above;
+}
+
+static int open_above(const char *path)
+{
+    return fault_hit("open") ? -1 : input_above(open(path, O_RDONLY | O_CLOEXEC));
 }
 
 int input_open(struct input *in, const char *path, struct error *e)

@@ -27,6 +27,10 @@ struct input {
 
 int input_open(struct input *in, const char *path, struct error *e) HASTEN_CHECKED;
 void input_close(struct input *in);
+/* The same open file under a descriptor above 2, or -1: when the program was started with one of 0 to 2
+ * closed, a file there would take what is meant for the standard stream. fd is closed if it is another; -1
+ * stays -1. */
+int input_above(int fd);
 /* Up to n bytes in order (fewer only at the end), or -1. */
 int64_t input_read(struct input *in, void *data, size_t n, struct error *e) HASTEN_CHECKED;
 /* Exactly n bytes from a place of a regular file. Thread safe. */

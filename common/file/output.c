@@ -1,6 +1,7 @@
 /* See output.h. Never O_TMPFILE: linkat cannot replace an existing name. */
 #include "common/file/output.h"
 #include "common/base/mem.h"
+#include "common/file/input.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -135,15 +136,10 @@ static int create_beside(struct output *o, struct error *e)
     return error_errno(e, HASTEN_EFAIL, "cannot create a file beside '%s'", o->name);
 }
 
-/* Keep clear of the descriptors 0 to 2 when they were closed at the start: see input.c. */
 static int keep_above(struct output *o, struct error *e)
 {
-    if (o->fd > 2)
-        return 0;
-    int above = fcntl(o->fd, F_DUPFD_CLOEXEC, 3);
-    close(o->fd);
-    o->fd = above;
-    return above < 0 ? error_errno(e, HASTEN_EFAIL, "cannot open '%s'", o->name) : 0;
+    o->fd = input_above(o->fd);
+    return o->fd < 0 ? error_errno(e, HASTEN_EFAIL, "cannot open '%s'", o->name) : 0;
 }
 
 static int open_file(struct output *o, const char *path, struct error *e)

@@ -72,11 +72,7 @@ static int make_file(struct spill *s, struct error *e)
             unlink(path);
         mem_free(path);
     }
-    if (s->in.fd >= 0 && s->in.fd <= 2) { /* see input.c */
-        int above = fcntl(s->in.fd, F_DUPFD_CLOEXEC, 3);
-        close(s->in.fd);
-        s->in.fd = above;
-    }
+    s->in.fd = input_above(s->in.fd);
     return s->in.fd < 0 ? error_errno(e, HASTEN_EFAIL, "cannot create a temporary file in '%s'", s->folder)
                         : 0;
 }
