@@ -100,6 +100,15 @@ START_TEST(test_widths_equal_enumeration)
 }
 END_TEST
 
+/* No schedule is better than the front. */
+static void covered(const struct schedule *front, int count, const struct priced *s)
+{
+    int found = !isfinite(s->error);
+    for (int i = 0; i < count && !found; i++)
+        found = front[i].ms <= s->ms + 1e-12 && front[i].error <= s->error + 1e-12;
+    ck_assert_msg(found, "(%g ms, %g) is better than the front", s->ms, s->error);
+}
+
 /* The whole front, against all schedules: with widths it is never behind the front without, and here in
  * front of it. */
 START_TEST(test_front_of_widths)
@@ -115,10 +124,7 @@ START_TEST(test_front_of_widths)
         ck_assert_int_eq(schedule_front(&x.p, &front, &count, NULL), 0);
         do {
             price(&x, &s);
-            int covered = !isfinite(s.error);
-            for (int i = 0; i < count && !covered; i++)
-                covered = front[i].ms <= s.ms + 1e-12 && front[i].error <= s.error + 1e-12;
-            ck_assert_msg(covered, "(%g ms, %g) is better than the front", s.ms, s.error);
+            covered(front, count, &s);
         } while (next(s.action, calls, 4, 0) || next_first(&x, s.action));
         for (int i = 0; i < count; i++) {
             memcpy(s.action, front[i].action, (size_t)calls * sizeof *s.action);
@@ -216,10 +222,7 @@ START_TEST(test_whole_front)
         int on_front = 0;
         do {
             price(&x, &s);
-            int covered = !isfinite(s.error);
-            for (int i = 0; i < count && !covered; i++)
-                covered = front[i].ms <= s.ms + 1e-12 && front[i].error <= s.error + 1e-12;
-            ck_assert_msg(covered, "(%g ms, %g) is better than the front", s.ms, s.error);
+            covered(front, count, &s);
             for (int i = 0; i < count; i++)
                 on_front += memcmp(front[i].action, s.action, 7 * sizeof *s.action) == 0;
         } while (next(s.action, 7, 3, 0));
