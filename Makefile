@@ -120,10 +120,12 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LEVEL_FLAGS) -c $< -o $@
 
-$(BUILD)/kernels/cpu/%_avx2.o: LEVEL_FLAGS := $(FLAGS_avx2)
-$(BUILD)/kernels/cpu/%_avx512.o: LEVEL_FLAGS := $(FLAGS_avx512)
-$(BUILD)/kernels/cpu/%_vnni.o: LEVEL_FLAGS := $(FLAGS_vnni)
-$(BUILD)/kernels/cpu/%_bf16.o: LEVEL_FLAGS := $(FLAGS_bf16)
+# Named one by one: a test of a level's kernels runs everywhere, so it is not compiled for that level.
+level_objects = $(addprefix $(BUILD)/kernels/cpu/,$(addsuffix _$1.o,rows matmul tests/test_vmath))
+$(call level_objects,avx2): LEVEL_FLAGS := $(FLAGS_avx2)
+$(call level_objects,avx512): LEVEL_FLAGS := $(FLAGS_avx512)
+$(call level_objects,vnni): LEVEL_FLAGS := $(FLAGS_vnni)
+$(call level_objects,bf16): LEVEL_FLAGS := $(FLAGS_bf16)
 
 define TOOL_RULE
 $(BIN)/$1: $(BUILD)/tools/$(subst -,_,$1).o $(TOOL_SHARED:%.c=$(BUILD)/%.o) $(LIB)
