@@ -15,6 +15,7 @@ struct cuda {
     const struct cuda_plugin *plugin;
     int opened, blocks; /* of memory that are out */
     int prefer_sdpa;    /* attention by cuDNN wherever it has it */
+    int wants_fp8, fp8; /* rows before weights in e4m3 are rounded to e4m3 as well: to be, and are */
     struct cuda_info info;
     float *host; /* for operations that the host computes */
     size_t host_count;
@@ -103,7 +104,13 @@ static int cuda_wait(struct backend *b, struct error *e)
     return hand_over(cuda_of(b)->plugin->wait(&f), &f, e);
 }
 
-/* Libraries add a bias of the results' type: bfloat16 weights have theirs behind them, zeros for none. */
+static int has(struct backend *b, enum cuda_feature library)
+{
+    return cuda_of(b)->plugin->features(library, NULL, 0) != 0;
+}
+
+/* Libraries add a bias of the results' type: weights of bfloat16 or for e4m3 products have one in bfloat16
+ * behind them, zeros for none. */
 static int append_bias(struct packed *p, void **packed, const struct node *n, struct error *e)
 {
     const struct tensor *t = n->tensor[1];
@@ -124,18 +131,31 @@ static int append_bias(struct packed *p, void **packed, const struct node *n, st
 static const uint16_t *half_bias(const struct matmul *m)
 {
     struct mm_shape s = {m->n, m->kernel_h, m->kernel_w, {(int)m->source[0].channels, 0}};
-    return (const uint16_t *)((const char *)m->weights + cuda_packing(CUDA_BF16)->matmul_bf16_size(&s));
+    const struct cpu_kernels *k = cuda_packing(CUDA_BF16);
+    size_t size = m->form == MM_E4M3 ? k->matmul_packed_size(&s, 1) : k->matmul_bf16_size(&s);
+    return (const uint16_t *)((const char *)m->weights + size);
+}
+
+/* As cuBLASLt computes it; 0: not in this way. */
+static int find_product(struct backend *b, const struct matmul *m, enum cuda_way way, struct cuda_product *p,
+                        struct cuda_launches *before, struct cuda_launches *after)
+{
+    before->count = 0;
+    if (m->form == MM_E4M3)
+        return cuda_of(b)->fp8 && cuda_fp8_product(m, half_bias(m), way, p, before, after);
+    return cuda_library_product(m, half_bias(m), way, p, after);
 }
 
 /* Packed on the host, with the device's layouts. float16 fits into a TF32 number, so it is float32 here. */
 static int cuda_pack(struct backend *b, struct packed *p, const struct node *n, struct error *e)
 {
     p->format = p->form == MM_BF16 ? CUDA_BF16 : CUDA_F32;
+    p->narrow = p->form == MM_E4M3 && cuda_of(b)->fp8 && cuda_fp8_fits(&p->shape);
     struct backend host = {b->ops, cuda_packing((enum cuda_precision)p->format), b->team, NULL, NULL};
     int status = weights_pack_cpu(&host, p, n, e);
     void *packed = p->product;
     p->product = NULL;
-    if (status == 0 && p->form == MM_BF16)
+    if (status == 0 && (p->form == MM_BF16 || p->narrow))
         status = append_bias(p, &packed, n, e);
     if (status == 0)
         p->product = cuda_allocate(b, p->product_size, e);
@@ -150,9 +170,18 @@ static size_t cuda_packed_size(struct backend *b, const struct mm_shape *s, int 
     return cuda_packing(CUDA_F32)->matmul_packed_size(s, int8); /* the larger one of floats */
 }
 
-static int has(struct backend *b, enum cuda_feature library)
+/* Bytes for products by cuBLASLt, which is asked what it has while it may still load things; 0: none. */
+static size_t library_scratch(struct backend *b, const struct matmul *m)
 {
-    return cuda_of(b)->plugin->features(library, NULL, 0) != 0;
+    struct cuda_launches before, after;
+    struct cuda_product p;
+    size_t bytes = m->form == MM_E4M3 ? cuda_fp8_scratch(m) : cuda_library_scratch(m);
+    if (!bytes || !(m->form == MM_E4M3 ? cuda_of(b)->fp8 : has(b, CUDA_HAS_CUBLASLT)))
+        return 0;
+    for (int way = 0; way < CUDA_WAYS; way++)
+        if (find_product(b, m, (enum cuda_way)way, &p, &before, &after))
+            (void)cuda_of(b)->plugin->offers(&p);
+    return bytes;
 }
 
 /* Bytes for the first way that cuDNN has of a convolution; 0: it has none. */
@@ -186,10 +215,9 @@ static size_t cuda_scratch(struct backend *b, const struct kernel_call *c)
     const struct matmul *m = &c->matmul;
     if (c->kind == KERNEL_ATTENTION)
         return attention_scratch_of(b, &c->attention);
-    size_t own = cuda_matmul_scratch(m), library = cuda_library_scratch(m);
-    if (library && has(b, CUDA_HAS_CUBLASLT))
-        return own > library ? own : library;
-    library = convolution_scratch(b, m);
+    size_t own = cuda_matmul_scratch(m), library = library_scratch(b, m);
+    if (!library)
+        library = convolution_scratch(b, m);
     return own > library ? own : library;
 }
 
@@ -274,12 +302,14 @@ static int run_convolution(struct backend *b, const struct matmul *m, struct err
 /* By a library in the first way that it has, else by an own kernel. */
 static int run_product(struct backend *b, const struct kernel_call *c, struct error *e)
 {
-    struct cuda_launches l;
+    struct cuda_launches before, l;
     struct cuda_product p;
     struct cuda_failure f;
     const struct matmul *m = &c->matmul;
     for (int way = 0; m->scratch && way < CUDA_WAYS; way++)
-        if (cuda_library_product(m, half_bias(m), (enum cuda_way)way, &p, &l)) {
+        if (find_product(b, m, (enum cuda_way)way, &p, &before, &l) && cuda_of(b)->plugin->offers(&p)) {
+            if (launch_all(b, &before, e) < 0)
+                return -1;
             int status = cuda_of(b)->plugin->product(&p, &f);
             if (status <= 0)
                 return status < 0 ? hand_over(-1, &f, e) : launch_all(b, &l, e);
@@ -461,8 +491,11 @@ int backend_cuda_open(struct backend *b, const char *plugin, const char *librari
     if (c && load_plugin(c, plugin, e) == 0) {
         c->opened = 1;
         c->prefer_sdpa = libraries && strstr(libraries, "sdpa");
-        if (hand_over(c->plugin->open(cuda_kernel_names(), libraries, &c->info, &f), &f, e) == 0)
+        c->wants_fp8 = libraries && strstr(libraries, "fp8");
+        if (hand_over(c->plugin->open(cuda_kernel_names(), libraries, &c->info, &f), &f, e) == 0) {
+            c->fp8 = c->wants_fp8 && has(b, CUDA_HAS_FP8);
             return 0;
+        }
     }
     cuda_close(b);
     return -1;
@@ -480,16 +513,17 @@ int backend_cuda_give_way(struct backend *b)
 
 void backend_cuda_describe(struct backend *b, char *text, size_t size)
 {
-    static const enum cuda_feature library[3] = {CUDA_HAS_CUBLASLT, CUDA_HAS_CUDNN, CUDA_HAS_CUPTI};
+    static const enum cuda_feature library[] = {CUDA_HAS_CUBLASLT, CUDA_HAS_CUDNN, CUDA_HAS_CUPTI,
+                                                CUDA_HAS_FP8};
     const struct cuda *c = cuda_of(b);
-    char note[3][64];
-    for (int i = 0; i < 3; i++)
+    char note[4][64] = {""};
+    for (int i = 0; i < 3 + c->wants_fp8; i++)
         if (c->plugin->features(library[i], note[i], sizeof note[i]))
             snprintf(note[i], sizeof note[i], "found");
     snprintf(text, size,
              "CUDA: %s, compute capability %d.%d, %d multiprocessors, %.1f GiB, driver %d.%d; cuBLASLt %s, "
-             "cuDNN %s, CUPTI %s",
+             "cuDNN %s, CUPTI %s%s%s",
              c->info.name, c->info.major, c->info.minor, c->info.multiprocessors,
              (double)c->info.memory / 1073741824, c->info.driver / 1000, c->info.driver % 1000 / 10, note[0],
-             note[1], note[2]);
+             note[1], note[2], c->wants_fp8 ? ", products of e4m3 " : "", note[3]);
 }

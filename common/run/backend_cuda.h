@@ -20,7 +20,8 @@
 #include "common/run/backend.h"
 
 /* libraries: NULL, or which of NVIDIA's libraries may be used ("cublaslt,cudnn,cupti"), "none" for none;
- * with "sdpa" attention goes to cuDNN wherever it can, to be measured. The string must stay. */
+ * with "sdpa" attention goes to cuDNN wherever it can, to be measured; with "fp8" rows are rounded to e4m3
+ * for weights that are. The string must stay. */
 int backend_cuda_open(struct backend *b, const char *plugin, const char *libraries,
                       const struct cpu_kernels *kernels, struct team *team, struct error *e) HASTEN_CHECKED;
 

@@ -58,7 +58,7 @@ struct kernel_call {
     int node;            /* the first node covered; its name stands for the call */
     int covers, covered; /* nodes covered: plan->cover[covers .. covers + covered) */
     double flops, bytes; /* of one run: 2 per multiply-add; weights and activations read and written once */
-    enum { PRECISION_F32, PRECISION_INT8, PRECISION_BF16 } precision;
+    enum { PRECISION_F32, PRECISION_INT8 /* e4m3 too */, PRECISION_BF16 } precision;
 };
 
 struct buffer {

@@ -1,6 +1,6 @@
 /* bfloat16 values: who reads them, and how they come to be. Products whose weights are bfloat16 read rounded
- * rows, and attention does so behind such products and behind those of int8 activations, whose own rounding
- * is several times coarser. What writes a value writes it so where a reader wants it;
+ * rows, and attention does so behind such products and behind those of 8-bit activations, whose own
+ * rounding is several times coarser. What writes a value writes it so where a reader wants it;
  * else it is converted in a pass of its own. Which readers there are follows from the graph alone, so that a
  * kept value and a computed one are rounded alike.
  */
@@ -15,8 +15,9 @@ static const struct packed *weights_of(const struct builder *b, const struct nod
 int product_is_half(const struct builder *b, const struct node *n)
 {
     const struct packed *w = weights_of(b, n);
-    return w->form == MM_BF16 && !is_vector(b, n->in[0]) && w->shape.channels[0] % 2 == 0 &&
-           w->shape.channels[1] % 2 == 0;
+    int rotate = op_attr_index(n->op, "rotate") >= 0 ? (int)node_attr(n, "rotate") : 0;
+    return (w->form == MM_BF16 || (w->narrow && !rotate)) && !is_vector(b, n->in[0]) &&
+           w->shape.channels[0] % 2 == 0 && w->shape.channels[1] % 2 == 0;
 }
 
 static int is_view(const struct node *n)
@@ -30,7 +31,7 @@ static int is_narrow(const struct builder *b, int node)
         node = b->g->node[node].in[0];
     const struct node *n = &b->g->node[node];
     return (node_is(n, "linear") || node_is(n, "conv2d")) &&
-           (weights_of(b, n)->form == MM_BF16 || reads_codes(b, n));
+           (weights_of(b, n)->form == MM_BF16 || weights_of(b, n)->narrow || reads_codes(b, n));
 }
 
 int attention_is_half(const struct builder *b, const struct node *n)

@@ -114,7 +114,7 @@ static void count_work(struct kernel_call *c, const struct packed *w, int images
     for (int i = 0; i < m->sources; i++)
         c->bytes +=
             element * images * m->source[i].height * m->source[i].width * (double)m->source[i].channels;
-    c->precision = m->int8 ? PRECISION_INT8 : m->bf16 ? PRECISION_BF16 : PRECISION_F32;
+    c->precision = m->int8 || w->narrow ? PRECISION_INT8 : m->bf16 ? PRECISION_BF16 : PRECISION_F32;
 }
 
 int emit_product(struct builder *b, int node)
@@ -139,7 +139,7 @@ int emit_product(struct builder *b, int node)
     }
     int quantized = reads_codes(b, n);
     m.bf16 = product_is_half(b, n);
-    m.form = m.bf16 || (quantized && w->form == MM_INT8) ? MM_NATIVE : w->form;
+    m.form = (m.bf16 && w->form == MM_BF16) || (quantized && w->form == MM_INT8) ? MM_NATIVE : w->form;
     if ((quantized ? code_sources(b, node, &m, &source_node) : float_sources(b, node, &m, at)) < 0)
         return -1;
     struct chain chain = find_chain(b, node, STAGE_START);

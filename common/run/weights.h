@@ -16,6 +16,7 @@ struct packed {
     size_t product_size;
     int format; /* of the product, as the backend's pack says; the backend's own */
     struct mm_shape shape;
+    int narrow;                      /* the product rounds its rows to 8 bits though they are floats */
     enum mm_weights form;            /* with float sources; with codes MM_INT8 is read as MM_NATIVE */
     int group;                       /* MM_INT4 */
     float *plain[GRAPH_MAX_WEIGHTS]; /* the node's other weights as float32 */

@@ -26,12 +26,15 @@ struct attention_args {
     int query_tiles, slabs;
 };
 
-/* Weights of `form` as float32, or (MM_INT4 for int8 sources) as int8: `units` of 16 bytes. */
+/* Weights of `form` as float32, as bfloat16, which holds all of their numbers, or (MM_INT4 for int8 sources)
+ * as int8: `units` of 16 bytes. */
+enum decode_to { DECODE_F32, DECODE_BF16, DECODE_CODES };
 struct decode_args {
     const void *from;
     void *to;
     struct mm_shape shape;
-    int group, to_codes;
+    int group;
+    enum decode_to as;
     enum mm_weights form;
     const int32_t *weight_sum; /* of columns, for int8: they go behind the weights */
     unsigned units, sum_units; /* of weights and sums */
@@ -40,7 +43,16 @@ struct decode_args {
 /* What comes behind float32 sums [rows][n] that a library has made; n is a multiple of four. */
 struct finish_args {
     struct matmul m;
-    const float *sums;
+    const float *sums, *row_scale; /* [rows], NULL: 1 */
+};
+
+/* Rows of floats, or of bfloat16 (`half`), as e4m3 with a scale each, a warp a row: codes [rows][k], zeros
+ * behind the channels. */
+struct e4m3_args {
+    struct mm_source from;
+    int rows, per_image, k, half; /* k: a multiple of 16 */
+    unsigned char *codes;
+    float *scale;
 };
 
 #endif

@@ -70,6 +70,14 @@ DEVICE void nibbles4(const struct decode_args &a, const unit_place &p, float *v)
     }
 }
 
+DEVICE void numbers4(const struct decode_args &a, const unit_place &p, float *v)
+{
+    if (a.form == MM_INT4)
+        nibbles4(a, p, v);
+    else
+        bytes4(a, p, v);
+}
+
 KERNEL(decode_weights, 256, 4, decode_args)
 {
     unsigned at = blockIdx.x * blockDim.x + threadIdx.x;
@@ -83,18 +91,27 @@ KERNEL(decode_weights, 256, 4, decode_args)
         put4((float *)a.to + (int64_t)at * 4, sum, 4, 1);
         return;
     }
-    unit_place p = find_unit(a.shape, at, a.to_codes ? CODES : CODES / 4);
+    unit_place p = find_unit(a.shape, at,
+                             a.as == DECODE_CODES  ? CODES
+                             : a.as == DECODE_BF16 ? CODES / 2
+                                                   : CODES / 4);
     unsigned char *to = (unsigned char *)a.to + (int64_t)at * UNIT;
+    uint32_t word[4];
     float v[4];
-    if (!a.to_codes) {
-        if (a.form == MM_INT4)
-            nibbles4(a, p, v);
-        else
-            bytes4(a, p, v);
+    if (a.as == DECODE_F32) {
+        numbers4(a, p, v);
         store_words(to, float_bits(v[0]), float_bits(v[1]), float_bits(v[2]), float_bits(v[3]));
         return;
     }
-    uint32_t word[4];
+    if (a.as == DECODE_BF16) {
+#pragma unroll
+        for (int i = 0; i < 4; i += 2, p.channel += 4) {
+            numbers4(a, p, v);
+            word[i] = pack_bf16(v[0], v[1]), word[i + 1] = pack_bf16(v[2], v[3]);
+        }
+        store_words(to, word[0], word[1], word[2], word[3]);
+        return;
+    }
 #pragma unroll
     for (int i = 0; i < 4; i++, p.channel += 4) {
         nibbles4(a, p, v);

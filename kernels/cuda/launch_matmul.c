@@ -43,10 +43,16 @@ static struct mm_shape shape_of(const struct matmul *m)
     return (struct mm_shape){m->n, m->kernel_h, m->kernel_w, {(int)m->source[0].channels, second}};
 }
 
+/* Rows of bfloat16 meet bfloat16. */
+static const struct cpu_kernels *packing_of(const struct matmul *m)
+{
+    return cuda_packing(m->bf16 ? CUDA_BF16 : CUDA_F32);
+}
+
 size_t cuda_matmul_scratch(const struct matmul *m)
 {
     struct mm_shape s = shape_of(m);
-    return is_compressed(m) ? cuda_packing(CUDA_F32)->matmul_packed_size(&s, m->int8) : 0;
+    return is_compressed(m) ? packing_of(m)->matmul_packed_size(&s, m->int8) : 0;
 }
 
 void cuda_decode(const struct matmul *m, struct cuda_launches *l)
@@ -55,7 +61,9 @@ void cuda_decode(const struct matmul *m, struct cuda_launches *l)
                             .to = m->scratch,
                             .shape = shape_of(m),
                             .group = m->group,
-                            .to_codes = m->int8,
+                            .as = m->int8   ? DECODE_CODES
+                                  : m->bf16 ? DECODE_BF16
+                                            : DECODE_F32,
                             .form = m->form};
     size_t size = cuda_matmul_scratch(m), columns = (size_t)divide_up(m->n, 64) * 64;
     if (m->int8) {

@@ -310,8 +310,8 @@ DEVICE void product(const struct matmul &m)
     const uint32_t *weight_sum = /* int8: [source][columns] */
         (const uint32_t *)((const char *)m.weights + (int64_t)m.n * chunks * ROW_BYTES);
     fetcher<T, OWN> f(m, first_row + thread / 4, THREADS / 4, thread % 4);
-    const char *weights = (const char *)m.weights +
-                          (int64_t)(first_column + thread / 4) * chunks * ROW_BYTES + thread % 4 * 16;
+    const char *weights =
+        (const char *)m.weights + (int64_t)(first_column + thread / 4) * chunks * ROW_BYTES + thread % 4 * 16;
     warp_sums w;
     float total[TWO ? warp_sums::M : 1][TWO ? warp_sums::N : 1][4] = {};
     w.clear();
@@ -405,5 +405,11 @@ KERNEL(product_finish, 256, 4, finish_args)
     if (row >= (unsigned)a.m.images * (unsigned)a.m.out_height * (unsigned)a.m.out_width)
         return;
     get4(v, a.sums + (int64_t)at * 4, 4, 1);
+    if (a.row_scale) {
+        float scale = a.row_scale[row];
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            v[i] *= scale;
+    }
     finish(a.m, v, row, (int)(at % across) * 4, vectors_of(a.m));
 }

@@ -23,6 +23,7 @@
     X(attention_bf16_80)     \
     X(attention_bf16_128)    \
     X(row_norm_rows)         \
+    X(rows_e4m3)             \
     X(image_extremes)        \
     X(image_codes)           \
     X(group_norm_sums)       \

@@ -1,6 +1,6 @@
 /* Convolutions and attention of bfloat16 on CUDA, call by call, against the CPU: by cuDNN (of the recording
- * driver its stand-in), with epilogues inside or behind, and by own kernels where it has none. Products by
- * cuBLASLt are in cuda_library of tools/tests. */
+ * driver its stand-in), with epilogues inside or behind, and by own kernels where it has none. Products of
+ * e4m3 by cuBLASLt against their description; those of bfloat16 are in cuda_library of tools/tests. */
 #include "common/base/mem.h"
 #include "common/run/plan.h"
 #include "common/run/tests/cuda_world.h"
@@ -209,11 +209,172 @@ START_TEST(attention_is_the_cpus)
 }
 END_TEST
 
+/* ---- products of e4m3 ---- */
+
+enum { IMAGES = 3, ROWS = 7, DEPTH = 40, WIDTH = 32, LAYER_BLOCKS = 7 };
+
+struct layer {
+    float x[IMAGES * ROWS * DEPTH], weight[WIDTH * DEPTH], scale[WIDTH], bias[WIDTH], gate[IMAGES * WIDTH],
+        residual[IMAGES * ROWS * WIDTH], rounded[IMAGES * ROWS * DEPTH], out[IMAGES * ROWS * WIDTH];
+    uint8_t codes[WIDTH * DEPTH];
+    uint16_t half[IMAGES * ROWS * DEPTH];
+};
+
+static struct layer *new_layer(void)
+{
+    static struct layer l;
+    unsigned state = 8;
+    for (float *f = (float *)&l; f < l.rounded; f++)
+        *f = noise(&state);
+    for (int i = 0; i < WIDTH * DEPTH; i++)
+        l.weight[i] *= 300;
+    tensor_from_f32(DTYPE_F8_E4M3, l.weight, l.codes, WIDTH * DEPTH);
+    tensor_to_f32(DTYPE_F8_E4M3, l.codes, l.weight, WIDTH * DEPTH);
+    tensor_from_f32(DTYPE_BF16, l.x, l.half, IMAGES * ROWS * DEPTH);
+    tensor_to_f32(DTYPE_BF16, l.half, l.rounded, IMAGES * ROWS * DEPTH);
+    return &l;
+}
+
+/* half: bfloat16 goes in and comes out, behind GELU; else floats, behind a gate and a residual. */
+static void describe_layer(struct layer *l, int half, int round)
+{
+    const float *in = half ? l->rounded : l->x;
+    for (int row = 0; row < IMAGES * ROWS; row++) {
+        float x[DEPTH], most = 0;
+        uint8_t codes[DEPTH];
+        for (int k = 0; k < DEPTH; k++)
+            most = fmaxf(most, fabsf(in[row * DEPTH + k]));
+        float scale = round ? most / 448 : 1, inverse = round ? 1 / scale : 1;
+        for (int k = 0; k < DEPTH; k++)
+            x[k] = in[row * DEPTH + k] * inverse;
+        if (round) {
+            tensor_from_f32(DTYPE_F8_E4M3, x, codes, DEPTH);
+            tensor_to_f32(DTYPE_F8_E4M3, codes, x, DEPTH);
+        }
+        for (int n = 0; n < WIDTH; n++) {
+            double sum = 0;
+            for (int k = 0; k < DEPTH; k++)
+                sum += (double)x[k] * (double)l->weight[n * DEPTH + k];
+            sum = sum * (double)scale * (double)l->scale[n] + (double)l->bias[n];
+            sum = half ? sum / (1 + exp(-2 * 0.79788456080286536 * (sum + 0.044715 * sum * sum * sum)))
+                       : sum * (double)l->gate[row / ROWS * WIDTH + n] + (double)l->residual[row * WIDTH + n];
+            l->out[row * WIDTH + n] = (float)sum;
+        }
+    }
+}
+
+static void *on_the_device(struct backend *b, const void *from, size_t bytes)
+{
+    struct error e = {0};
+    void *at = b->ops->allocate(b, bytes, &e);
+    ck_assert_msg(at && b->ops->put(b, at, from, bytes, &e) == 0, "%s", e.text);
+    return at;
+}
+
+/* As a backend computes it; got: [images * ROWS][WIDTH]. */
+static void run_layer(struct backend *b, const struct layer *l, int images, int half, float *got)
+{
+    struct error e = {0};
+    const struct cpu_kernels *table = cuda_packing(CUDA_F32);
+    struct mm_shape s = {WIDTH, 1, 1, {DEPTH, 0}};
+    size_t packed = table->matmul_packed_size(&s, 1), size = (size_t)(images * ROWS * WIDTH);
+    uint16_t halves[IMAGES * ROWS * WIDTH];
+    char *weights = mem_array(packed + WIDTH * sizeof *halves, 1, &e);
+    table->matmul_pack_int8(weights, (const int8_t *)l->codes, &s, 0, WIDTH);
+    tensor_from_f32(DTYPE_BF16, l->bias, (uint16_t *)(void *)(weights + packed),
+                    WIDTH); /* as cuda_pack does */
+    void *at[LAYER_BLOCKS] = {half ? on_the_device(b, l->half, sizeof l->half)
+                                   : on_the_device(b, l->x, sizeof l->x),
+                              on_the_device(b, weights, packed + WIDTH * sizeof *halves),
+                              on_the_device(b, l->scale, sizeof l->scale),
+                              on_the_device(b, l->bias, sizeof l->bias),
+                              on_the_device(b, l->gate, sizeof l->gate),
+                              on_the_device(b, l->residual, sizeof l->residual),
+                              on_the_device(b, l->out, sizeof l->out)};
+    struct kernel_call k = {.kind = KERNEL_MATMUL, .phases = 1};
+    k.matmul = (struct matmul){.images = images,
+                               .out_height = 1,
+                               .out_width = ROWS,
+                               .n = WIDTH,
+                               .kernel_h = 1,
+                               .kernel_w = 1,
+                               .stride = 1,
+                               .sources = 1,
+                               .source = {{at[0], DEPTH, DEPTH, ROWS * DEPTH, 1, ROWS, 1, NULL}},
+                               .weights = at[1],
+                               .column_scale = at[2],
+                               .form = MM_E4M3,
+                               .bf16 = half,
+                               .out = half ? NULL : at[6],
+                               .out_bf16 = half ? at[6] : NULL,
+                               .out_ld = WIDTH,
+                               .out_bf16_ld = WIDTH,
+                               .epilogue = {.bias = at[3],
+                                            .act = half ? ACT_GELU_TANH : ACT_NONE,
+                                            .gate = half ? NULL : at[4],
+                                            .gate_ld = WIDTH,
+                                            .residual = half ? NULL : at[5],
+                                            .residual_ld = WIDTH}};
+    size_t scratch = k.matmul.scratch_ld = b->ops->scratch(b, &k);
+    k.matmul.scratch = b->ops->allocate(b, scratch, &e);
+    struct plan one = {.call = &k, .calls = 1, .backend = b};
+    ck_assert_msg(b->ops->run(b, &one, 0, 1, NULL, &e) == 0, "%s", e.text);
+    ck_assert_int_eq(b->ops->get(b, half ? (void *)halves : got, at[6], size * (half ? 2 : 4), &e), 0);
+    if (half)
+        tensor_to_f32(DTYPE_BF16, halves, got, size);
+    for (int i = 0; i < LAYER_BLOCKS; i++)
+        b->ops->release(b, at[i]);
+    b->ops->release(b, k.matmul.scratch);
+    mem_free(weights);
+}
+
+/* What the library, the device and its user say; whether rows are rounded then. */
+static const struct {
+    const char *blas, *driver, *libraries;
+    int round;
+} layers[] = {{"", "", "cublaslt,fp8", 1},
+              {"refuse-scales", "", "cublaslt,fp8", 1},
+              {"late-scales", "", "cublaslt,fp8", 1},
+              {"", "capability=89", "cublaslt,fp8", 1},
+              {"", "capability=120", "cublaslt,fp8", 1},
+              {"", "capability=86", "cublaslt,fp8", 0},
+              {"refuse-fp8", "", "cublaslt,fp8", 0},
+              {"absent", "", "cublaslt,fp8", 0},
+              {"", "", "cublaslt", 0}};
+enum { LAYERS = sizeof layers / sizeof *layers };
+
+START_TEST(products_of_e4m3_are_as_described)
+{
+    struct backend b;
+    struct error e = {0};
+    struct layer *l = new_layer();
+    float got[IMAGES * ROWS * WIDTH], first[ROWS * WIDTH];
+    int half = _i % 2, round = layers[_i / 2].round;
+    setenv("HASTEN_BLAS", layers[_i / 2].blas, 1);
+    setenv("HASTEN_DRIVER", layers[_i / 2].driver, 1);
+    struct team *team = team_open(1, &e);
+    ck_assert_msg(open_plugin(&b, layers[_i / 2].libraries, team, &e) == 0, "%s", e.text);
+    run_layer(&b, l, IMAGES, half, got);
+    run_layer(&b, l, 1, half, first);
+    ck_assert_msg(!memcmp(first, got, sizeof first), "an image depends on its batch");
+    if (on_device()) /* which may be any */
+        round = distance(got, (describe_layer(l, half, 1), l->out), IMAGES * ROWS * WIDTH) < 4e-3;
+    describe_layer(l, half, round);
+    double d = distance(got, l->out, IMAGES * ROWS * WIDTH);
+    ck_assert_msg(d < (half ? 3e-3 : 1e-6), "relative error %g", d);
+    describe_layer(l, half, !round);
+    ck_assert_msg(distance(got, l->out, IMAGES * ROWS * WIDTH) > 1e-2, "it makes no difference");
+    backend_close(&b);
+    team_close(team);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     use_driver(argc, argv);
     TCase *t = tcase_create("libraries");
     tcase_add_loop_test(t, convolutions_are_the_cpus, 0, 2 * CONVOLUTIONS);
     tcase_add_loop_test(t, attention_is_the_cpus, 0, ATTENTIONS);
+    tcase_add_loop_test(t, products_of_e4m3_are_as_described, 0, 2 * LAYERS);
     return run_suite(t, "cuda libraries");
 }

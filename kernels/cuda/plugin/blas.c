@@ -2,6 +2,8 @@
  * D[n][rows] = A' B with A = weights as [k][n] and B = in as [k][rows], the form that all of its kernels
  * have.
  *
+ * Products of e4m3 have the same form; scales of rows and columns are those of B and A.
+ *
  * A shape is looked up once: the library's heuristic is asked at ROWS rows, without split sums, and what it
  * says serves every number of rows, so that a row's sums are always taken in the same order. */
 #include "kernels/cuda/plugin/blas.h"
@@ -21,7 +23,7 @@ static struct {
 /* What tells shapes apart. */
 struct key {
     int64_t in_ld, weights_ld, out_ld;
-    int n, k, out_bf16, gelu, bias;
+    int n, k, e4m3, scaled, out_bf16, gelu, bias;
 };
 
 struct shape {
@@ -136,7 +138,8 @@ static int set(struct shape *s, int which, const void *value, size_t bytes)
 static int describe(struct shape *s)
 {
     const struct key *k = &s->key;
-    int32_t transposed = LT_TRANSPOSED, type = k->out_bf16 ? LT_BF16 : LT_F32;
+    int32_t transposed = LT_TRANSPOSED, type = k->out_bf16 ? LT_BF16 : LT_F32, mode = LT_SCALE_OUTER_VECTOR;
+    int factor = k->e4m3 ? LT_E4M3 : LT_BF16;
     uint32_t epilogue = (k->bias ? LT_BIAS : 0) | (k->gelu ? LT_GELU : 0);
     epilogue = epilogue ? epilogue : LT_PLAIN;
     int status = lt.cublasLtMatmulDescCreate(&s->product, LT_COMPUTE_F32, LT_F32);
@@ -146,12 +149,25 @@ static int describe(struct shape *s)
         status = set(s, LT_EPILOGUE, &epilogue, sizeof epilogue);
     if (status == 0 && k->bias)
         status = set(s, LT_BIAS_TYPE, &type, sizeof type);
+    for (int which = LT_A_SCALE_MODE; k->scaled && status == 0 && which <= LT_B_SCALE_MODE; which++)
+        status = set(s, which, &mode, sizeof mode);
     if (status == 0)
-        status = lt.cublasLtMatrixLayoutCreate(&s->a, LT_BF16, (uint64_t)k->k, (uint64_t)k->n, k->weights_ld);
+        status = lt.cublasLtMatrixLayoutCreate(&s->a, factor, (uint64_t)k->k, (uint64_t)k->n, k->weights_ld);
     if (status == 0)
-        status = lt.cublasLtMatrixLayoutCreate(&s->b, LT_BF16, (uint64_t)k->k, ROWS, k->in_ld);
+        status = lt.cublasLtMatrixLayoutCreate(&s->b, factor, (uint64_t)k->k, ROWS, k->in_ld);
     if (status == 0)
         status = lt.cublasLtMatrixLayoutCreate(&s->d, type, (uint64_t)k->n, ROWS, k->out_ld);
+    return status;
+}
+
+/* What differs between products of a shape. */
+static int point(struct shape *s, const struct cuda_product *p)
+{
+    int status = p->bias ? set(s, LT_BIAS_POINTER, &p->bias, sizeof p->bias) : 0;
+    if (status == 0 && p->row_scale)
+        status = set(s, LT_B_SCALE, &p->row_scale, sizeof p->row_scale);
+    if (status == 0 && p->row_scale)
+        status = set(s, LT_A_SCALE, &p->column_scale, sizeof p->column_scale);
     return status;
 }
 
@@ -165,6 +181,8 @@ static struct shape *find_shape(const struct cuda_product *p, int *status)
     key.out_ld = p->out_ld;
     key.n = p->n;
     key.k = p->k;
+    key.e4m3 = p->e4m3;
+    key.scaled = p->row_scale != NULL;
     key.out_bf16 = p->out_bf16;
     key.gelu = p->gelu;
     key.bias = p->bias != NULL;
@@ -179,8 +197,8 @@ static struct shape *find_shape(const struct cuda_product *p, int *status)
     int found = 0;
     s->key = key;
     *status = describe(s);
-    if (*status == 0 && p->bias) /* its alignment counts */
-        *status = set(s, LT_BIAS_POINTER, &p->bias, sizeof p->bias);
+    if (*status == 0) /* their alignment counts */
+        *status = point(s, p);
     if (*status == 0)
         *status = lt.cublasLtMatmulAlgoGetHeuristic(blas.handle, s->product, s->a, s->b, s->d, s->d,
                                                     blas.preference, CHOICES, choice, &found);
@@ -218,8 +236,8 @@ static int run(struct shape *s, const struct cuda_product *p, void *stream)
     int status = lt.cublasLtMatrixLayoutSetAttribute(s->b, LT_COLUMNS, &rows, sizeof rows);
     if (status == 0)
         status = lt.cublasLtMatrixLayoutSetAttribute(s->d, LT_COLUMNS, &rows, sizeof rows);
-    if (status == 0 && p->bias)
-        status = set(s, LT_BIAS_POINTER, &p->bias, sizeof p->bias);
+    if (status == 0)
+        status = point(s, p);
     if (status == 0 && (lt.cublasLtMatmulAlgoCheck(blas.handle, s->product, s->a, s->b, s->d, s->d,
                                                    &s->algorithm, &check) != 0 ||
                         check.workspace > CUDA_LIBRARY_WORKSPACE))
@@ -229,6 +247,13 @@ static int run(struct shape *s, const struct cuda_product *p, void *stream)
                                    p->out, s->d, p->out, s->d, &s->algorithm, p->workspace,
                                    CUDA_LIBRARY_WORKSPACE, stream);
     return status;
+}
+
+int blas_offers(const struct cuda_product *p)
+{
+    int status = 0;
+    const struct shape *s = blas.handle ? find_shape(p, &status) : NULL;
+    return s && s->usable;
 }
 
 /* A CUDA_ERROR as the library would say it. */
@@ -245,7 +270,8 @@ int blas_product(const struct cuda_product *p, void *stream, int (*relax)(int on
     if ((usable = s && s->usable))
         status = run(s, p, stream);
     int end = status_of(relax(0));
-    if (usable && status == LT_NOT_SUPPORTED) {
+    /* What it has against scales of rows it says here alone. */
+    if (usable && (status == LT_NOT_SUPPORTED || (status == LT_INVALID_VALUE && p->row_scale))) {
         s->usable = usable = 0;
         status = 0;
     }

@@ -45,9 +45,19 @@ struct lt_choice {
        void *workspace, size_t bytes, void *stream))
 
 enum lt_status { LT_NOT_INITIALIZED = 1, LT_ALLOC_FAILED = 3, LT_INVALID_VALUE = 7, LT_NOT_SUPPORTED = 15 };
-enum lt_type { LT_F32 = 0, LT_BF16 = 14 };
+enum lt_type { LT_F32 = 0, LT_BF16 = 14, LT_E4M3 = 28 };
 enum { LT_COMPUTE_F32 = 68, LT_TRANSPOSED = 1, LT_NO_REDUCTION = 0 };
-enum lt_product { LT_TRANSA = 3, LT_EPILOGUE = 7, LT_BIAS_POINTER = 8, LT_BIAS_TYPE = 26 };
+enum lt_product {
+    LT_TRANSA = 3,
+    LT_EPILOGUE = 7,
+    LT_BIAS_POINTER = 8,
+    LT_A_SCALE = 17,
+    LT_B_SCALE = 18,
+    LT_BIAS_TYPE = 26,
+    LT_A_SCALE_MODE = 31, /* since 12.8 */
+    LT_B_SCALE_MODE = 32,
+};
+enum { LT_SCALE_OUTER_VECTOR = 3 }; /* since 12.9 */
 enum lt_layout { LT_ROWS = 2, LT_COLUMNS = 3, LT_LD = 4 };
 enum lt_preference { LT_WORKSPACE = 1, LT_REDUCTIONS = 3, LT_ALIGNED_A = 5, LT_ALIGNED_D = 8 };
 enum lt_epilogue { LT_PLAIN = 1, LT_BIAS = 4, LT_GELU = 32 };
@@ -56,6 +66,8 @@ enum lt_epilogue { LT_PLAIN = 1, LT_BIAS = 4, LT_GELU = 32 };
 int blas_open(char *why, size_t size);
 void blas_close(void);
 
+/* Has the library such a product? Its heuristic is asked once for a shape. */
+int blas_offers(const struct cuda_product *p);
 /* On the stream. 0; 1: the library has no such product; -1 and *f. A first use may load what a capture does
  * not allow, but between relax(1) and relax(0), which give a CUDA_ERROR or 0. */
 int blas_product(const struct cuda_product *p, void *stream, int (*relax)(int on), struct cuda_failure *f);

@@ -210,15 +210,20 @@ static void cuda_close(void)
 
 static int is_wanted(const char *library) { return !d.libraries || strstr(d.libraries, library); }
 
+/* The device, not the library. */
+static int has_fp8(void) { return d.major * 10 + d.minor >= 89; }
+
 static unsigned cuda_features(unsigned wanted, char *note, size_t size)
 {
     char why[64] = "absent";
     unsigned found = 0;
-    if (wanted & CUDA_HAS_CUBLASLT) {
+    if (wanted & (CUDA_HAS_CUBLASLT | CUDA_HAS_FP8)) {
         if (!is_wanted("cublaslt"))
             snprintf(why, sizeof why, "not wanted");
+        else if (wanted == CUDA_HAS_FP8 && !has_fp8())
+            snprintf(why, sizeof why, "not on this device");
         else if (blas_open(why, sizeof why))
-            found |= CUDA_HAS_CUBLASLT;
+            found |= wanted & (has_fp8() ? CUDA_HAS_CUBLASLT | CUDA_HAS_FP8 : CUDA_HAS_CUBLASLT);
     }
     if (wanted & CUDA_HAS_CUDNN) {
         if (!is_wanted("cudnn"))
@@ -387,6 +392,7 @@ static const struct cuda_plugin plugin = {
     .get = cuda_get,
     .wait = cuda_wait,
     .launch = cuda_launch,
+    .offers = blas_offers,
     .product = cuda_product,
     .prepare = dnn_prepare,
     .operate = cuda_operate,

@@ -23,12 +23,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HASTEN_CUDA_PLUGIN_ABI 4u
+#define HASTEN_CUDA_PLUGIN_ABI 5u
 #define HASTEN_CUDA_PLUGIN_ENTRY "hasten_cuda_plugin"
 #define HASTEN_CUDA_PLUGIN_FILE "hasten-cuda.so"
 
-/* NVIDIA's libraries, opened by name when they are first asked for. */
-enum cuda_feature { CUDA_HAS_CUBLASLT = 1, CUDA_HAS_CUDNN = 2, CUDA_HAS_CUPTI = 4 };
+/* NVIDIA's libraries, opened by name when they are first asked for; and products of e4m3, which are
+ * cuBLASLt's on devices that multiply them (compute capability 8.9 and later). */
+enum cuda_feature { CUDA_HAS_CUBLASLT = 1, CUDA_HAS_CUDNN = 2, CUDA_HAS_CUPTI = 4, CUDA_HAS_FP8 = 8 };
 
 struct cuda_info {
     char name[128];
@@ -62,7 +63,9 @@ struct cuda_plugin {
     int (*get)(void *to, const void *from, size_t bytes, struct cuda_failure *f); /* waits */
     int (*wait)(struct cuda_failure *f);
     int (*launch)(const struct cuda_launch *l, struct cuda_failure *f);
-    /* By cuBLASLt: 1 when it has no such product. */
+    /* By cuBLASLt: 1 when it has no such product. offers: 1 when it has, as far as it says beforehand; not
+     * while recording, but for what was asked before. */
+    int (*offers)(const struct cuda_product *p);
     int (*product)(const struct cuda_product *p, struct cuda_failure *f);
     /* By cuDNN. prepare: 0 and the workspace that the operation needs, or 1 when cuDNN has no such one; it
      * may take a second, and no recording may be going on. operate: 1 when it was not prepared. */

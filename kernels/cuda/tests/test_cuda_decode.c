@@ -33,9 +33,10 @@ static struct matmul product_of(const struct mm_shape *s, enum mm_weights form, 
                            .form = form};
 }
 
-static void check_bytes(const struct mm_shape *s, enum mm_weights form)
+/* half: for rows of bfloat16. */
+static void check_bytes(const struct mm_shape *s, enum mm_weights form, int half)
 {
-    const struct cpu_kernels *k = cuda_packing(CUDA_F32);
+    const struct cpu_kernels *k = cuda_packing(half ? CUDA_BF16 : CUDA_F32);
     size_t size,
         want_size = k->matmul_packed_size(s, 0),
         count = (size_t)s->n * (size_t)((s->channels[0] + s->channels[1]) * s->kernel_h * s->kernel_w);
@@ -51,6 +52,7 @@ static void check_bytes(const struct mm_shape *s, enum mm_weights form)
     k->matmul_pack_int8(packed, bytes, s, 0, s->n);
     k->matmul_pack(want, values, s, 0, s->n);
     struct matmul m = product_of(s, form, packed);
+    m.bf16 = half;
     unsigned char *got = decoded(&m, &size);
     ck_assert_uint_eq(size, want_size);
     ck_assert_mem_eq(got, want, size);
@@ -59,8 +61,8 @@ static void check_bytes(const struct mm_shape *s, enum mm_weights form)
 
 START_TEST(bytes)
 {
-    check_bytes(&shapes[_i], MM_INT8);
-    check_bytes(&shapes[_i], MM_E4M3);
+    check_bytes(&shapes[_i / 2], MM_INT8, _i % 2);
+    check_bytes(&shapes[_i / 2], MM_E4M3, _i % 2);
 }
 END_TEST
 
@@ -70,15 +72,16 @@ enum { FOUR_BITS = sizeof four_bits / sizeof *four_bits };
 
 START_TEST(nibbles)
 {
-    int n = four_bits[_i / 2][0], channels = four_bits[_i / 2][1], group = four_bits[_i / 2][2],
-        codes8 = _i % 2;
-    const struct cpu_kernels *k = cuda_packing(CUDA_F32);
+    int n = four_bits[_i / 3][0], channels = four_bits[_i / 3][1], group = four_bits[_i / 3][2],
+        codes8 = _i % 3 == 1, half = _i % 3 == 2;
+    const struct cpu_kernels *k = cuda_packing(half ? CUDA_BF16 : CUDA_F32);
     struct mm_shape s = {n, 1, 1, {channels, 0}};
     size_t size, count = (size_t)(n * channels), want_size = k->matmul_packed_size(&s, codes8);
     uint8_t *codes = malloc(count / 2), *scales = malloc(count / (size_t)group);
     float levels[16], *values = malloc(count * sizeof *values);
     int8_t *ints = malloc(count);
-    void *packed = malloc(k->matmul_int4_size(n, channels, group)), *want = malloc(want_size);
+    const struct cpu_kernels *four = cuda_packing(CUDA_F32);
+    void *packed = malloc(four->matmul_int4_size(n, channels, group)), *want = malloc(want_size);
     for (int i = 0; i < 16; i++)
         levels[i] = (float)(i - 8) * 1.37f;
     for (size_t i = 0; i < count / 2; i++)
@@ -89,7 +92,7 @@ START_TEST(nibbles)
         values[i] = ints[i] =
             (int8_t)mm_int4_value(levels[codes[i / 2] >> i % 2 * 4 & 15], scales[i / (size_t)group]);
     struct mm_int4 w = {codes, scales, levels, n, channels, group};
-    k->matmul_pack_int4(packed, &w, 0, n);
+    four->matmul_pack_int4(packed, &w, 0, n);
     if (codes8)
         k->matmul_pack_int8(want, ints, &s, 0, n);
     else
@@ -97,6 +100,7 @@ START_TEST(nibbles)
     struct matmul m = product_of(&s, MM_INT4, packed);
     m.group = group;
     m.int8 = codes8;
+    m.bf16 = half;
     unsigned char *got = decoded(&m, &size);
     ck_assert_uint_eq(size, want_size);
     ck_assert_mem_eq(got, want, size);
@@ -107,7 +111,7 @@ END_TEST
 int main(void)
 {
     TCase *t = tcase_create("decode");
-    tcase_add_loop_test(t, bytes, 0, SHAPES);
-    tcase_add_loop_test(t, nibbles, 0, 2 * FOUR_BITS);
+    tcase_add_loop_test(t, bytes, 0, 2 * SHAPES);
+    tcase_add_loop_test(t, nibbles, 0, 3 * FOUR_BITS);
     return run_suite(t, "cuda decode");
 }

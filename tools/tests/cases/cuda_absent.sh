@@ -12,7 +12,7 @@ refused() {
     grep -q "runs on the CPU: .*$1" err || fail "auto -v: $(cat err)"
 }
 HASTEN_DRIVER=none refused 'no CUDA-capable device'
-HASTEN_DRIVER=old refused 'compute capability 7.5, 8.0 or more is needed'
+HASTEN_DRIVER=capability=75 refused 'compute capability 7.5, 8.0 or more is needed'
 HASTEN_DRIVER=fail=20:209 refused 'update the driver, or --backend cpu'
 HASTEN_PLUGIN_PATH=none refused 'HASTEN_PLUGIN_PATH=none'
 HASTEN_PLUGIN_PATH=/nonexistent/plugin.so refused 'no CUDA plugin: .*set HASTEN_PLUGIN_PATH'

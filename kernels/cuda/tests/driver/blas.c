@@ -1,12 +1,13 @@
 /* A libcublasLt.so.13 on the recording driver, for tests of the host side: descriptors as the library has
  * them, products by a scalar loop with sums in double when the driver gets to them.
  *
- * It knows what the plugin asks for: A transposed, bfloat16 factors, float32 or bfloat16 results, bias and
- * GELU. What the real one would refuse, or read outside of what it was given, ends the process with status
- * 99: a matrix that is not inside one block of the device, rows that are not at multiples of 16 bytes, a
- * workspace that is too small or not aligned, an algorithm of another shape. A first use in a capture has to
- * be a relaxed one. HASTEN_BLAS, words: refuse-whole: no products with an epilogue; absent: cannot be
- * opened. */
+ * It knows what the plugin asks for: A transposed, bfloat16 or e4m3 factors, float32 or bfloat16 results,
+ * bias and GELU, scales of rows and columns on a device of compute capability 9.0. What the real one would
+ * refuse, or read outside of what it was given, ends the process with status 99: a matrix that is not inside
+ * one block of the device, rows that are not at multiples of 16 bytes, a workspace that is too small or not
+ * aligned, an algorithm of another shape. A first use in a capture has to be a relaxed one. HASTEN_BLAS,
+ * words: refuse-whole: no products with an epilogue; refuse-scales: none with scales, and late-scales: which
+ * it says when it is to compute one; refuse-fp8: none of e4m3; absent: cannot be opened. */
 #include "kernels/cuda/plugin/blas.h"
 #include "kernels/cuda/tests/driver/driver.h"
 
@@ -21,7 +22,8 @@ enum { ALIGNED = 16, MAGIC = 0x17ab };
 struct product {
     int compute, scale, transposed, bias_type;
     unsigned epilogue;
-    const void *bias;
+    int scale_mode[2];
+    const void *bias, *scales[2]; /* of A and of B */
 };
 
 struct layout {
@@ -98,8 +100,13 @@ int cublasLtMatmulDescSetAttribute(void *product, int which, const void *value, 
                : which == LT_EPILOGUE     ? (void *)&p->epilogue
                : which == LT_BIAS_TYPE    ? (void *)&p->bias_type
                : which == LT_BIAS_POINTER ? (void *)&p->bias
+               : which == LT_A_SCALE      ? (void *)&p->scales[0]
+               : which == LT_B_SCALE      ? (void *)&p->scales[1]
+               : which == LT_A_SCALE_MODE ? (void *)&p->scale_mode[0]
+               : which == LT_B_SCALE_MODE ? (void *)&p->scale_mode[1]
                                           : NULL;
-    if (!to || bytes != (which == LT_BIAS_POINTER ? sizeof(void *) : 4))
+    int pointer = which == LT_BIAS_POINTER || which == LT_A_SCALE || which == LT_B_SCALE;
+    if (!to || bytes != (pointer ? sizeof(void *) : 4))
         return LT_INVALID_VALUE;
     memcpy(to, value, bytes);
     return 0;
@@ -149,7 +156,26 @@ int cublasLtMatmulPreferenceSetAttribute(void *preference, int which, const void
 
 /* ---- algorithms ---- */
 
-static int size_of(int type) { return type == LT_F32 ? 4 : type == LT_BF16 ? 2 : 0; }
+static int size_of(int type) { return type == LT_F32 ? 4 : type == LT_BF16 ? 2 : type == LT_E4M3 ? 1 : 0; }
+
+/* Scales of rows and columns: all or none. */
+static int has_scales(const struct product *p) { return p->scale_mode[0] == LT_SCALE_OUTER_VECTOR; }
+
+/* What is peculiar to e4m3. */
+static int is_supported_fp8(const struct product *p, const struct layout *a, const struct layout *b,
+                            const struct layout *r)
+{
+    int code = driver_capability();
+    if (a->type == LT_BF16)
+        return b->type == LT_BF16 && !has_scales(p) && !p->scales[0] && !p->scales[1];
+    if (has("refuse-fp8") || code < 89 || a->type != LT_E4M3 || b->type != LT_E4M3 || a->rows % 16 ||
+        r->rows % 16 || (p->epilogue & LT_BIAS && p->bias_type != LT_BF16))
+        return 0;
+    if (!has_scales(p))
+        return p->scale_mode[1] == 0 && !p->scales[0] && !p->scales[1];
+    return p->scale_mode[1] == LT_SCALE_OUTER_VECTOR && p->scales[0] && p->scales[1] && code == 90 &&
+           r->type == LT_BF16 && !has("refuse-scales");
+}
 
 /* What the library documents for these types. */
 static int is_supported(const struct product *p, const struct layout *a, const struct layout *b,
@@ -160,19 +186,20 @@ static int is_supported(const struct product *p, const struct layout *a, const s
         return 0;
     if (has("refuse-whole") && p->epilogue != LT_PLAIN)
         return 0;
-    return a->type == LT_BF16 && b->type == LT_BF16 && (r->type == LT_BF16 || r->type == LT_F32) &&
-           c->type == r->type && c->ld == r->ld && a->rows == b->rows && a->columns == r->rows &&
-           b->columns == r->columns && c->rows == r->rows && c->columns == r->columns &&
-           a->ld >= (int64_t)a->rows && b->ld >= (int64_t)b->rows && r->ld >= (int64_t)r->rows &&
+    return is_supported_fp8(p, a, b, r) && (r->type == LT_BF16 || r->type == LT_F32) && c->type == r->type &&
+           c->ld == r->ld && a->rows == b->rows && a->columns == r->rows && b->columns == r->columns &&
+           c->rows == r->rows && c->columns == r->columns && a->ld >= (int64_t)a->rows &&
+           b->ld >= (int64_t)b->rows && r->ld >= (int64_t)r->rows &&
            (!(p->epilogue & LT_BIAS) || p->bias_type == r->type) &&
-           (r->type == LT_BF16 || !(p->epilogue & LT_GELU)) && a->ld * 2 % ALIGNED == 0 &&
-           b->ld * 2 % ALIGNED == 0 && r->ld * size_of(r->type) % ALIGNED == 0;
+           (r->type == LT_BF16 || !(p->epilogue & LT_GELU)) && a->ld * size_of(a->type) % ALIGNED == 0 &&
+           b->ld * size_of(b->type) % ALIGNED == 0 && r->ld * size_of(r->type) % ALIGNED == 0;
 }
 
 static struct lt_algorithm algorithm_of(const struct product *p, const struct layout *a,
                                         const struct layout *r)
 {
-    return (struct lt_algorithm){{MAGIC, p->epilogue, a->rows, r->rows, (uint64_t)r->type}};
+    return (struct lt_algorithm){{MAGIC, p->epilogue, a->rows, r->rows, (uint64_t)r->type, (uint64_t)a->type,
+                                  (uint64_t)has_scales(p)}};
 }
 
 int cublasLtMatmulAlgoGetHeuristic(void *handle, void *product, void *a, void *b, void *c, void *r,
@@ -213,7 +240,7 @@ int cublasLtMatmulAlgoCheck(void *handle, void *product, void *a, void *b, void 
 struct work_args {
     struct product p;
     struct layout a, b, d;
-    const uint16_t *weights, *in;
+    const void *weights, *in;
     void *out, *workspace;
     size_t workspace_size;
 };
@@ -233,6 +260,19 @@ static uint16_t to_half(float x)
     return (uint16_t)(x != x ? 0x7fff : (u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
+static double from_e4m3(uint8_t code)
+{
+    int exponent = code >> 3 & 15, fraction = code & 7;
+    double most = exponent ? ldexp(8 + fraction, exponent - 10) : ldexp(fraction, -9);
+    return (code & 127) == 127 ? NAN : code & 128 ? -most : most;
+}
+
+static double number(const void *p, int type, int64_t at)
+{
+    return type == LT_BF16 ? (double)from_half(((const uint16_t *)p)[at])
+                           : from_e4m3(((const uint8_t *)p)[at]);
+}
+
 static double gelu(double x) { return x / (1 + exp(-2 * 0.79788456080286536 * (x + 0.044715 * x * x * x))); }
 
 static double bias_of(const struct product *p, uint64_t n)
@@ -248,10 +288,13 @@ static void multiply(const void *args)
     memset(w->workspace, GUARD_BYTE, w->workspace_size); /* whatever is there */
     for (uint64_t row = 0; row < w->d.columns; row++)
         for (uint64_t n = 0; n < w->d.rows; n++) {
-            const uint16_t *a = w->weights + (int64_t)n * w->a.ld, *b = w->in + (int64_t)row * w->b.ld;
+            int64_t a = (int64_t)n * w->a.ld, b = (int64_t)row * w->b.ld;
             double sum = 0;
-            for (uint64_t k = 0; k < w->a.rows; k++)
-                sum += (double)from_half(a[k]) * (double)from_half(b[k]);
+            for (int64_t k = 0; k < (int64_t)w->a.rows; k++)
+                sum += number(w->weights, w->a.type, a + k) * number(w->in, w->b.type, b + k);
+            if (has_scales(&w->p))
+                sum *=
+                    (double)((const float *)w->p.scales[0])[n] * (double)((const float *)w->p.scales[1])[row];
             sum += bias_of(&w->p, n);
             if (w->p.epilogue & LT_GELU)
                 sum = gelu(sum);
@@ -293,11 +336,15 @@ int cublasLtMatmul(void *handle, void *product, const void *alpha, const void *a
     if (!is_supported(product, la, lb, lc, lr) || memcmp(&own, algorithm, sizeof own) != 0)
         broken("a product that was not asked for: %llu x %llu x %llu", (unsigned long long)w.d.columns,
                (unsigned long long)w.a.rows, (unsigned long long)w.d.rows);
+    if (has_scales(&w.p) && has("late-scales"))
+        return LT_INVALID_VALUE;
     if (*(const float *)alpha != 1 || *(const float *)beta != 0 || c != r || w.d.columns == 0)
         broken("a product with factors or without rows");
     check_matrix(a, &w.a, "the weights");
     check_matrix(b, &w.b, "the rows");
     check_matrix(r, &w.d, "the results");
+    for (int i = 0; has_scales(&w.p) && i < 2; i++)
+        driver_range(w.p.scales[i], (i ? w.d.columns : w.d.rows) * sizeof(float), "the scales");
     if (w.p.epilogue & LT_BIAS)
         driver_range(w.p.bias, w.d.rows * (size_t)size_of(w.p.bias_type), "the bias");
     if ((uintptr_t)workspace % CUDA_LIBRARY_ALIGNED || bytes < 1 << 20)

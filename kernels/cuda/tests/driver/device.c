@@ -34,13 +34,15 @@ static void read_settings(void)
     const char *text = getenv("HASTEN_DRIVER");
     d.set = 1;
     d.memory = (size_t)1 << 32;
+    d.capability = 90;
     snprintf(d.text, sizeof d.text, "%s", text ? text : "");
     for (char *rest = d.text, *word; (word = strsep(&rest, ","));) {
         if (!strncmp(word, "fail=", 5) && sscanf(word + 5, "%ld:%d", &d.fail, &d.code) != 2)
             broken("bad setting '%s'", word);
         d.lost |= !strcmp(word, "lost") ? 1 : 0;
         d.none |= !strcmp(word, "none");
-        d.old |= !strcmp(word, "old");
+        if (!strncmp(word, "capability=", 11))
+            d.capability = (int)strtol(word + 11, NULL, 10);
         if (!strncmp(word, "memory=", 7))
             d.memory = strtoull(word + 7, NULL, 10);
         if (!strncmp(word, "seed=", 5))
@@ -159,8 +161,8 @@ int cuDeviceGetAttribute(int *value, int attribute, int device)
     (void)device;
     ENTER();
     *value = attribute == CU_MULTIPROCESSORS    ? 132
-             : attribute == CU_CAPABILITY_MAJOR ? (d.old ? 7 : 9)
-             : attribute == CU_CAPABILITY_MINOR ? (d.old ? 5 : 0)
+             : attribute == CU_CAPABILITY_MAJOR ? d.capability / 10
+             : attribute == CU_CAPABILITY_MINOR ? d.capability % 10
              : attribute == CU_SHARED_OPTIN     ? 99 * 1024 /* what every device from 8.6 on has */
                                                 : -1;
     return *value < 0 ? INVALID_VALUE : 0;

@@ -10,8 +10,8 @@
  *   - copies stay inside one block; a block is freed once; nothing is left when the process ends
  *
  * HASTEN_DRIVER, words apart by commas: fail=K:CODE   call number K gives this CUDA_ERROR; lost: and so do
- * all later ones; memory=BYTES of the device; old: compute capability 7.5; none: no device; log=FILE gets one
- * line at the end; seed=S of the emulator. */
+ * all later ones; memory=BYTES of the device; capability=NN: 90 for 9.0, which it has else; none: no device;
+ * log=FILE gets one line at the end; seed=S of the emulator. */
 #include "kernels/cuda/tests/driver/driver.h"
 #include "kernels/cuda/emulate.h"
 
@@ -250,6 +250,7 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
 /* ---- what the libraries' stand-ins do ---- */
 
 int driver_enter(void) { return enter(); }
+int driver_capability(void) { return d.capability; }
 
 void driver_call(void (*call)(const void *args), const void *args, size_t size)
 {

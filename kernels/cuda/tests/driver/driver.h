@@ -62,7 +62,7 @@ struct graph {
 };
 
 extern struct recording_driver {
-    int set, lost, code, none, old, captured, relaxed;
+    int set, lost, code, none, capability, captured, relaxed;
     long fail, calls, launches, products, graphs, replays, replayed, allocations, late_allocations;
     size_t memory, used, peak;
     unsigned seed;
@@ -89,6 +89,7 @@ void do_all(void); /* what is queued */
 /* For the libraries' stand-ins: work that is queued or captured, what memory it may touch, and what a first
  * use does (which a capture allows only when it is relaxed). */
 int driver_enter(void);
+int driver_capability(void); /* 90: 9.0 */
 void driver_call(void (*call)(const void *args), const void *args, size_t size);
 void driver_range(const void *p, size_t bytes, const char *what);
 void driver_first_use(const char *what);
