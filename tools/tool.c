@@ -2,6 +2,7 @@
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "common/file/output.h"
+#include "common/base/shard.h"
 #include "common/run/backend_cuda.h"
 #include "kernels/cuda/plugin/plugin.h"
 #include "tools/options.h"
@@ -56,6 +57,12 @@ static int give_way(struct backend *b, const struct error *why)
     return 1;
 }
 
+static const char *environment(const char *name, void *context)
+{
+    (void)context;
+    return getenv(name);
+}
+
 /* 0: the device is there. Its absence is an error when it was asked for, else a note. */
 static int open_cuda(struct tool_run *t, struct error *e)
 {
@@ -65,8 +72,8 @@ static int open_cuda(struct tool_run *t, struct error *e)
     if (!plugin && !why.code)
         error_set(&why, HASTEN_EFAIL,
                   "CUDA is switched off by HASTEN_PLUGIN_PATH=none; use --backend cpu or auto");
-    int status = plugin ? backend_cuda_open(&t->backend, plugin, getenv("HASTEN_CUDA_LIBRARIES"), t->kernels,
-                                            t->team, &why)
+    int status = plugin ? backend_cuda_open(&t->backend, plugin, getenv("HASTEN_CUDA_LIBRARIES"),
+                                            shard_local(environment, NULL), t->kernels, t->team, &why)
                         : -1;
     mem_free(plugin);
     if (status < 0 && t->backend_choice == BACKEND_AUTO) {

@@ -156,3 +156,17 @@ int shard_parse(const char *text, shard_lookup *lookup, void *context, struct sh
                          (long long)out->count, (long long)out->count - 1, (long long)out->count);
     return 0;
 }
+
+int shard_local(shard_lookup *lookup, void *context)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "LOCAL_RANK",
+                                        "SLURM_LOCALID"};
+    struct environment v = {lookup, context};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *text = value(&v, names[i]);
+        int64_t rank;
+        if (text && num_int(names[i], text, 0, SHARD_MOST, &rank, NULL) == 0 && rank > 0)
+            return (int)rank;
+    }
+    return 0;
+}

@@ -36,6 +36,11 @@ typedef const char *shard_lookup(const char *name, void *context);
 int shard_parse(const char *text, shard_lookup *lookup, void *context, struct shard *out,
                 struct error *e) HASTEN_CHECKED;
 
+/* Which of the processes that were started together on this machine this one is, from 0; 0 when nothing says.
+ * Open MPI OMPI_COMM_WORLD_LOCAL_RANK, MPICH and Intel MPI MPI_LOCALRANKID, torchrun LOCAL_RANK, srun
+ * SLURM_LOCALID. */
+int shard_local(shard_lookup *lookup, void *context);
+
 static inline int shard_has(const struct shard *s, int64_t item) { return item % s->count == s->index; }
 
 #endif

@@ -232,6 +232,18 @@ static int launch_all(struct backend *b, const struct cuda_launches *l, struct e
     return 0;
 }
 
+/* An empty list is a kernel that the device does not have. */
+static int launch_some(struct backend *b, const struct cuda_launches *l, const char *what, struct error *e)
+{
+    if (l->count == 0)
+        return error_set(
+            e, HASTEN_EFAIL,
+            "CUDA: there is no kernel for a %s of this size; take a smaller --batch, or --backend "
+            "cpu",
+            what);
+    return launch_all(b, l, e);
+}
+
 static int64_t weight_count(const struct op_call *r, int slot)
 {
     int64_t count = r->weight[slot] ? 1 : 0;
@@ -364,10 +376,7 @@ static int run_call(struct backend *b, const struct kernel_call *c, struct error
     case KERNEL_REFERENCE:
         return run_on_host(b, &c->reference, e);
     }
-    if (l.count == 0)
-        return error_set(e, HASTEN_EFAIL, "CUDA: there is no kernel for a %s of this size; use --backend cpu",
-                         kernel_kind_name(c->kind));
-    return launch_all(b, &l, e);
+    return launch_some(b, &l, kernel_kind_name(c->kind), e);
 }
 
 /* Times of calls [first, last) from the events at their ends. */
@@ -428,21 +437,21 @@ static int run_step(struct backend *b, const struct cuda_step *s, struct error *
 {
     struct cuda_launches l = {0};
     cuda_step(s, &l);
-    return launch_all(b, &l, e);
+    return launch_some(b, &l, "sampler's step", e);
 }
 
 static int run_layout(struct backend *b, const struct cuda_layout *s, struct error *e)
 {
     struct cuda_launches l = {0};
     cuda_layout(s, &l);
-    return launch_all(b, &l, e);
+    return launch_some(b, &l, "change of layout", e);
 }
 
 static int run_move(struct backend *b, const struct move *m, struct error *e)
 {
     struct cuda_launches l = {0};
     cuda_move(m, &l);
-    return launch_all(b, &l, e);
+    return launch_some(b, &l, "copy", e);
 }
 
 static int cuda_trace(struct backend *b, struct error *e)
@@ -482,7 +491,7 @@ static const struct backend_ops cuda_ops = {
     .traced = cuda_traced,
 };
 
-int backend_cuda_open(struct backend *b, const char *plugin, const char *libraries,
+int backend_cuda_open(struct backend *b, const char *plugin, const char *libraries, int local,
                       const struct cpu_kernels *kernels, struct team *team, struct error *e)
 {
     struct cuda_failure f;
@@ -492,7 +501,7 @@ int backend_cuda_open(struct backend *b, const char *plugin, const char *librari
         c->opened = 1;
         c->prefer_sdpa = libraries && strstr(libraries, "sdpa");
         c->wants_fp8 = libraries && strstr(libraries, "fp8");
-        if (hand_over(c->plugin->open(cuda_kernel_names(), libraries, &c->info, &f), &f, e) == 0) {
+        if (hand_over(c->plugin->open(cuda_kernel_names(), libraries, local, &c->info, &f), &f, e) == 0) {
             c->fp8 = c->wants_fp8 && has(b, CUDA_HAS_FP8);
             return 0;
         }

@@ -56,7 +56,8 @@ static int open_backend(struct hasten *h, const struct hasten_options *o, const 
         return 0;
     if (!any && strcmp(name, "cuda") != 0)
         return error_set(e, HASTEN_EUSAGE, "backend '%s' is unknown: cpu, cuda or auto", name);
-    if (backend_cuda_open(&cuda, o->plugin ? o->plugin : "hasten-cuda.so", NULL, kernels, h->team, &why) < 0)
+    if (backend_cuda_open(&cuda, o->plugin ? o->plugin : "hasten-cuda.so", NULL, 0, kernels, h->team, &why) <
+        0)
         return any ? 0 : error_set(e, why.code, "%s", why.text);
     h->backend = cuda;
     h->backend.give_way = any ? give_way : NULL;

@@ -2,7 +2,7 @@
  * are recorded once for a number of images and replayed for every batch of that many. What differs between
  * batches is put in place before: noise (all of it, since drawing does not depend on results), labels, and
  * what is hoisted from them. A recording goes as far as hoisted values do: one, or one for each chunk of
- * calls. */
+ * calls; where the device has no memory for graphs of that length, one for each call. */
 #include "common/run/sampler_numbers.h"
 #include "common/run/trajectory_inside.h"
 
@@ -12,14 +12,15 @@ enum { RECORDINGS = 2 }; /* a full batch and a last one */
 
 struct recording {
     int count, generation; /* count 0: none */
-    void **chunk;          /* [chunks] of the backend */
+    void **from;           /* [calls] what begins with this call, of the backend; NULL: nothing does */
 };
 
 struct device_run {
     struct backend *b;
     struct step_numbers *numbers; /* [calls] */
     float *scale;                 /* [calls] what the network sees is of x */
-    int chunks, noisy;            /* calls that draw noise */
+    int most;                     /* calls in a recording */
+    int noisy;                    /* calls that draw noise */
     float *start, *x, *out;       /* [batch][size]; start and out channels first */
     float *noise;                 /* [noisy][batch][size] */
     float *cond;                  /* [batch][pixels][out_channels]: kept while the other stream runs */
@@ -73,7 +74,7 @@ static int allocate(struct trajectory *t, struct device_run *d, struct error *e)
     d->noise = take(d, n * (size_t)d->noisy, e);
     d->cond = take(d, t->guided ? n / (size_t)t->channels * (size_t)t->out_channels : 0, e);
     for (int i = 0; i < RECORDINGS; i++)
-        if (!(d->recording[i].chunk = mem_array((size_t)d->chunks, sizeof(void *), e)))
+        if (!(d->recording[i].from = mem_array((size_t)t->calls, sizeof(void *), e)))
             return -1;
     return d->start && d->x && d->out && d->failed && d->noise && d->cond ? 0 : -1;
 }
@@ -88,7 +89,7 @@ int device_open(struct trajectory *t, struct error *e)
     if (!d)
         return -1;
     d->b = b;
-    d->chunks = (t->calls + engine_chunk(t->engine) - 1) / engine_chunk(t->engine);
+    d->most = engine_chunk(t->engine);
     d->numbers = mem_array((size_t)t->calls, sizeof *d->numbers, e);
     d->scale = mem_array((size_t)t->calls, sizeof *d->scale, e);
     for (int c = 0; c < t->calls; c++)
@@ -103,12 +104,13 @@ int device_open(struct trajectory *t, struct error *e)
     return linear;
 }
 
-static void drop(struct device_run *d, struct recording *r)
+static void drop(struct trajectory *t, struct recording *r)
 {
-    for (int i = 0; r->chunk && i < d->chunks; i++) {
-        if (r->chunk[i])
-            d->b->ops->drop(d->b, r->chunk[i]);
-        r->chunk[i] = NULL;
+    struct backend *b = t->device->b;
+    for (int i = 0; r->from && i < t->calls; i++) {
+        if (r->from[i])
+            b->ops->drop(b, r->from[i]);
+        r->from[i] = NULL;
     }
     r->count = 0;
 }
@@ -119,8 +121,8 @@ void device_close(struct trajectory *t)
     if (!d)
         return;
     for (int i = 0; i < RECORDINGS; i++) {
-        drop(d, &d->recording[i]);
-        mem_free(d->recording[i].chunk);
+        drop(t, &d->recording[i]);
+        mem_free(d->recording[i].from);
     }
     void *blocks[] = {d->start, d->x, d->out, d->noise, d->cond, d->failed};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
@@ -232,7 +234,7 @@ static int record_start(struct trajectory *t, int count, struct error *e)
                   sigma * d->scale[0], e);
 }
 
-static int record_chunk(struct trajectory *t, int count, int first, int last, int *drawn, struct error *e)
+static int record_calls(struct trajectory *t, int count, int first, int last, int *drawn, struct error *e)
 {
     int status = first == 0 ? record_start(t, count, e) : 0;
     for (int call = first; status == 0 && call < last; call++)
@@ -242,29 +244,48 @@ static int record_chunk(struct trajectory *t, int count, int first, int last, in
     return status;
 }
 
+/* From plans that are there; a recording ends where values have to be hoisted anew. */
+static int record_all(struct trajectory *t, int count, struct recording *r, struct error *e)
+{
+    struct device_run *d = t->device;
+    int chunk = engine_chunk(t->engine), drawn = 0, last;
+    engine_restart(t->engine);
+    t->uncond_stored = 0;
+    for (int first = 0; first < t->calls; first = last) {
+        int end = (first / chunk + 1) * chunk;
+        last = first + d->most < end ? first + d->most : end;
+        last = last < t->calls ? last : t->calls;
+        if (d->b->ops->record(d->b, e) < 0)
+            return -1;
+        int status = record_calls(t, count, first, last, &drawn, e);
+        r->from[first] = d->b->ops->recorded(d->b, e);
+        if (status < 0 || !r->from[first])
+            return -1;
+    }
+    return 0;
+}
+
 /* All plans first, since memory may grow with them; then the recordings. */
 static int record(struct trajectory *t, int count, struct recording *r, struct error *e)
 {
     struct device_run *d = t->device;
+    struct error why = {0};
     const float *cond, *uncond;
-    int chunk = engine_chunk(t->engine), drawn = 0;
-    drop(d, r);
-    for (int pass = 0; pass < 2; pass++) {
-        engine_restart(t->engine);
-        t->uncond_stored = 0;
-        for (int call = 0; pass == 0 && call < t->calls; call++)
-            if (record_network(t, call, count, 1, &cond, &uncond, e) < 0)
-                return -1;
-    }
-    for (int i = 0; i < d->chunks; i++) {
-        int first = i * chunk, last = first + chunk < t->calls ? first + chunk : t->calls;
-        if (d->b->ops->record(d->b, e) < 0)
+    drop(t, r);
+    engine_restart(t->engine);
+    t->uncond_stored = 0;
+    for (int call = 0; call < t->calls; call++)
+        if (record_network(t, call, count, 1, &cond, &uncond, e) < 0)
             return -1;
-        int status = record_chunk(t, count, first, last, &drawn, e);
-        r->chunk[i] = d->b->ops->recorded(d->b, e);
-        if (status < 0 || !r->chunk[i])
-            return -1;
+    int status = record_all(t, count, r, &why);
+    if (status < 0 && why.code == HASTEN_ENOMEM && d->most > 1) {
+        drop(t, r);
+        d->most = 1;
+        why = (struct error){0};
+        status = record_all(t, count, r, &why);
     }
+    if (status < 0)
+        return error_set(e, why.code, "%s", why.text);
     r->count = count;
     r->generation = engine_generation(t->engine);
     return 0;
@@ -307,9 +328,9 @@ int device_run(struct trajectory *t, int count, float *latents, struct error *e)
     struct recording *r = find_recording(t, count, e);
     if (!r || put_noise(t, count, e) < 0)
         return -1;
-    for (int i = 0; i < d->chunks; i++)
-        if (engine_hoist(t->engine, i * engine_chunk(t->engine), e) < 0 ||
-            d->b->ops->replay(d->b, r->chunk[i], e) < 0)
+    for (int call = 0; call < t->calls; call++)
+        if (r->from[call] &&
+            (engine_hoist(t->engine, call, e) < 0 || d->b->ops->replay(d->b, r->from[call], e) < 0))
             return -1;
     if (d->b->ops->get(d->b, latents, d->out, (size_t)count * (size_t)t->size * sizeof *latents, e) < 0 ||
         d->b->ops->get(d->b, &failed, d->failed, sizeof failed, e) < 0)

@@ -19,7 +19,7 @@
  * sums are those of the CPU, bit for bit.
  *
  * A list of no launches means that the device cannot do it: rows of more than 24576 channels that are
- * rotated.
+ * rotated, and 2^32 numbers (of elementwise and cache_read: fours of them) or more in one launch.
  *
  * Precision is that of products of float32 rows and of attention:
  *   CUDA_F32   3xTF32 (each factor split in two tf32 numbers, three products): relative error of a product

@@ -137,6 +137,8 @@ int cuda_convolution(const struct matmul *m, enum cuda_way way, struct cuda_oper
     o->at[CUDA_WEIGHTS] = m->weights;
     if (is_enlarged(m))
         enlarge(m, scratch, before);
+    if (is_enlarged(m) && before->count == 0) /* too large */
+        return 0;
     if (way == CUDA_WHOLE) {
         ask_whole(m, o);
     } else {

@@ -142,12 +142,25 @@ START_TEST(sets)
 }
 END_TEST
 
+START_TEST(local_ranks)
+{
+    ck_assert_int_eq(shard_local(lookup, ""), 0);
+    ck_assert_int_eq(shard_local(lookup, "SLURM_LOCALID=3"), 3);
+    ck_assert_int_eq(shard_local(lookup, "SLURM_LOCALID=0 LOCAL_RANK=5"), 5); /* torchrun under srun */
+    ck_assert_int_eq(shard_local(lookup, "SLURM_LOCALID=0 OMPI_COMM_WORLD_LOCAL_RANK=2"), 2);
+    ck_assert_int_eq(shard_local(lookup, "MPI_LOCALRANKID=1 RANK=7"), 1);
+    ck_assert_int_eq(shard_local(lookup, "LOCAL_RANK=x"), 0);
+    ck_assert_int_eq(shard_local(lookup, "LOCAL_RANK=-1"), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("shard");
     TCase *c = tcase_create("all");
     tcase_add_loop_test(c, environments, 0, (int)(sizeof cases / sizeof *cases));
     tcase_add_test(c, coverage);
+    tcase_add_test(c, local_ranks);
     tcase_add_test(c, sets);
     suite_add_tcase(suite, c);
     return run_suite(suite);

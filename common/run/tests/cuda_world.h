@@ -20,7 +20,7 @@ static int on_device(void) { return getenv("HASTEN_TEST_DEVICE") != NULL; }
 
 static int open_plugin(struct backend *b, const char *libraries, struct team *team, struct error *e)
 {
-    return backend_cuda_open(b, plugin, libraries, cpu_kernels(CPU_REF), team, e);
+    return backend_cuda_open(b, plugin, libraries, 0, cpu_kernels(CPU_REF), team, e);
 }
 
 static double distance(const float *got, const float *want, int64_t n)

@@ -259,7 +259,7 @@ START_TEST(what_is_no_plugin_is_refused)
         struct error e = {0};
         char path[PATH_MAX + 96];
         snprintf(path, sizeof path, i == 2 ? "%s/libcuda.so.1" : "%s", paths[i]);
-        ck_assert_int_eq(backend_cuda_open(&b, path, NULL, cpu_kernels(CPU_REF), team, &e), -1);
+        ck_assert_int_eq(backend_cuda_open(&b, path, NULL, 0, cpu_kernels(CPU_REF), team, &e), -1);
         ck_assert_int_eq(e.code, HASTEN_EFAIL);
         ck_assert_msg(strstr(e.text, "plugin") != NULL, "%s", e.text);
         backend_close(&b);

@@ -24,7 +24,7 @@ static struct {
     const char *const *name, *libraries;
     void *kernel[KERNELS_MOST];
     void *event[CUDA_EVENTS];
-    int users, device, retained, major, minor, recording;
+    int users, device, retained, opened, major, minor, recording;
 } d;
 
 /* ---- failures ---- */
@@ -64,6 +64,10 @@ static int check(int result, const char *doing, struct cuda_failure *f)
     }
     if (result == CU_OUT_OF_MEMORY)
         return refuse(f, result, doing, "take a smaller --batch, or --backend cpu");
+    if (result == CU_NO_DEVICE)
+        return refuse(f, result, doing, "see nvidia-smi and CUDA_VISIBLE_DEVICES");
+    if (!d.opened)
+        return refuse(f, result, doing, "see nvidia-smi, or use --backend cpu");
     /* Errors of kernels and of the device stay until the process ends. */
     return refuse(f, result, doing, "the device is lost for this run; run it again, or with --backend cpu");
 }
@@ -162,7 +166,7 @@ static int load_kernels(struct cuda_failure *f)
     return 0;
 }
 
-static int cuda_open(const char *const *kernels, const char *libraries, struct cuda_info *info,
+static int cuda_open(const char *const *kernels, const char *libraries, int local, struct cuda_info *info,
                      struct cuda_failure *f)
 {
     int devices = 0;
@@ -174,15 +178,17 @@ static int cuda_open(const char *const *kernels, const char *libraries, struct c
         check(cu.cuDeviceGetCount(&devices), "counting devices", f) < 0)
         return -1;
     if (devices < 1)
-        return refuse(f, CU_NO_DEVICE, "counting devices", "see nvidia-smi and CUDA_VISIBLE_DEVICES");
-    if (check(cu.cuDeviceGet(&d.device, 0), "opening the device", f) < 0 || describe(info, f) < 0 ||
+        return check(CU_NO_DEVICE, "counting devices", f);
+    if (check(cu.cuDeviceGet(&d.device, local % devices), "opening the device", f) < 0 ||
+        describe(info, f) < 0 ||
         check(cu.cuDevicePrimaryCtxRetain(&d.context, d.device), "opening the device", f) < 0)
         return -1;
     d.retained = 1;
     if (check(cu.cuCtxSetCurrent(d.context), "opening the device", f) < 0 ||
         check(cu.cuStreamCreate(&d.stream, CU_STREAM_NON_BLOCKING), "making a stream", f) < 0)
         return -1;
-    return load_kernels(f);
+    d.opened = load_kernels(f) == 0;
+    return d.opened - 1;
 }
 
 static void cuda_close(void)

@@ -7,10 +7,10 @@
  *     const struct cuda_plugin *p = entry();
  *     if (p->abi != HASTEN_CUDA_PLUGIN_ABI || p->size != sizeof *p) ...;      // of another version
  *     struct cuda_failure f;
- *     if (p->open(names, &info, &f) < 0) ...                                    // f.text says why
+ *     if (p->open(names, NULL, 0, &info, &f) < 0) ...                                    // f.text says why
  *
- * One device a process: the first that CUDA_VISIBLE_DEVICES leaves. One stream; everything is in order on it.
- * Whoever opens again in the same process shares both, and must not use them from two threads at once.
+ * One device a process: one of those that CUDA_VISIBLE_DEVICES leaves. One stream; everything is in order on
+ * it. Whoever opens again in the same process shares both, and must not use them from two threads at once.
  * Functions return 0, or -1 with *f filled: kind 5 when memory is full, else 1 (exit codes of the tools).
  * Nothing prints, exits or allocates on the host. */
 #ifndef HASTEN_KERNELS_CUDA_PLUGIN_H
@@ -48,10 +48,10 @@ enum { CUDA_EVENTS = 4096 };
 
 struct cuda_plugin {
     uint32_t abi, size;
-    /* Finds the device and loads all kernels of these names (NULL behind the last), which must stay, as must
-     * `libraries`: NULL, or which of NVIDIA's libraries may be used (cublaslt, cudnn,
-     * cupti). */
-    int (*open)(const char *const *kernels, const char *libraries, struct cuda_info *info,
+    /* Finds device number `local`, counted around, and loads all kernels of these names (NULL behind the
+     * last), which must stay, as must `libraries`: NULL, or which of NVIDIA's libraries may be used
+     * (cublaslt, cudnn, cupti). */
+    int (*open)(const char *const *kernels, const char *libraries, int local, struct cuda_info *info,
                 struct cuda_failure *f);
     void (*close)(void); /* once for each open, failed ones too */
     /* Those of `wanted` that work. note: NULL, or gets why one of them does not. Not while recording. */

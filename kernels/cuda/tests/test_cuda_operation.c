@@ -91,6 +91,30 @@ START_TEST(attention_fits)
 }
 END_TEST
 
+/* Kernels number their threads in 32 bits: what is beyond is not launched. */
+START_TEST(too_large_is_refused)
+{
+    struct cuda_launches l, before, after;
+    struct cuda_operation o;
+    struct move m = {.kind = MOVE_COPY, .images = 63, .out_height = 512, .out_width = 512, .channels = 256};
+    struct elementwise e = {.images = 255, .rows_per_image = 512 * 512, .channels = 256};
+    cuda_move(&m, &l);
+    ck_assert_int_eq(l.count, 1);
+    m.images = 64; /* of a decoder's last enlarged value: 2^32 numbers */
+    cuda_move(&m, &l);
+    ck_assert_int_eq(l.count, 0);
+    cuda_elementwise(&e, &l);
+    ck_assert_int_eq(l.count, 1);
+    e.images = 256;
+    cuda_elementwise(&e, &l);
+    ck_assert_int_eq(l.count, 0);
+    struct matmul big = larger(127, 256, 256);
+    ck_assert(cuda_convolution(&big, CUDA_WHOLE, &o, &before, &after));
+    big = larger(128, 256, 256);
+    ck_assert(!cuda_convolution(&big, CUDA_WHOLE, &o, &before, &after));
+}
+END_TEST
+
 /* Few tiles of twice as many queries leave multiprocessors idle. */
 START_TEST(large_attention_is_the_librarys)
 {
@@ -114,6 +138,7 @@ int main(void)
     tcase_add_test(t, convolutions_fit);
     tcase_add_test(t, what_does_not_fit_is_left_alone);
     tcase_add_test(t, attention_fits);
+    tcase_add_test(t, too_large_is_refused);
     tcase_add_test(t, large_attention_is_the_librarys);
     return run_suite(t, "cuda operation");
 }

@@ -11,7 +11,8 @@ refused() {
     generate dit.zst --steps 1 --latents out.safetensors -v 2>err >/dev/null || fail "auto -v: exit $?"
     grep -q "runs on the CPU: .*$1" err || fail "auto -v: $(cat err)"
 }
-HASTEN_DRIVER=none refused 'no CUDA-capable device'
+HASTEN_DRIVER=none refused 'no CUDA-capable device.*see nvidia-smi and CUDA_VISIBLE_DEVICES'
+HASTEN_DRIVER=fail=1:999 refused 'starting the driver: .*see nvidia-smi, or use --backend cpu'
 HASTEN_DRIVER=capability=75 refused 'compute capability 7.5, 8.0 or more is needed'
 HASTEN_DRIVER=fail=20:209 refused 'update the driver, or --backend cpu'
 HASTEN_PLUGIN_PATH=none refused 'HASTEN_PLUGIN_PATH=none'
@@ -21,6 +22,9 @@ mkdir empty
 /sbin/ldconfig -p | grep -q 'libcuda\.so\.1' || LD_LIBRARY_PATH=$PWD/empty refused 'no NVIDIA driver'
 generate dit.zst --steps 1 --latents out.safetensors -v 2>err >/dev/null
 grep -q 'runs on CUDA: recording driver, compute capability 9.0.*; cuBLASLt found, cuDNN found, CUPTI found' err || fail "$(cat err)"
+# Of several devices each process of a machine has its own.
+HASTEN_DRIVER=devices=4 SLURM_LOCALID=6 generate dit.zst --steps 1 --latents out.safetensors -v 2>err >/dev/null
+grep -q 'runs on CUDA: recording driver 2,' err || fail "$(cat err)"
 # A library that is missing or not wanted is named.
 HASTEN_CUDA_LIBRARIES=none generate dit.zst --steps 1 --latents out.safetensors -v 2>err >/dev/null
 grep -q 'cuBLASLt not wanted, cuDNN not wanted, CUPTI not wanted' err || fail "$(cat err)"

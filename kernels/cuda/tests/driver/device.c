@@ -35,16 +35,21 @@ static void read_settings(void)
     d.set = 1;
     d.memory = (size_t)1 << 32;
     d.capability = 90;
+    d.devices = 1;
     snprintf(d.text, sizeof d.text, "%s", text ? text : "");
     for (char *rest = d.text, *word; (word = strsep(&rest, ","));) {
         if (!strncmp(word, "fail=", 5) && sscanf(word + 5, "%ld:%d", &d.fail, &d.code) != 2)
             broken("bad setting '%s'", word);
         d.lost |= !strcmp(word, "lost") ? 1 : 0;
         d.none |= !strcmp(word, "none");
+        if (!strncmp(word, "devices=", 8))
+            d.devices = (int)strtol(word + 8, NULL, 10);
         if (!strncmp(word, "capability=", 11))
             d.capability = (int)strtol(word + 11, NULL, 10);
         if (!strncmp(word, "memory=", 7))
             d.memory = strtoull(word + 7, NULL, 10);
+        if (!strncmp(word, "graph=", 6))
+            d.graph_most = strtoull(word + 6, NULL, 10);
         if (!strncmp(word, "seed=", 5))
             d.seed = (unsigned)strtoul(word + 5, NULL, 10);
         if (!strncmp(word, "log=", 4))
@@ -96,7 +101,7 @@ int cuInit(unsigned flags)
 {
     (void)flags;
     ENTER();
-    return 0;
+    return d.none ? CU_NO_DEVICE : 0;
 }
 
 int cuDriverGetVersion(int *version)
@@ -129,7 +134,7 @@ int cuGetErrorString(int result, const char **text)
 int cuDeviceGetCount(int *count)
 {
     ENTER();
-    *count = !d.none;
+    *count = d.none ? 0 : d.devices;
     return 0;
 }
 
@@ -137,14 +142,13 @@ int cuDeviceGet(int *device, int index)
 {
     ENTER();
     *device = index;
-    return index ? INVALID_VALUE : 0;
+    return index < 0 || index >= d.devices ? INVALID_VALUE : 0;
 }
 
 int cuDeviceGetName(char *name, int size, int device)
 {
-    (void)device;
     ENTER();
-    snprintf(name, (size_t)size, "recording driver");
+    snprintf(name, (size_t)size, device ? "recording driver %d" : "recording driver", device);
     return 0;
 }
 

@@ -10,7 +10,9 @@
  *   - copies stay inside one block; a block is freed once; nothing is left when the process ends
  *
  * HASTEN_DRIVER, words apart by commas: fail=K:CODE   call number K gives this CUDA_ERROR; lost: and so do
- * all later ones; memory=BYTES of the device; capability=NN: 90 for 9.0, which it has else; none: no device;
+ * all later ones; memory=BYTES of the device; graph=N: larger graphs do
+ * not fit into it; capability=NN: 90 for 9.0, which it has else; devices=N; none: no
+ * device;
  * log=FILE gets one line at the end; seed=S of the emulator. */
 #include "kernels/cuda/tests/driver/driver.h"
 #include "kernels/cuda/emulate.h"
@@ -319,6 +321,8 @@ int cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long fla
     ENTER();
     no_capture("cuGraphInstantiate");
     const struct graph *from = graph;
+    if (d.graph_most && from->list.count > d.graph_most)
+        return CU_OUT_OF_MEMORY;
     struct graph *g = need(calloc(1, sizeof *g));
     size_t bytes = from->list.count * sizeof *g->list.work;
     g->list = (struct list){need(malloc(bytes + 1)), from->list.count, from->list.count};

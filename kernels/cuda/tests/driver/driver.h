@@ -62,9 +62,9 @@ struct graph {
 };
 
 extern struct recording_driver {
-    int set, lost, code, none, capability, captured, relaxed;
+    int set, lost, code, none, devices, capability, captured, relaxed;
     long fail, calls, launches, products, graphs, replays, replayed, allocations, late_allocations;
-    size_t memory, used, peak;
+    size_t memory, used, peak, graph_most;
     unsigned seed;
     const char *log;
     char text[4096];
