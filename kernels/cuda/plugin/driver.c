@@ -84,7 +84,8 @@ static int find_functions(struct cuda_failure *f)
         CU_FUNCTIONS(ENTRY)
 #undef ENTRY
     };
-    d.library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    /* It has threads of its own, which may outlive the context. */
+    d.library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!d.library) {
         const char *why = dlerror();
         f->kind = 1;
