@@ -215,7 +215,7 @@ static size_t cuda_scratch(struct backend *b, const struct kernel_call *c)
     const struct matmul *m = &c->matmul;
     if (c->kind == KERNEL_ATTENTION)
         return attention_scratch_of(b, &c->attention);
-    size_t own = cuda_matmul_scratch(m), library = library_scratch(b, m);
+    size_t own = cuda_matmul_scratch(m, (enum cuda_precision)c->format), library = library_scratch(b, m);
     if (!library)
         library = convolution_scratch(b, m);
     return own > library ? own : library;

@@ -154,7 +154,7 @@ int emit_product(struct builder *b, int node)
     if (!c)
         return -1;
     c->matmul = m;
-    c->format = w->format;
+    c->format = m.form == MM_NATIVE ? w->format : b->r->weights->format; /* decoded as others are */
     if (cover(b, c, node) < 0 || point_sources(b, c, at, source_node) < 0 ||
         (whole && point(b, c, &c->matmul.out, out.buffer, out.offset) < 0) ||
         (half && point(b, c, &c->matmul.out_bf16, b->half[chain.last].buffer, 0) < 0) ||

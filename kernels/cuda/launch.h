@@ -56,7 +56,7 @@ struct cuda_launches {
 };
 
 void cuda_matmul(const struct matmul *m, enum cuda_precision p, struct cuda_launches *l);
-size_t cuda_matmul_scratch(const struct matmul *m);
+size_t cuda_matmul_scratch(const struct matmul *m, enum cuda_precision p);
 void cuda_row_norm(const struct row_norm *r, struct cuda_launches *l);
 void cuda_group_norm(const struct group_norm *g, struct cuda_launches *l);
 void cuda_image_quantize(const struct image_quantize *q, struct cuda_launches *l);

@@ -10,7 +10,7 @@
 void cuda_matmul_tile(const struct matmul *m, enum cuda_precision p, int tile, struct cuda_launches *l);
 
 /* Compressed weights into the product's scratch. */
-void cuda_decode(const struct matmul *m, struct cuda_launches *l);
+void cuda_decode(const struct matmul *m, enum cuda_precision p, struct cuda_launches *l);
 
 /* How attention's kernel takes heads of this size: so many slabs of one width. Queries of a tile. */
 enum { CUDA_ATTENTION_QUERIES = 64 };

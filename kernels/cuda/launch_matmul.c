@@ -43,29 +43,33 @@ static struct mm_shape shape_of(const struct matmul *m)
     return (struct mm_shape){m->n, m->kernel_h, m->kernel_w, {(int)m->source[0].channels, second}};
 }
 
-/* Rows of bfloat16 meet bfloat16. */
-static const struct cpu_kernels *packing_of(const struct matmul *m)
+static int decodes_to_bf16(const struct matmul *m, enum cuda_precision p)
 {
-    return cuda_packing(m->bf16 ? CUDA_BF16 : CUDA_F32);
+    return m->bf16 || (p == CUDA_BF16 && !m->int8);
 }
 
-size_t cuda_matmul_scratch(const struct matmul *m)
+static size_t decoded_size(const struct matmul *m, enum cuda_precision p)
 {
     struct mm_shape s = shape_of(m);
-    return is_compressed(m) ? packing_of(m)->matmul_packed_size(&s, m->int8) : 0;
+    return cuda_packing(decodes_to_bf16(m, p) ? CUDA_BF16 : CUDA_F32)->matmul_packed_size(&s, m->int8);
 }
 
-void cuda_decode(const struct matmul *m, struct cuda_launches *l)
+size_t cuda_matmul_scratch(const struct matmul *m, enum cuda_precision p)
+{
+    return is_compressed(m) ? decoded_size(m, p) : 0;
+}
+
+void cuda_decode(const struct matmul *m, enum cuda_precision p, struct cuda_launches *l)
 {
     struct decode_args a = {.from = m->weights,
                             .to = m->scratch,
                             .shape = shape_of(m),
                             .group = m->group,
-                            .as = m->int8   ? DECODE_CODES
-                                  : m->bf16 ? DECODE_BF16
-                                            : DECODE_F32,
+                            .as = m->int8                 ? DECODE_CODES
+                                  : decodes_to_bf16(m, p) ? DECODE_BF16
+                                                          : DECODE_F32,
                             .form = m->form};
-    size_t size = cuda_matmul_scratch(m), columns = (size_t)divide_up(m->n, 64) * 64;
+    size_t size = decoded_size(m, p), columns = (size_t)divide_up(m->n, 64) * 64;
     if (m->int8) {
         a.weight_sum = (const int32_t *)((const char *)m->weights +
                                          cuda_int4_sums(m->n, (int)m->source[0].channels, m->group));
@@ -83,8 +87,8 @@ void cuda_matmul(const struct matmul *m, enum cuda_precision p, struct cuda_laun
         struct matmul plain = *m;
         plain.weights = m->scratch;
         plain.form = MM_NATIVE;
-        cuda_matmul(&plain, CUDA_F32, &product);
-        cuda_decode(m, l);
+        cuda_matmul(&plain, p, &product);
+        cuda_decode(m, p, l);
         l->launch[l->count++] = product.launch[0];
         return;
     }

@@ -10,13 +10,13 @@ static const struct mm_shape shapes[] = {
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
 /* Runs the decoding of m's weights; the result is of cuda_matmul_scratch() bytes. */
-static unsigned char *decoded(struct matmul *m, size_t *size)
+static unsigned char *decoded(struct matmul *m, enum cuda_precision p, size_t *size)
 {
     struct cuda_launches l;
-    *size = cuda_matmul_scratch(m);
+    *size = cuda_matmul_scratch(m, p);
     m->scratch = malloc(*size);
     memset(m->scratch, 0xff, *size);
-    cuda_decode(m, &l);
+    cuda_decode(m, p, &l);
     ck_assert_int_eq(l.count, 1);
     run_launches(&l, 3);
     return m->scratch;
@@ -33,7 +33,7 @@ static struct matmul product_of(const struct mm_shape *s, enum mm_weights form, 
                            .form = form};
 }
 
-/* half: for rows of bfloat16. */
+/* half: 1 for rows of bfloat16, 2 for rows of floats and products of bfloat16. */
 static void check_bytes(const struct mm_shape *s, enum mm_weights form, int half)
 {
     const struct cpu_kernels *k = cuda_packing(half ? CUDA_BF16 : CUDA_F32);
@@ -52,8 +52,8 @@ static void check_bytes(const struct mm_shape *s, enum mm_weights form, int half
     k->matmul_pack_int8(packed, bytes, s, 0, s->n);
     k->matmul_pack(want, values, s, 0, s->n);
     struct matmul m = product_of(s, form, packed);
-    m.bf16 = half;
-    unsigned char *got = decoded(&m, &size);
+    m.bf16 = half == 1;
+    unsigned char *got = decoded(&m, half == 2 ? CUDA_BF16 : CUDA_F32, &size);
     ck_assert_uint_eq(size, want_size);
     ck_assert_mem_eq(got, want, size);
     free(bytes), free(values), free(packed), free(want), free(got);
@@ -61,8 +61,8 @@ static void check_bytes(const struct mm_shape *s, enum mm_weights form, int half
 
 START_TEST(bytes)
 {
-    check_bytes(&shapes[_i / 2], MM_INT8, _i % 2);
-    check_bytes(&shapes[_i / 2], MM_E4M3, _i % 2);
+    check_bytes(&shapes[_i / 3], MM_INT8, _i % 3);
+    check_bytes(&shapes[_i / 3], MM_E4M3, _i % 3);
 }
 END_TEST
 
@@ -100,8 +100,7 @@ START_TEST(nibbles)
     struct matmul m = product_of(&s, MM_INT4, packed);
     m.group = group;
     m.int8 = codes8;
-    m.bf16 = half;
-    unsigned char *got = decoded(&m, &size);
+    unsigned char *got = decoded(&m, half ? CUDA_BF16 : CUDA_F32, &size);
     ck_assert_uint_eq(size, want_size);
     ck_assert_mem_eq(got, want, size);
     free(codes), free(scales), free(values), free(ints), free(packed), free(want), free(got);
@@ -111,7 +110,7 @@ END_TEST
 int main(void)
 {
     TCase *t = tcase_create("decode");
-    tcase_add_loop_test(t, bytes, 0, 2 * SHAPES);
+    tcase_add_loop_test(t, bytes, 0, 3 * SHAPES);
     tcase_add_loop_test(t, nibbles, 0, 3 * FOUR_BITS);
     return run_suite(t, "cuda decode");
 }

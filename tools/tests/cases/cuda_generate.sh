@@ -15,6 +15,13 @@ same $float unet.zst --steps 3 --count 2
 same $int8 dit8.zst --schedule fast.zst --count 2
 same $int8 unet8.zst --steps 3
 same $bf16 bf16.zst --steps 3
+# Rows before compressed weights are what the model's others are: float here, bfloat16 where there are such weights.
+for type in w4a16 w8a16 fp8; do
+    for model in dit bf16; do
+        quantize --backend cpu $model.zst --type $type -o small.zst --force -q >/dev/null
+        same "$([ $model = dit ] && echo $float || echo $bf16)" small.zst --steps 3
+    done
+done
 # Where the device has no memory for the graph of a whole trajectory, there is one for each call; the same latents.
 if [ -z "${HASTEN_TEST_DEVICE-}" ]; then
     generate dit8.zst --schedule fast.zst --count 2 --backend cuda --latents whole.safetensors -q
