@@ -138,8 +138,8 @@ static void check_int4(const struct cpu_kernels *k, int rows, int channels, int 
 
 START_TEST(int4)
 {
-    static const int sizes[][4] = {
-        {1, 16, 1, 16}, {3, 64, 33, 16}, {29, 192, 47, 64}, {40, 5120, 70, 32}, {7, 256, 200, 16}};
+    static const int sizes[][4] = {{1, 16, 1, 16},     {3, 64, 33, 16},   {29, 192, 47, 64},
+                                   {40, 5120, 70, 32}, {7, 256, 200, 16}, {13, 704, 97, 64}};
     const struct cpu_kernels *k = cpu_kernels((enum cpu_level)_i);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes && (int)k->level == _i; i++)
         for (int int8 = 0; int8 < 2; int8++)
