@@ -299,8 +299,18 @@ static void split(struct front_bounds *b, int i, int run, struct front_point c, 
     g->run = run;
 }
 
-/* A run for each of the widest gaps, with the slope of its ends; while there are few, each gets as many as
- * there is room for, with slopes four times apart. 0: there are no gaps. */
+/* Number k of a gap's multipliers, 0: its own slope, others before and behind it. Slopes rise along the hull,
+ * so what is on it between the gap's ends has slopes between those of its neighbours. */
+static double multiplier_of(const struct front_bounds *b, int gap, int k, int most)
+{
+    double own = slope_of(&b->gap[gap]);
+    int next = k < 0 ? gap - 1 : gap + 1;
+    if (k == 0 || next < 0 || next == b->gaps)
+        return ldexp(own, 2 * k);
+    return own * pow(slope_of(&b->gap[next]) / own, abs(k) / (most + 1.0));
+}
+
+/* Runs for each of the widest gaps, as many as there is room for. 0: there are no gaps. */
 static int refine(struct front_bounds *b)
 {
     int gap[LANES], n = widest_gaps(b, gap, LANES), of[LANES];
@@ -309,9 +319,8 @@ static int refine(struct front_bounds *b)
         return 0;
     for (int l = 0; l < LANES; l++) {
         int k = l * n / LANES, first = (k * LANES + n - 1) / n, end = ((k + 1) * LANES + n - 1) / n;
-        double slope = slope_of(&b->gap[gap[k]]);
-        of[l] = end - first > 1 ? l - first - (end - first) / 2 : 0; /* 0: the slope itself */
-        multiplier[l] = ldexp(slope, 2 * of[l]);
+        of[l] = end - first > 1 ? l - first - (end - first) / 2 : 0;
+        multiplier[l] = multiplier_of(b, gap[k], of[l], (end - first) / 2);
         double weight = multiplier[l] * b->most;
         if (!(weight > 1e-30 && weight < 1e30)) /* as a float, times a share */
             return 0;
@@ -370,8 +379,8 @@ static int open_runs(struct front_bounds *b, struct error *e)
     enum { MOST_BYTES = 48 << 20 };
     size_t calls = (size_t)b->p->calls, states = state_index((int)calls, 0);
     size_t fit = MOST_BYTES / (2 * sizeof(float) * LANES * states) * LANES;
-    size_t use = (size_t)(b->p->actions - 1) * 2 * LANES; /* more actions have more labels to drop */
-    use = use < FRONT_RUNS ? use : FRONT_RUNS;
+    size_t use = (size_t)(b->p->actions + 1) * LANES; /* more actions have more labels to drop */
+    use = use < 4 * LANES ? 4 * LANES : use < FRONT_RUNS ? use : FRONT_RUNS;
     b->most_runs = fit < LANES ? LANES : fit < use ? (int)fit : (int)use;
     b->least = mem_array((size_t)b->most_runs, states * sizeof *b->least, e);
     b->after = mem_array((size_t)b->most_runs, states * sizeof *b->after, e);
@@ -456,38 +465,33 @@ static int add_line(struct front_line *line, int n, struct front_line l)
 int front_bounds_lines(const struct front_bounds *b, int t, int s, int a, struct front_line *line)
 {
     static const float nothing[LANES] = {0};
-    int calls = b->p->calls, n = 0, first = FRONT_RUNS, last = -1;
+    int calls = b->p->calls, n = 0;
     size_t row = (size_t)a * (size_t)calls + (size_t)t, states = state_index(calls, 0);
-    int16_t by_rank[FRONT_RUNS]; /* 1 + the run, between first and last */
+    uint64_t ranks[(FRONT_RUNS + 63) / 64] = {0};
     if (b->gaps == 0 || t == 0)
         return -1;
     size_t here = state_index(t, s), next = state_index(t + 1, schedule_computes(b->p, a) ? t : s);
     float share = b->share[row * (size_t)calls + (size_t)s];
-    memset(by_rank, 0, sizeof by_rank);
     for (int r = 0; r < b->runs; r += LANES) {
         const float *after = t + 1 < calls ? b->after + ((size_t)r * states + next * LANES) : nothing;
         unsigned char room[LANES];
-        uint64_t words[LANES / 8];
         find_room(b->least + ((size_t)r * states + here * LANES), after, b->weight + r, b->corner + r,
                   (float)b->ms[row], share, room);
-        memcpy(words, room, sizeof words);
-        if (!(words[0] | words[1]))
-            continue;
-        for (int l = 0; l < LANES; l++)
-            if (room[l]) {
-                int at = b->rank[r + l];
-                by_rank[at] = (int16_t)(r + l + 1);
-                first = at < first ? at : first;
-                last = at > last ? at : last;
+        for (int half = 0; half < LANES; half += 8) {
+            uint64_t bytes;
+            memcpy(&bytes, room + half, sizeof bytes);
+            for (; bytes; bytes &= bytes - 1) {
+                int rank = b->rank[r + half + __builtin_ctzll(bytes) / 8];
+                ranks[rank / 64] |= (uint64_t)1 << (rank % 64);
             }
+        }
     }
-    for (int i = first; i <= last; i++) { /* multipliers rise, slopes as well */
-        int r = by_rank[i] - 1;
-        if (r < 0)
-            continue;
-        size_t at = (size_t)(r / LANES * LANES) * states + here * LANES + (size_t)(r % LANES);
-        double left = (double)b->corner[r] - (double)b->least[at];
-        n = add_line(line, n, (struct front_line){left / b->multiplier[r], -1 / b->multiplier[r], 0});
-    }
+    for (size_t k = 0; k < sizeof ranks / sizeof *ranks; k++) /* multipliers rise, slopes as well */
+        for (; ranks[k]; ranks[k] &= ranks[k] - 1) {
+            int r = b->ranked[64 * k + (size_t)__builtin_ctzll(ranks[k])];
+            size_t at = (size_t)(r / LANES * LANES) * states + here * LANES + (size_t)(r % LANES);
+            double left = (double)b->corner[r] - (double)b->least[at];
+            n = add_line(line, n, (struct front_line){left / b->multiplier[r], -1 / b->multiplier[r], 0});
+        }
     return n;
 }

@@ -3,8 +3,8 @@
  *     struct front_bounds b;
  *     if (front_bounds_open(&b, p, ms, e) < 0) return -1;        // ms: actions x calls
  *     struct front_line line[FRONT_RUNS];
- *     int lines = front_bounds_lines(&b, t, s, a, line);         // of labels of calls t .. T-1, last refresh
- * s front_bounds_free(&b);
+ *     int lines = front_bounds_lines(&b, t, s, a, line);      // of labels of calls t .. T-1, last refresh s
+ *     front_bounds_free(&b);
  *
  * For a multiplier l the least (ms + l error) of the calls before t, for every state (t, s), takes one pass
  * over all states and gives a schedule near the convex hull of the front. Between two such neighbours A and B

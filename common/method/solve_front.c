@@ -281,20 +281,36 @@ static int run(struct front *f, struct error *e)
 
 static size_t front_size(const struct front *f) { return f->row[0].begin[1]; }
 
-static int read_label(const struct front *f, size_t index, struct schedule *out, struct error *e)
+/* Labels first .. first + count - 1 as schedules. Several are followed at once: each step of one waits for
+ * the one before. */
+static int read_labels(const struct front *f, size_t first, size_t count, struct schedule *out,
+                       struct error *e)
 {
-    size_t calls = (size_t)f->p->calls;
-    *out = (struct schedule){.calls = f->p->calls, .exact = !f->thinned && !f->p->pair};
-    out->action = mem_array(calls, sizeof *out->action, e);
-    out->refresh = mem_array(calls, sizeof *out->refresh, e);
-    if (!out->action || !out->refresh)
-        return -1;
-    uint32_t at = f->row[0].label[index].link;
-    for (size_t t = 0; t < calls; t++) {
-        out->action[t] = (int)(f->link[at] >> LINK_BITS);
-        at = f->link[at] & (((uint32_t)1 << LINK_BITS) - 1);
+    enum { CHAINS = 16 };
+    const struct schedule_problem *p = f->p;
+    uint32_t at[CHAINS];
+    for (size_t i = 0, n; i < count; i += n) {
+        n = count - i < CHAINS ? count - i : CHAINS;
+        for (size_t k = 0; k < n; k++) {
+            struct schedule *s = &out[i + k];
+            *s = (struct schedule){.calls = p->calls, .exact = !f->thinned && !p->pair};
+            s->action = mem_array((size_t)p->calls, sizeof *s->action, e);
+            s->refresh = mem_array((size_t)p->calls, sizeof *s->refresh, e);
+            if (!s->action || !s->refresh)
+                return -1;
+            at[k] = f->row[0].label[first + i + k].link;
+        }
+        for (int t = 0; t < p->calls; t++)
+            for (size_t k = 0; k < n; k++) {
+                uint32_t link = f->link[at[k]];
+                out[i + k].action[t] = (int)(link >> LINK_BITS);
+                at[k] = link & (((uint32_t)1 << LINK_BITS) - 1);
+            }
+        for (struct schedule *s = &out[i]; s < &out[i + n]; s++)
+            if (schedule_price(p, s->action, s->refresh, &s->refreshes, &s->error, &s->ms, e) < 0)
+                return -1;
     }
-    return schedule_price(f->p, out->action, out->refresh, &out->refreshes, &out->error, &out->ms, e);
+    return 0;
 }
 
 void schedule_front_free(struct schedule *schedules, int count)
@@ -316,8 +332,8 @@ int schedule_front(const struct schedule_problem *p, struct schedule **out, int 
     size_t n = status == 0 ? front_size(&f) : 0;
     if (status == 0 && !(all = mem_array(n, sizeof *all, e)))
         status = -1;
-    for (size_t i = 0; i < n && status == 0; i++)
-        status = read_label(&f, i, &all[i], e);
+    if (status == 0)
+        status = read_labels(&f, 0, n, all, e);
     front_free(&f);
     if (status < 0) {
         schedule_front_free(all, (int)n);
@@ -353,7 +369,7 @@ int schedule_solve_front(const struct schedule_problem *p, struct schedule *out,
     int status = front_open(&f, p, e) < 0 ? -1 : run(&f, e);
     if (status == 0 && front_size(&f) > 0) {
         /* Fastest first: under a limit of ms the last is the best, under a limit of error the first. */
-        status = read_label(&f, p->goal == SCHEDULE_MS ? front_size(&f) - 1 : 0, out, e);
+        status = read_labels(&f, p->goal == SCHEDULE_MS ? front_size(&f) - 1 : 0, 1, out, e);
         if (status < 0)
             schedule_free(out);
         front_free(&f);
