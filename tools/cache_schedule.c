@@ -2,7 +2,6 @@
 #include "tools/cache_schedule.h"
 
 #include "common/run/foreign.h"
-#include "common/run/profile.h"
 #include "common/run/search_blocks.h"
 
 #include <math.h>
@@ -82,6 +81,10 @@ static const struct tool_option options[] = {
     {"bits", 0, "given|both", OPTION_CHOICE, &o.bits, .choices = "given both",
      .help = "both: any call may also read floats where layers round to int8, as its error and price say "
              "(auto, dp and joint; default given)"},
+    {"streams", 0, "joint|split", OPTION_CHOICE, &o.streams, .choices = "joint split",
+     .help =
+         "split: with guidance, calls may compute the conditional pass alone and predict the other from it "
+         "(with --speedup or --max-ms; default joint)"},
     {"wide", 0, "N", OPTION_INT, &o.wide, .min = 0, .max = 1024,
      .help = "the first N computed calls read floats where layers round to int8 (default 0)"},
     {"calibrate", 0, "N", OPTION_INT, &o.calibrate, .min = 1, .max = 1024,
@@ -103,54 +106,6 @@ static const struct tool tool = {"cache-schedule",
                                  TOOL_OUTPUT | TOOL_RUNS,
                                  "cache-schedule model.zst --steps 50 --speedup 2 -o fast.schedule.zst"};
 
-/* ---- prices ---- */
-
-static int streams(const struct work *w) { return w->measure.guidance != 1 ? 2 : 1; }
-
-/* Milliseconds of another machine are worth a word. */
-static int look_at_profile(struct work *w, struct error *e)
-{
-    struct profile_machine m;
-    const char *level = cpu_level_name(w->t->kernels->level);
-    int threads = team_size(w->t->team);
-    if (profile_machine(o.profile, &m, e) < 0)
-        return -1;
-    if (m.threads != threads || strcmp(m.level, level))
-        tool_warn(w->t,
-                  "%s was made with %d threads at %s, this is %d at %s: its milliseconds may not hold here",
-                  o.profile, m.threads, m.level, threads, level);
-    return 0;
-}
-
-/* Prices of all actions. The profile must have the first `must` of them; what else it lacks (masks of bac's
- * or another tool's own, bits in a profile of before) is timed here, in proportion to the whole call. */
-static int price_actions(struct work *w, int must, struct error *e)
-{
-    double ms[CANDIDATES + 1];
-    int all = w->candidates + w->wides, missing = !o.profile;
-    if (o.profile &&
-        (profile_known_prices(o.profile, model_id(&w->m), w->list, all, streams(w), w->ms, e) < 0 ||
-         look_at_profile(w, e) < 0))
-        return -1;
-    for (int i = 1; i <= all && o.profile; i++) {
-        if (w->ms[i] == 0 && i <= must)
-            return error_set(e, HASTEN_EFILE,
-                             "%s: the profile has no time for the action '%s'; make it again", o.profile,
-                             w->list[i - 1].name);
-        missing |= w->ms[i] == 0;
-    }
-    if (!missing)
-        return 0;
-    struct timing t = {.graph = w->g, .weights = w->weights, .batch = streams(w), .repeats = 3};
-    struct timed *x = timed_open(&t, w->list, all, e);
-    int status = x ? timed_all(x, all, 4, ms, e) : -1;
-    timed_close(x);
-    for (int i = 0; i <= all && status == 0; i++)
-        if (!o.profile || w->ms[i] == 0)
-            w->ms[i] = o.profile ? w->ms[0] * ms[i] / ms[0] : ms[i];
-    return status;
-}
-
 /* What a call may do, and at which bits. */
 static int open_actions(struct work *w, struct error *e)
 {
@@ -163,9 +118,11 @@ static int open_actions(struct work *w, struct error *e)
     w->wides = all - w->candidates;
     if (o.bits && !w->wides)
         return error_set(e, HASTEN_EFILE, "--bits both: no layer of the model rounds what it reads to int8");
-    if (price_actions(w, w->candidates, e) < 0)
+    if (schedule_price_actions(w, w->candidates, e) < 0)
         return -1;
     w->wide_ms = w->wides ? w->ms[w->candidates + 1] : w->ms[0];
+    if (o.streams && schedule_price_one(w, e) < 0)
+        return -1;
     return w->candidates ? 0 : error_set(e, HASTEN_EFILE, "nothing in this model can be cached");
 }
 
@@ -232,6 +189,7 @@ static int start_search(struct work *w, struct error *e)
                          .gain = o.gain && m->gain,
                          .wide = (int)o.wide,
                          .wide_ms = w->wide_ms,
+                         .one_ms = w->one_ms,
                          .max_run = m->max_run,
                          .validate = (int)o.validate,
                          .max_cache_bytes = o.max_cache_bytes,
@@ -262,6 +220,8 @@ static struct trial *improve(struct work *w, struct trial *best, struct error *e
         return best;
     if (!spsa && strcmp(name, "coordinate"))
         return search_finish(&w->x, (int)o.polish, e);
+    if (best->alone)
+        return best;
     best->solver = name;
     return search_runs(&w->x, best, tool_given(w->t, "polish") ? (int)o.polish : 60, spsa, e) < 0 ? NULL
                                                                                                   : best;
@@ -296,6 +256,8 @@ static struct trial *choose(struct work *w, struct error *e)
             break;
         best = search_close_loop(x, best, e) < 0 ? NULL : search_validate(x, e);
     }
+    if (best && o.streams && (best = search_split(x, best, e) < 0 ? NULL : search_validate(x, e)))
+        say_trials(w, x->rounds);
     return best ? improve(w, best, e) : NULL;
 }
 
@@ -313,12 +275,16 @@ static int price_schedule(struct work *w, const struct cache_schedule *s, struct
         memcpy(c->served, s->action[a].served, (size_t)w->g->count);
         snprintf(c->name, sizeof c->name, "%s", s->action[a].name);
     }
-    if (price_actions(w, 0, e) < 0)
+    if (schedule_price_actions(w, 0, e) < 0)
         return -1;
     w->full_ms = w->ms[0] * s->calls;
+    int split = cache_schedule_difference(s) && w->measure.guidance != 1;
+    if (split && schedule_price_one(w, e) < 0)
+        return -1;
     for (int i = 0; i < s->calls; i++) {
+        int alone = split && s->action[s->choice[1][i]].difference;
         t->computed += s->action[s->choice[0][i]].serves == 0;
-        t->ms += w->ms[s->choice[0][i]];
+        t->ms += w->ms[s->choice[0][i]] * (alone ? w->one_ms / w->ms[0] : 1);
     }
     return 0;
 }
@@ -512,6 +478,11 @@ static int check_options(struct work *w, struct error *e)
             e, HASTEN_EUSAGE,
             "--bits both is for --solver auto, dp or joint with a budget, and not with --wide or "
             "--gain off");
+    if (o.streams &&
+        (given || o.wide || o.bits || !o.gain || !methods[o.solver].gain || !(o.speedup > 0 || o.max_ms > 0)))
+        return error_set(e, HASTEN_EUSAGE,
+                         "--streams split is for a budget of time and a solver that weighs errors, and not "
+                         "with --bits, --wide or --gain off");
     if (!o.correct && o.predictor > 1)
         return error_set(e, HASTEN_EUSAGE, "--correct off and --predictor contradict each other");
     return 0;

@@ -33,7 +33,8 @@ static int time_both(struct work *w, const struct cache_schedule *s, double *ful
 
 const char *schedule_action_name(const struct cache_schedule *s)
 {
-    return s->actions == 2 ? s->action[1].name : s->actions < 2 ? "full" : "several actions";
+    int own = s->actions - (cache_schedule_difference(s) > 0); /* of the first stream */
+    return own == 2 ? s->action[1].name : own < 2 ? "full" : "several actions";
 }
 
 /* Calls with more activation bits than the model's own. */
@@ -42,6 +43,15 @@ static int wide_calls(const struct cache_schedule *s)
     int n = 0;
     for (int t = 0; t < s->calls; t++)
         n += s->action[s->choice[0][t]].wide;
+    return n;
+}
+
+/* Calls that compute both streams. */
+static int guided_calls(const struct cache_schedule *s)
+{
+    int n = 0;
+    for (int t = 0; t < s->calls; t++)
+        n += !s->action[s->choice[0][t]].serves && !s->action[s->choice[1][t]].serves;
     return n;
 }
 
@@ -63,6 +73,7 @@ static cJSON *claims_of(struct work *w, const struct trial *t, const struct cach
         json_add_double(j, "measured_speedup", full / fast, e) == 0 &&
         json_add_double(j, "rel_l2", q->rel_l2, e) == 0 && json_add_double(j, "psnr_db", q->psnr, e) == 0 &&
         json_add_double(j, "validation_rel_l2", t->quality.rel_l2, e) == 0 &&
+        (!cache_schedule_difference(s) || json_add_int(j, "both_streams", guided_calls(s), e) == 0) &&
         (!s->trigger.signal || (json_add_int(j, "computed_passes", w->passes.computed, e) == 0 &&
                                 json_add_int(j, "served_passes", w->passes.served, e) == 0 &&
                                 json_add_int(j, "tried_passes", w->passes.tried, e) == 0)) &&
@@ -157,13 +168,16 @@ int schedule_report(struct work *w, struct trial *t, struct cache_schedule *s, i
     int status = claims ? 0 : -1;
     if (status == 0 && w->points)
         status = add_front(w, claims, &text, e);
+    char both[48] = "";
+    if (cache_schedule_difference(s))
+        snprintf(both, sizeof both, ", %d of them in both streams", guided_calls(s));
     if (status == 0)
-        buf_printf(&text, e,
-                   "%s, %s%s%s: %d of %d calls computed; %.1f ms of %.1f predicted; measured %.1f ms of %.1f "
-                   "(%.2fx), relative L2 %.4f, PSNR %.2f dB\n",
-                   t->solver, given ? "" : predict_name(t->predictor), given ? "" : ", ",
-                   schedule_action_name(s), t->computed, s->calls, t->ms, w->full_ms, fast, full, full / fast,
-                   q.rel_l2, q.psnr);
+        buf_printf(
+            &text, e,
+            "%s, %s%s%s: %d of %d calls computed%s; %.1f ms of %.1f predicted; measured %.1f ms of %.1f "
+            "(%.2fx), relative L2 %.4f, PSNR %.2f dB\n",
+            t->solver, given ? "" : predict_name(t->predictor), given ? "" : ", ", schedule_action_name(s),
+            t->computed, s->calls, both, t->ms, w->full_ms, fast, full, full / fast, q.rel_l2, q.psnr);
     if (status == 0) {
         cJSON_Delete(s->claims);
         s->claims = json_copy(claims, e);

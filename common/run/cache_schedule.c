@@ -123,6 +123,38 @@ int cache_schedule_widen(struct cache_schedule *s, int n, struct error *e)
     return 0;
 }
 
+int cache_schedule_difference(const struct cache_schedule *s)
+{
+    int a = s->actions - 1;
+    while (a > 0 && !s->action[a].difference)
+        a--;
+    return a > 0 ? a : 0;
+}
+
+/* The difference of the streams is one of outputs, and only the second has it. */
+static int check_difference(const struct cache_schedule *s, const struct graph *g, struct error *e)
+{
+    int difference = cache_schedule_difference(s), out = graph_find_output(g, "sample");
+    const struct cache_action *x = &s->action[difference];
+    if (!difference)
+        return 0;
+    if (s->trigger.signal)
+        return error_set(e, HASTEN_EFILE, "a trigger decides for both streams, so action '%s' cannot be",
+                         x->name);
+    if (x->serves != 1 || x->base[0] || x->wide || out < 0 || !x->served[out])
+        return error_set(e, HASTEN_EFILE, "action '%s' must serve the model's output and nothing else",
+                         x->name);
+    for (int t = 0; t < s->calls; t++)
+        if (s->choice[0][t] == difference)
+            return error_set(e, HASTEN_EFILE, "call %d of stream 0 has action '%s', which is for stream 1", t,
+                             x->name);
+    for (int a = 1; a < difference; a++)
+        if (s->action[a].difference)
+            return error_set(e, HASTEN_EFILE, "actions '%s' and '%s' are both differences of the streams",
+                             s->action[a].name, x->name);
+    return 0;
+}
+
 int cache_action_base(const struct cache_action *a, const struct graph *g)
 {
     return a->serves && a->base[0] ? graph_find(g, a->base[0]) : -1;
@@ -158,7 +190,7 @@ int cache_schedule_bind(struct cache_schedule *s, const struct graph *g, struct 
             x->predictor[n] = (struct engine_predictor){x->correct[i], x->anchors[i], base};
         }
     }
-    return check_probe(s, g, e);
+    return check_difference(s, g, e) < 0 ? -1 : check_probe(s, g, e);
 }
 
 /* ---- writing ---- */
@@ -176,7 +208,8 @@ static int write_actions(const struct cache_schedule *s, cJSON *meta, struct err
         const struct cache_action *x = &s->action[a];
         int based = 0;
         if (!list || json_add_string(j, "name", x->name, e) < 0 ||
-            (x->wide && json_add_bool(j, "wide", 1, e) < 0))
+            (x->wide && json_add_bool(j, "wide", 1, e) < 0) ||
+            (x->difference && json_add_bool(j, "difference", 1, e) < 0))
             return -1;
         for (int i = 0; i < x->serves; i++, based |= x->base[i - 1] != NULL)
             if (json_push_string(list, x->serve[i], e) < 0)
@@ -287,8 +320,10 @@ static int read_actions(struct cache_schedule *s, const cJSON *meta, struct erro
         if (index > 0 &&
             (cache_schedule_add(s, name, serve, serves, e) < 0 || read_bases(s, index, a, e) < 0))
             return -1;
-        if (index > 0)
+        if (index > 0) {
             s->action[index].wide = cJSON_IsTrue(json_get(a, "wide"));
+            s->action[index].difference = cJSON_IsTrue(json_get(a, "difference"));
+        }
         index++;
     }
     return actions && index ? 0 : error_set(e, HASTEN_EFILE, "there is no action");

@@ -27,7 +27,9 @@ struct cache_action {
     float **correct; /* [serves] -> [calls][anchors + 1][channels], or NULL */
     int *anchors;    /* of each table: 1 or 2 */
     int *channels;
-    int wide; /* layers read floats where their format rounds them to int8: more activation bits */
+    int wide;       /* layers read floats where their format rounds them to int8: more activation bits */
+    int difference; /* of the unconditional stream alone: its output is that of the conditional pass of the
+                     * same call plus what the outputs differed by at the last calls that computed both */
     unsigned char *served;              /* per node, after cache_schedule_bind */
     struct engine_predictor *predictor; /* per node, after cache_schedule_bind */
 };
@@ -58,6 +60,8 @@ int cache_schedule_write(const struct cache_schedule *s, const char *path, const
 /* The first n calls that compute everything do it with more activation bits, in an action of their own
  * ("full, wide"). */
 int cache_schedule_widen(struct cache_schedule *s, int n, struct error *e) HASTEN_CHECKED;
+/* The action that predicts the unconditional stream's output from the conditional one's; 0: there is none. */
+int cache_schedule_difference(const struct cache_schedule *s);
 /* The node that all served nodes of an action have for their base; -1: none. */
 int cache_action_base(const struct cache_action *a, const struct graph *g);
 int cache_schedule_bind(struct cache_schedule *s, const struct graph *g, struct error *e) HASTEN_CHECKED;

@@ -15,7 +15,8 @@ int recipe_price(const struct recipe *r, const struct trajectory *t, const char 
     if (!list)
         return -1;
     for (int a = 1; a < actions; a++)
-        snprintf(list[a - 1].name, sizeof list[a - 1].name, "%s", r->schedule.action[a].name);
+        snprintf(list[a - 1].name, sizeof list[a - 1].name, "%s",
+                 r->schedule.action[a].difference ? "output" : r->schedule.action[a].name);
     int status = profile_prices(profile, id ? id : "", list, actions - 1, 1, price, e);
     mem_free(list);
     *ms = 0;

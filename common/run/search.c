@@ -16,6 +16,7 @@ void search_trial_free(struct trial *t)
 {
     cache_schedule_free(&t->s);
     mem_free(t->action);
+    mem_free(t->alone);
     mem_free(t->each);
     *t = (struct trial){0};
 }
@@ -149,6 +150,7 @@ void search_close(struct search *x)
         x->noise[i] = NULL;
     }
     search_forget_rounds(x);
+    search_streams_free(x);
     calibration_free(&x->c);
     mem_free(x->reference);
     mem_free(x->calibrated_reference);
@@ -186,15 +188,26 @@ int search_make_schedule(struct search *x, struct trial *t, struct error *e)
     t->s.guidance = x->measure.guidance;
     t->s.height = m->image.height;
     t->s.width = m->image.width;
-    return calibration_predict(search_round(x, t->round), t->predictor, &t->s, e);
+    if (calibration_predict(search_round(x, t->round), t->predictor, &t->s, e) < 0)
+        return -1;
+    if (!t->alone)
+        return 0;
+    t->ms = search_split_ms(x, t);
+    return search_split_schedule(x, t, e);
 }
 
 /* A trial of these actions, unless there is the same already or no room. */
 int search_add_trial(struct search *x, const char *solver, enum predictor p, const int *action,
                      double predicted, int exact, struct error *e)
 {
+    return search_add_split(x, solver, p, action, NULL, predicted, exact, e);
+}
+
+int search_add_split(struct search *x, const char *solver, enum predictor p, const int *action,
+                     const unsigned char *alone, double predicted, int exact, struct error *e)
+{
     for (int i = 0; i < x->trials; i++)
-        if (x->trial[i].predictor == p && x->trial[i].round == x->rounds &&
+        if (x->trial[i].predictor == p && x->trial[i].round == x->rounds && !x->trial[i].alone && !alone &&
             !memcmp(x->trial[i].action, action, (size_t)x->calls * sizeof *action))
             return 0;
     if (x->trials == SEARCH_TRIALS)
@@ -204,11 +217,14 @@ int search_add_trial(struct search *x, const char *solver, enum predictor p, con
         .solver = solver, .predictor = p, .predicted = predicted, .exact = exact, .round = x->rounds};
     t->action = mem_array((size_t)x->calls, sizeof *t->action, e);
     t->each = mem_array((size_t)x->validate, sizeof *t->each, e);
-    if (!t->action || !t->each) {
+    t->alone = alone ? mem_array((size_t)x->calls, 1, e) : NULL;
+    if (!t->action || !t->each || (alone && !t->alone)) {
         search_trial_free(t);
         return -1;
     }
     memcpy(t->action, action, (size_t)x->calls * sizeof *action);
+    if (alone)
+        memcpy(t->alone, alone, (size_t)x->calls);
     x->trials++;
     return search_make_schedule(x, t, e);
 }

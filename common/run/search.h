@@ -22,6 +22,8 @@ enum { SEARCH_TRIALS = 512, SEARCH_SOLVERS = 16, SEARCH_ROUNDS = 8 };
 struct trial {
     struct cache_schedule s;
     int *action; /* [calls]: 0, or 1 + candidate */
+    unsigned char
+        *alone; /* [calls]: 1: the unconditional output is predicted from the conditional one; or NULL */
     const char *solver;
     enum predictor predictor;
     int exact, computed, images; /* images it was validated on */
@@ -47,6 +49,7 @@ struct search {
     int wide;               /* so many computed calls at the start have more activation bits; errors are
                              * then against a run in which all have */
     double wide_ms;         /* of such a call */
+    double one_ms;          /* of a full call's conditional pass alone, where there are two streams */
     int max_run;            /* most served calls in a row; 0: any number */
     double limit;           /* milliseconds of the trajectory */
     size_t max_cache_bytes; /* of one image; 0: any */
@@ -64,6 +67,7 @@ struct search {
     double *noise[CANDIDATES + 1]; /* [calls]: what rounding adds at a call of the full network and of each
                                     * candidate, in the prices' unit; NULL: not measured */
     double noise_scale;
+    struct gram difference; /* of the streams' outputs; calls 0: not measured */
     struct trial trial[SEARCH_TRIALS];
     int trials, finalists; /* the first so many were validated on all images */
 };
@@ -90,6 +94,10 @@ int search_solve(struct search *x, struct error *e) HASTEN_CHECKED;
 int search_measure_again(struct search *x, const struct cache_schedule *s, struct error *e) HASTEN_CHECKED;
 /* The same, and trials of all solvers by them, to be validated beside the finalists. */
 int search_close_loop(struct search *x, const struct trial *t, struct error *e) HASTEN_CHECKED;
+
+/* Trials in which calls compute the conditional stream alone, within x->limit, around the best there is: to
+ * be validated beside the finalists. Needs x->one_ms and guidance at every call. */
+int search_split(struct search *x, const struct trial *best, struct error *e) HASTEN_CHECKED;
 
 /* The front of (ms, predicted error), fastest first: schedules of one action, and of several where one
  * refresh is enough for the predictor, for all actions and predictors. x->limit leaves out what is slower. */

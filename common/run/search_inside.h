@@ -57,7 +57,15 @@ int search_bits(struct search *x, int a, enum predictor p, struct error *e);
 /* A trial of these actions, unless there is the same already or no room. */
 int search_add_trial(struct search *x, const char *solver, enum predictor p, const int *action,
                      double predicted, int exact, struct error *e);
+/* The same with calls that compute one stream alone. */
+int search_add_split(struct search *x, const char *solver, enum predictor p, const int *action,
+                     const unsigned char *alone, double predicted, int exact, struct error *e);
 void search_trial_free(struct trial *t);
+
+/* search_streams.c: milliseconds and the second stream's part of the schedule of such a trial. */
+double search_split_ms(const struct search *x, const struct trial *t);
+int search_split_schedule(struct search *x, struct trial *t, struct error *e);
+void search_streams_free(struct search *x);
 /* Validation images up to this many; those that the trial has seen are not run again. */
 int search_look(struct search *x, struct trial *t, int images, struct error *e);
 /* Make a trial's schedule again, from its actions. */

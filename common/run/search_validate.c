@@ -118,7 +118,7 @@ struct trial *search_finish(struct search *x, int runs, struct error *e)
     enum { DECIBELS = 2 }; /* what a polish may win */
     double best = x->finalists ? x->trial[0].score : 0;
     for (int i = 0; i < x->finalists; i++)
-        if (x->trial[i].score >= best - DECIBELS) {
+        if (x->trial[i].score >= best - DECIBELS && !x->trial[i].alone) {
             if (search_polish(x, &x->trial[i], runs, e) < 0)
                 return NULL;
             x->trial[i].score = x->trial[i].quality.psnr;

@@ -62,6 +62,8 @@ static int open_engine(struct trajectory *t, struct error *e)
         return -1;
     for (int a = 1; t->o.schedule && a < t->o.schedule->actions; a++) {
         const struct cache_action *x = &t->o.schedule->action[a];
+        if (x->difference) /* made here, the network does not run */
+            continue;
         if (engine_action(t->engine, a, x->served, x->predictor, e) < 0 || (x->wide && widen(t, a, e) < 0))
             return -1;
     }
@@ -120,13 +122,17 @@ struct trajectory *trajectory_open(const struct trajectory_options *o, struct er
             goto fail;
     if (!t->times || !t->guide_at || !t->labels || !t->random)
         goto fail;
+    t->difference = o->schedule && t->guided ? cache_schedule_difference(o->schedule) : 0;
+    for (int i = 0; i < 2 && t->difference; i++)
+        if (!(t->kept[i] = mem_array(n, sizeof(float), e)))
+            goto fail;
     for (int c = 0; c < t->calls; c++) {
         double time =
             o->model->one_minus_sigma ? 1 - sampler_sigma(t->sampler, c) : sampler_timestep(t->sampler, c);
         t->times[c] = (float)time;
         t->guide_at[c] = t->guided && is_inside(time, o->model->interval);
     }
-    if (open_engine(t, e) == 0 && (t->trigger || device_open(t, e) == 0))
+    if (open_engine(t, e) == 0 && (t->trigger || t->difference || device_open(t, e) == 0))
         return t;
 fail:
     trajectory_close(t);
@@ -137,8 +143,8 @@ void trajectory_close(struct trajectory *t)
 {
     if (!t)
         return;
-    void *blocks[] = {t->times, t->guide_at, t->labels, t->x,     t->input, t->eps,  t->variance,
-                      t->noise, t->other,    t->random, t->serve, t->want,  t->probe};
+    void *blocks[] = {t->times, t->guide_at, t->labels, t->x,    t->input, t->eps,     t->variance, t->noise,
+                      t->other, t->random,   t->serve,  t->want, t->probe, t->kept[0], t->kept[1]};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         mem_free(blocks[i]);
     trigger_close(t->trigger);
@@ -157,7 +163,7 @@ struct engine *trajectory_engine(const struct trajectory *t) { return t->engine;
 size_t trajectory_bytes(const struct trajectory *t)
 {
     return engine_bytes(t->engine) + device_bytes(t) +
-           (size_t)(6 + 6) * (size_t)t->o.batch * (size_t)t->size * sizeof(float);
+           (size_t)(6 + 6 + (t->difference ? 2 : 0)) * (size_t)t->o.batch * (size_t)t->size * sizeof(float);
 }
 
 /* ---- one call ---- */
@@ -206,14 +212,50 @@ struct call_runs trajectory_runs(const struct trajectory *t, int call, int count
 {
     struct call_runs r = {.guided = t->guide_at[call],
                           .action = {action_at(t, 0, call), action_at(t, 1, call)}};
-    if (!t->uncond_stored && r.action[1] && t->o.schedule->action[r.action[1]].serves)
+    int is_difference = r.action[1] && r.action[1] == t->difference;
+    if (r.action[1] && t->o.schedule->action[r.action[1]].serves &&
+        (is_difference ? !t->differences : !t->uncond_stored))
         r.action[1] = 0; /* nothing is stored for it yet */
     r.joint = r.guided && r.action[0] == r.action[1] && engine_in_phase(t->engine, 0, count);
     return r;
 }
 
+/* What the outputs differ by, kept for later; the older one goes. */
+static void keep_difference(struct trajectory *t, int count)
+{
+    float *older = t->kept[1];
+    t->kept[1] = t->kept[0];
+    t->kept[0] = older;
+    for (int64_t i = 0; i < count * t->size; i++)
+        older[i] = t->other[i] - t->eps[i];
+    t->differences++;
+}
+
+/* The unconditional output out of the conditional one and the differences that were kept. */
+static void add_difference(struct trajectory *t, int call, int count)
+{
+    const struct cache_action *x = &t->o.schedule->action[t->difference];
+    int rows = x->correct[0] ? x->anchors[0] + 1 : 0;
+    int64_t pixels = shape_rows(t->shape);
+    for (int64_t k = 0; k < (int64_t)count * t->channels; k++) {
+        const float *table =
+            rows ? x->correct[0] + (int64_t)call * rows * t->out_channels + k % t->channels : NULL;
+        float newest = table ? table[0] : 1, older = rows == 3 ? table[t->out_channels] : 0;
+        float bias = table ? table[(rows - 1) * t->out_channels] : 0;
+        for (int64_t i = k * pixels; i < (k + 1) * pixels; i++)
+            t->other[i] = t->eps[i] + (newest * t->kept[0][i] + older * t->kept[1][i] + bias);
+    }
+    t->passes.served += count;
+}
+
 static int run_streams(struct trajectory *t, int call, const struct call_runs *r, int count, struct error *e)
 {
+    if (r->guided && r->action[1] && r->action[1] == t->difference) {
+        if (trajectory_network(t, call, r->action[0], 0, count, count, e) < 0)
+            return -1;
+        add_difference(t, call, count);
+        return 0;
+    }
     if (r->joint)
         return trajectory_network(t, call, r->action[0], 0, 2 * count, count, e);
     return trajectory_network(t, call, r->action[0], 0, count, count, e) < 0 ||
@@ -239,7 +281,10 @@ static int predict(struct trajectory *t, int call, int count, struct error *e)
         return -1;
     if (!r.guided)
         return 0;
-    t->uncond_stored = 1;
+    const struct cache_action *did = t->o.schedule ? t->o.schedule->action : NULL;
+    if (t->difference && !did[r.action[0]].serves && !did[r.action[1]].serves)
+        keep_difference(t, count);
+    t->uncond_stored |= !t->difference || r.action[1] != t->difference;
     float scale = (float)t->o.guidance;
     for (int64_t i = 0; i < n; i++)
         t->eps[i] = t->other[i] + scale * (t->eps[i] - t->other[i]);
@@ -328,7 +373,7 @@ int trajectory_run(struct trajectory *t, const struct trajectory_image *images, 
     engine_restart(t->engine);
     if (t->trigger)
         trigger_restart(t->trigger);
-    t->uncond_stored = 0;
+    t->uncond_stored = t->differences = 0;
     if (start(t, images, count, e) < 0 || run_calls(t, count, e) < 0)
         return -1;
     memcpy(latents, t->x, (size_t)(count * t->size) * sizeof *latents);

@@ -14,6 +14,10 @@ struct trajectory {
     struct sampler *sampler;
     int calls, output, channels, out_channels, guided;
     int uncond_stored; /* an unconditional pass has run and filled its caches */
+    int difference;    /* the schedule's action that predicts the unconditional output; 0: none */
+    int differences;   /* how many were kept */
+    float
+        *kept[2]; /* [batch][size] what the outputs of the streams differed by: the last and the one before */
     struct shape shape;
     int64_t size;
     float *times;                                      /* [calls] */
