@@ -10,9 +10,11 @@ static const struct {
     const char *name;
     int (*read)(struct foreign *f, struct error *e);
 } methods[] = {
-    {"deepcache", foreign_deepcache},      {"fora", foreign_fora},           {"cache-dit", foreign_cache_dit},
-    {"learning-to-cache", foreign_router}, {"harmonica", foreign_router},    {"magcache", foreign_magcache},
-    {"teacache", foreign_teacache},        {"easycache", foreign_easycache}, {"dbcache", foreign_dbcache},
+    {"deepcache", foreign_deepcache}, {"fora", foreign_fora},
+    {"cache-dit", foreign_cache_dit}, {"learning-to-cache", foreign_router},
+    {"harmonica", foreign_router},    {"magcache", foreign_magcache},
+    {"teacache", foreign_teacache},   {"easycache", foreign_easycache},
+    {"dbcache", foreign_dbcache},     {"profilingdit", foreign_profilingdit},
 };
 
 static int read_method(struct foreign *f, struct error *e)
@@ -25,7 +27,7 @@ static int read_method(struct foreign *f, struct error *e)
             return methods[i].read(f, e);
     return error_set(e, HASTEN_EFILE,
                      "the method '%s' is unknown; known are deepcache, fora, cache-dit, learning-to-cache, "
-                     "harmonica, magcache, teacache, easycache and dbcache",
+                     "harmonica, magcache, teacache, easycache, dbcache and profilingdit",
                      name);
 }
 

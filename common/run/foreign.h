@@ -6,7 +6,7 @@
  * [...]} cache_schedule_free(&s);
  *
  * What a schedule can say beforehand becomes a list of actions (DeepCache, FORA, cache-dit's step masks,
- * routers of Learning-to-Cache and HarmoniCa, MagCache); what has to be decided while it runs becomes a
+ * routers of Learning-to-Cache and HarmoniCa, MagCache, ProfilingDiT); what has to be decided while it runs becomes a
  * trigger (TeaCache, EasyCache, DBCache). One method a file: foreign_METHOD.c. */
 #ifndef HASTEN_RUN_FOREIGN_H
 #define HASTEN_RUN_FOREIGN_H
@@ -34,6 +34,7 @@ int foreign_magcache(struct foreign *f, struct error *e) HASTEN_CHECKED;
 int foreign_teacache(struct foreign *f, struct error *e) HASTEN_CHECKED;
 int foreign_easycache(struct foreign *f, struct error *e) HASTEN_CHECKED;
 int foreign_dbcache(struct foreign *f, struct error *e) HASTEN_CHECKED;
+int foreign_profilingdit(struct foreign *f, struct error *e) HASTEN_CHECKED;
 
 /* ---- what the methods share: actions to serve; each gives the action's index ---- */
 

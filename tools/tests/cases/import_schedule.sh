@@ -26,7 +26,24 @@ is '#ab#a #ab#a' dit.zst 5 \
 is '#a#b #a#b' dit.zst 4 \
     '{"method":"learning-to-cache","activation":"none","router":[[0.2,0,0.2,0],[0,0,0,0]]}'
 is '##aaaa ##aaaa' dit.zst 6 '{"method":"dbcache","residual_diff_threshold":0.3,"max_warmup_steps":2}'
+is '##aa#a ##aa#a' dit.zst 6 '{"method":"profilingdit","background":[1],"first":2,"interval":3,"steps":[4]}'
+is '##aa#aa ##aa#aa' dit.zst 7 '{"method":"profilingdit","background":[0,1],"interval":3}'
 is '##########aaa# ##########aaa#' unet.zst 14 '{"method":"easycache","thresh":0.3}'
+
+# ProfilingDiT by what profile reports: the blocks that it calls background, and the same schedule as their list.
+profile dit.zst --actions off --repeat 3 -q --activations 1 --json >report
+echo "{\"method\":\"profilingdit\",\"interval\":2,\"activations\":$(sed 's/.*"activations":\({.*}\),"backend".*/\1/' report)}" >in.json
+cache-schedule dit.zst -q --steps 6 --validate 1 --import in.json -o taken.schedule >/dev/null
+blocks=$(grep -o '"foreground":[a-z]*,"name":"[^"]*"\|"name":"[^"]*"[^}]*"foreground":[a-z]*' report | grep false | sed 's/.*transformer_blocks\.\([0-9]*\).*/\1/')
+echo "{\"method\":\"profilingdit\",\"interval\":2,\"background\":[$(paste -sd, <<<"$blocks")]}" >in.json
+cache-schedule dit.zst -q --steps 6 --validate 1 --import in.json -o listed.schedule >/dev/null
+for made in taken listed; do
+    generate dit.zst -q --schedule $made.schedule --count 2 --latents $made
+done
+cmp taken listed
+echo '{"method":"profilingdit","background":[]}' >in.json
+if cache-schedule dit.zst -q --steps 6 --import in.json -o no 2>err >/dev/null; then exit 1; fi
+grep -q 'said to be background' err
 
 # Block-wise: the first call computes everything, as few as asked for or a few more; U-Nets are not measured block by block.
 cache-schedule dit.zst -q --steps 8 --validate 1 --solver bac --interval 2 -o bac.schedule >/dev/null
