@@ -2,12 +2,12 @@
  * authors use, becomes a schedule for this graph. hasten-schedule(5) lists the methods.
  *
  *     struct cache_schedule s;
- *     if (foreign_read(path, graph, calls, &s, e) < 0) ...       // {"method": "magcache", "mag_ratios":
- * [...]} cache_schedule_free(&s);
+ *     if (foreign_read(path, graph, calls, &s, e) < 0) ...    // {"method": "magcache", "mag_ratios": [...]}
+ *     cache_schedule_free(&s);
  *
  * What a schedule can say beforehand becomes a list of actions (DeepCache, FORA, cache-dit's step masks,
- * routers of Learning-to-Cache and HarmoniCa, MagCache, ProfilingDiT); what has to be decided while it runs becomes a
- * trigger (TeaCache, EasyCache, DBCache). One method a file: foreign_METHOD.c. */
+ * routers of Learning-to-Cache and HarmoniCa, MagCache, ProfilingDiT); what has to be decided while it runs
+ * becomes a trigger (TeaCache, EasyCache, DBCache). One method a file: foreign_METHOD.c. */
 #ifndef HASTEN_RUN_FOREIGN_H
 #define HASTEN_RUN_FOREIGN_H
 

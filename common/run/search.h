@@ -68,6 +68,7 @@ struct search {
                                     * candidate, in the prices' unit; NULL: not measured */
     double noise_scale;
     struct gram difference; /* of the streams' outputs; calls 0: not measured */
+    unsigned char *guided;  /* [calls]: 1: there is an unconditional output, as the model's interval has it */
     struct trial trial[SEARCH_TRIALS];
     int trials, finalists; /* the first so many were validated on all images */
 };
@@ -96,7 +97,7 @@ int search_measure_again(struct search *x, const struct cache_schedule *s, struc
 int search_close_loop(struct search *x, const struct trial *t, struct error *e) HASTEN_CHECKED;
 
 /* Trials in which calls compute the conditional stream alone, within x->limit, around the best there is: to
- * be validated beside the finalists. Needs x->one_ms and guidance at every call. */
+ * be validated beside the finalists. Needs x->one_ms. */
 int search_split(struct search *x, const struct trial *best, struct error *e) HASTEN_CHECKED;
 
 /* The front of (ms, predicted error), fastest first: schedules of one action, and of several where one

@@ -14,7 +14,7 @@
 
 struct differences {
     struct search *x;
-    int output, images, unguided;
+    int output, images;
     int64_t size;
     float *features; /* [images][calls][size] */
 };
@@ -25,11 +25,10 @@ static int collect(void *context, const struct engine *g, int call, int first, i
     struct differences *d = context;
     const float *out = engine_value(g, d->output);
     (void)e;
-    d->unguided += first == 0 ? d->images : 0;
     for (int r = first; r < first + rows; r++, out += d->size) {
         int is_second = r >= d->images;
         float *to = d->features + ((int64_t)(r % d->images) * d->x->calls + call) * d->size;
-        d->unguided -= is_second;
+        d->x->guided[call] |= (unsigned char)is_second;
         for (int64_t i = 0; i < d->size; i++)
             to[i] = is_second ? out[i] - to[i] : out[i];
     }
@@ -42,7 +41,9 @@ void search_streams_free(struct search *x)
     mem_free(x->difference.sum);
     mem_free(x->difference.rows);
     mem_free(x->difference.room);
+    mem_free(x->guided);
     x->difference = (struct gram){0};
+    x->guided = NULL;
 }
 
 static int gram_open(struct gram *g, int calls, int channels, struct error *e)
@@ -69,7 +70,9 @@ static int measure(struct search *x, struct error *e)
     d.size = shape_size(shape);
     d.images = run.count = run.batch = run.count < MOST_IMAGES ? run.count : MOST_IMAGES;
     d.features = mem_array((size_t)d.images * (size_t)x->calls, (size_t)d.size * sizeof *d.features, e);
-    int status = want && d.features ? gram_open(&x->difference, x->calls, shape.channels, e) : -1;
+    x->guided = mem_array((size_t)x->calls, 1, e);
+    int status =
+        want && d.features && x->guided ? gram_open(&x->difference, x->calls, shape.channels, e) : -1;
     if (status == 0) {
         want[d.output] = 1;
         run.want = want;
@@ -77,14 +80,12 @@ static int measure(struct search *x, struct error *e)
         run.schedule = NULL;
         status = measure_latents(&run, &latents, NULL, NULL, e);
     }
-    for (int i = 0; i < d.images && status == 0 && !d.unguided; i++)
+    for (int i = 0; i < d.images && status == 0; i++)
         status = gram_add(&x->difference, d.features + (int64_t)i * x->calls * d.size, shape_rows(shape),
                           x->measure.backend->team, e);
     mem_free(want);
     mem_free(d.features);
     mem_free(latents);
-    if (status == 0 && d.unguided)
-        status = error_set(e, HASTEN_EUSAGE, "--streams split: the model's guidance leaves calls out");
     return status;
 }
 
@@ -96,6 +97,23 @@ static int output_candidate(const struct search *x)
     while (a >= 0 && strcmp(x->list[a].name, "output"))
         a--;
     return a;
+}
+
+/* Calls without guidance need no difference and give none: those that are served cost nothing, and what was
+ * kept at one of them serves no other. */
+static void heed_interval(const struct search *x, double *table)
+{
+    for (int t = 1; t < x->calls; t++)
+        for (int s = 0; s < t; s++)
+            for (int r = 0; r <= s; r++) {
+                double *here = &table[schedule_pair_index(t, s, r)];
+                if (!x->guided[t])
+                    *here = 0;
+                else if (!x->guided[s])
+                    *here = INFINITY;
+                else if (!x->guided[r])
+                    *here = table[schedule_pair_index(t, s, s)];
+            }
 }
 
 /* The pair solver's table for the difference, in the unit of the action's. */
@@ -118,14 +136,16 @@ static double *price_differences(struct search *x, struct error *e)
         for (size_t k = schedule_pair_index(t, 0, 0); k < schedule_pair_index(t + 1, 0, 0); k++)
             table[k] = scale * sqrt(table[k] * by);
     }
+    heed_interval(x, table);
     return table;
 }
 
+/* A call without guidance is priced as in schedules of both streams alike. */
 double search_split_ms(const struct search *x, const struct trial *t)
 {
     double ms = 0, one = x->one_ms / x->ms[0];
     for (int i = 0; i < x->calls; i++)
-        ms += x->ms[t->action[i]] * (t->alone[i] ? one : 1);
+        ms += x->ms[t->action[i]] * (t->alone[i] && x->guided[i] ? one : 1);
     return ms;
 }
 
@@ -137,7 +157,7 @@ int search_split_schedule(struct search *x, struct trial *t, struct error *e)
     const struct graph *g = x->measure.graph;
     const struct gram *d = &x->difference;
     const char *output = g->node[graph_find_output(g, "sample")].name;
-    int a = cache_schedule_add(&t->s, "difference", &output, 1, e), last = 0, before = -1;
+    int a = cache_schedule_add(&t->s, "difference", &output, 1, e), last = x->guided[0] - 1, before = -1;
     size_t channels = (size_t)d->channels;
     float *table = a < 0 ? NULL : mem_array((size_t)x->calls * 3, channels * sizeof *table, e);
     struct predict_fit fit[GRAM_GROUPS];
@@ -149,11 +169,12 @@ int search_split_schedule(struct search *x, struct trial *t, struct error *e)
     t->s.action[a].anchors[0] = 2;
     for (int i = 1; i < x->calls; i++) {
         float *row = table + (size_t)i * 3 * channels;
-        if (!t->alone[i]) {
+        if (!t->alone[i] && x->guided[i]) {
             before = last;
             last = i;
-            continue;
         }
+        if (!t->alone[i] || !x->guided[i] || last < 0)
+            continue;
         t->s.choice[1][i] = a;
         predict_fit(d, PREDICT_TWO, i, last, before, fit);
         for (int c = 0; c < d->channels; c++) {
@@ -190,40 +211,58 @@ static void demand(const struct priced *w, const struct schedule *both, double *
     }
 }
 
+/* Room for one trial: the actions of both streams, and the action's table with calls that must be computed.
+ */
+struct split {
+    double *table;
+    unsigned char *alone;
+    int *action;
+};
+
+/* The computed calls of the first stream, with those of both among them; 0: there are none, or too slow. */
+static int solve_outer(struct search *x, const struct priced *w, struct split *a, int computed, double *error,
+                       struct error *e)
+{
+    struct schedule_problem p = w->problem;
+    struct schedule outer = {0};
+    struct trial t = {.action = a->action, .alone = a->alone};
+    *(p.pair ? &p.pair : &p.error) = a->table;
+    int status = solve(&p, computed, &outer, e);
+    for (int i = 0; status > 0 && i < x->calls; i++)
+        a->action[i] = outer.action[i] ? w->action + 1 : 0;
+    *error = outer.error;
+    schedule_free(&outer);
+    return status > 0 ? search_split_ms(x, &t) <= p.limit * (1 + 1e-9) : status;
+}
+
 /* A trial with `both` calls that compute both streams, and as many of one stream as there is room for. */
 static int add_split(struct search *x, struct priced *w, struct schedule_problem *second, int both,
                      struct error *e)
 {
     size_t n = (size_t)x->calls, size = w->problem.pair ? schedule_pair_count(x->calls) : 2 * n * n;
-    double one = x->one_ms, served = x->ms[w->action + 1] * one / x->ms[0];
+    double one = x->one_ms, served = x->ms[w->action + 1] * one / x->ms[0], error = 0;
     int computed =
         (int)((w->problem.limit * (1 + 1e-9) - both * (x->ms[0] - one) - x->calls * served) / (one - served));
-    struct schedule inner = {0}, outer = {0};
-    double *table = mem_array(size, sizeof *table, e);
-    unsigned char *alone = mem_array(n, 1, e);
-    int *action = mem_array(n, sizeof *action, e);
-    int status = table && alone && action ? 0 : -1;
-    if (status == 0 && computed > both && (computed = computed < x->calls ? computed : x->calls))
-        status = solve(second, both, &inner, e);
+    struct schedule inner = {0};
+    struct split a = {mem_array(size, sizeof *a.table, e), mem_array(n, 1, e),
+                      mem_array(n, sizeof *a.action, e)};
+    int status = a.table && a.alone && a.action ? solve(second, both, &inner, e) : -1, found = 0;
     if (status > 0) {
-        struct schedule_problem p = w->problem;
-        memcpy(table, w->table, size * sizeof *table);
-        demand(w, &inner, table);
-        *(p.pair ? &p.pair : &p.error) = table;
-        status = solve(&p, computed, &outer, e);
+        for (size_t t = 0; t < n; t++)
+            a.alone[t] = inner.action[t] != 0;
+        memcpy(a.table, w->table, size * sizeof *a.table);
+        demand(w, &inner, a.table);
     }
-    for (size_t t = 0; status > 0 && t < n; t++) {
-        alone[t] = inner.action[t] != 0;
-        action[t] = outer.action[t] ? w->action + 1 : 0;
-    }
-    if (status > 0)
-        status = search_add_split(x, "split", w->p, action, alone, inner.error + outer.error, 0, e);
+    for (computed = computed < x->calls ? computed : x->calls; status > 0 && !found && computed > both;
+         computed--)
+        status = (found = solve_outer(x, w, &a, computed, &error, e)) < 0 ? -1 : 1;
+    if (found > 0)
+        status = search_add_split(x, "split", w->p, a.action, a.alone, inner.error + error, 0, e);
     schedule_free(&inner);
-    schedule_free(&outer);
-    mem_free(table);
-    mem_free(alone);
-    mem_free(action);
-    return status;
+    mem_free(a.table);
+    mem_free(a.alone);
+    mem_free(a.action);
+    return status < 0 ? -1 : 0;
 }
 
 /* One action and its predictor, for every number of calls that compute both streams, or every few. */
