@@ -197,13 +197,18 @@ INLINE void v_store_bytes(uint8_t *p, vi x, int n)
         for (int i = 0; i < 8 && i < n; i++)
             p[i] = (uint8_t)(bytes >> 8 * i);
 }
-INLINE void v_store_bf16(uint16_t *p, vf x, int n)
+/* As bfloat16, in the low half of each lane. */
+INLINE vi v_round_bf16(vf x)
 {
     vi u = _mm256_castps_si256(x), odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
     vi r = _mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF)));
     vf nan = _mm256_cmp_ps(x, x, _CMP_UNORD_Q), quiet = _mm256_castsi256_ps(_mm256_set1_epi32(0x400000));
     r = _mm256_castps_si256(_mm256_blendv_ps(_mm256_castsi256_ps(r), _mm256_or_ps(x, quiet), nan));
-    r = _mm256_srli_epi32(r, 16);
+    return _mm256_srli_epi32(r, 16);
+}
+INLINE void v_store_bf16(uint16_t *p, vf x, int n)
+{
+    vi r = v_round_bf16(x);
     uint16_t all[8];
     _mm_storeu_si128((__m128i *)(WHOLE(n) ? p : all),
                      _mm_packus_epi32(_mm256_castsi256_si128(r), _mm256_extracti128_si256(r, 1)));
@@ -220,9 +225,9 @@ INLINE vf v_load_bf16(const uint16_t *p, int n)
 }
 INLINE __m256i v_store_bf16_pair(uint16_t *p, vf a, vf b)
 {
-    v_store_bf16(p, a, LANES);
-    v_store_bf16(p + LANES, b, LANES);
-    return _mm256_loadu_si256((const __m256i *)p);
+    vi both = _mm256_permute4x64_epi64(_mm256_packus_epi32(v_round_bf16(a), v_round_bf16(b)), 0xD8);
+    _mm256_storeu_si256((__m256i *)p, both); /* reading two short stores back would wait for them */
+    return both;
 }
 INLINE vi v_bits(vf a) { return _mm256_castps_si256(a); }
 INLINE vi vi_max(vi a, vi b) { return _mm256_max_epi32(a, b); }
