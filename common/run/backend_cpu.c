@@ -129,6 +129,7 @@ static const struct backend_ops cpu_ops = {
     .name = "cpu",
     .direct = 1,
     .half = 1,
+    .winograd = 1,
     .allocate = cpu_allocate,
     .release = cpu_release,
     .put = cpu_copy,

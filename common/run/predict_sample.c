@@ -9,6 +9,7 @@ static const char *const names[FORMS] = {
     [FORM_PRODUCT_INT8] = "product int8",
     [FORM_PRODUCT_BF16] = "product bf16",
     [FORM_CONV] = "conv",
+    [FORM_CONV_WINOGRAD] = "conv winograd",
     [FORM_CONV_INT8] = "conv int8",
     [FORM_CONV_BF16] = "conv bf16",
     [FORM_DECODED] = "decoded product",
@@ -31,6 +32,8 @@ static const char *const names[FORMS] = {
 static enum kernel_form form_of_product(const struct matmul *m)
 {
     int wide = m->kernel_h * m->kernel_w > 1;
+    if (m->form == MM_WINOGRAD)
+        return FORM_CONV_WINOGRAD;
     if (m->form != MM_NATIVE)
         return FORM_DECODED;
     if (m->int8)

@@ -37,6 +37,7 @@ struct pack_job {
     const struct mm_shape *shape;
     int bytes;           /* of one byte each: int8 or e4m3 */
     int half;            /* bfloat16 */
+    int turned;          /* MM_WINOGRAD */
     struct mm_int4 int4; /* codes NULL: not of four bits */
 };
 
@@ -50,6 +51,8 @@ static void pack_part(void *context, int part, int parts)
         j->k->matmul_pack_int4(j->packed, &j->int4, (int)s.begin, (int)s.end);
     else if (j->half)
         j->k->matmul_pack_bf16(j->packed, j->weight, j->shape, (int)s.begin, (int)s.end);
+    else if (j->turned)
+        j->k->winograd_pack(j->packed, j->weight, j->shape, (int)s.begin, (int)s.end);
     else if (j->bytes)
         j->k->matmul_pack_int8(j->packed, j->weight, j->shape, (int)s.begin, (int)s.end);
     else
@@ -87,6 +90,8 @@ void weights_measure(const struct cpu_kernels *k, struct packed *p, const struct
         p->product_size = k->matmul_int4_size(p->shape.n, channels, p->group);
     } else if (p->form == MM_BF16) {
         p->product_size = k->matmul_bf16_size(&p->shape);
+    } else if (p->form == MM_WINOGRAD) {
+        p->product_size = k->winograd_size(&p->shape);
     } else {
         p->product_size = k->matmul_packed_size(&p->shape, is_bytes(node_weight(n, "weight")));
     }
@@ -111,7 +116,10 @@ int weights_pack_array(const struct cpu_kernels *k, struct team *team, struct pa
 {
     struct pack_job job = {.k = k, .weight = array, .shape = &p->shape, .bytes = bytes};
     job.half = p->form == MM_BF16;
-    p->product_size = job.half ? k->matmul_bf16_size(&p->shape) : k->matmul_packed_size(&p->shape, bytes);
+    job.turned = p->form == MM_WINOGRAD;
+    p->product_size = job.half     ? k->matmul_bf16_size(&p->shape)
+                      : job.turned ? k->winograd_size(&p->shape)
+                                   : k->matmul_packed_size(&p->shape, bytes);
     p->product = job.packed = mem_array(p->product_size, 1, e);
     if (!p->product)
         return -1;
@@ -159,6 +167,17 @@ static int keep_plain(struct backend *b, struct packed *p, int slot, const struc
     return status;
 }
 
+/* Fewer multiply-adds (4 of 9) against more weights (16 for 9) and the turning of inputs and outputs: with
+ * few pixels the weights are what takes the time, with few channels the turning is. */
+static int suits_winograd(const struct packed *p, const struct node *n)
+{
+    enum { PIXELS = 256, CHANNELS = 16 };
+    const struct mm_shape *s = &p->shape;
+    return node_is(n, "conv2d") && s->kernel_h == 3 && s->kernel_w == 3 && (int)node_attr(n, "stride") == 1 &&
+           n->shape.height * n->shape.width >= PIXELS && s->n >= CHANNELS &&
+           s->channels[0] + s->channels[1] >= CHANNELS;
+}
+
 static int pack_product(struct backend *b, struct packed *p, const struct graph *g, const struct node *n,
                         struct error *e)
 {
@@ -168,6 +187,7 @@ static int pack_product(struct backend *b, struct packed *p, const struct graph 
               : (int)node_attr(n, "format") == FORMAT_FP8   ? MM_E4M3
               : (int)node_attr(n, "format") != FORMAT_PLAIN ? MM_INT8
               : half                                        ? MM_BF16
+              : b->ops->winograd && suits_winograd(p, n)    ? MM_WINOGRAD
                                                             : MM_NATIVE;
     return b->ops->pack(b, p, n, e);
 }

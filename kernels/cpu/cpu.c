@@ -38,6 +38,7 @@ int cpu_level_from_name(const char *name)
         .matmul_pack = matmul_pack_##products_, .matmul_pack_int8 = matmul_pack_int8_##products_,           \
         .matmul_bf16_size = matmul_bf16_size_##products_, .matmul_pack_bf16 = matmul_pack_bf16_##products_, \
         .matmul_int4_size = matmul_int4_size_##products_, .matmul_pack_int4 = matmul_pack_int4_##products_, \
+        .winograd_size = winograd_size_##products_, .winograd_pack = winograd_pack_##products_,             \
         .matmul_scratch = matmul_scratch_##products_, .matmul = matmul_##products_,                         \
         .row_norm = row_norm_##rows_, .group_norm = group_norm_##rows_,                                     \
         .image_quantize = image_quantize_##rows_, .attention = attention_##rows_,                           \

@@ -86,8 +86,10 @@ struct mm_epilogue {         /* applied in this order; NULL or 0/1 where absent 
  *   MM_E4M3    float8 e4m3 (packed by matmul_pack_int8 as bytes) with float sources
  *   MM_INT4    4-bit codes (matmul_pack_int4) that decode to int8, with float or int8 sources
  *   MM_BF16    bfloat16 (matmul_pack_bf16) with float sources: the same bytes serve both
+ *   MM_WINOGRAD  float, turned (winograd_pack), of a 3x3 kernel of stride 1: 16 products instead of 36, and
+ *              16 / 9 of the bytes; scratch holds a block of the turned inputs
  */
-enum mm_weights { MM_NATIVE, MM_INT8, MM_E4M3, MM_INT4, MM_BF16 };
+enum mm_weights { MM_NATIVE, MM_INT8, MM_E4M3, MM_INT4, MM_BF16, MM_WINOGRAD };
 
 /* 4-bit weights as on disk: w = column_scale[n] * clip(round(levels[code] * scale of the code's group),
  * +-127). codes: [n][channels/2], the low nibble first; scales: e4m3 [n][channels/group]; group: a multiple
@@ -280,6 +282,8 @@ struct cpu_kernels {
                              int end);
     size_t (*matmul_int4_size)(int n, int channels, int group);
     void (*matmul_pack_int4)(void *packed, const struct mm_int4 *w, int begin, int end);
+    size_t (*winograd_size)(const struct mm_shape *s);
+    void (*winograd_pack)(void *packed, const float *weight, const struct mm_shape *s, int begin, int end);
     size_t (*matmul_scratch)(const struct matmul *m);
     void (*matmul)(const struct matmul *m, int part, int parts);
     void (*row_norm)(const struct row_norm *r, int part, int parts);

@@ -56,6 +56,14 @@ void matmul_pack_int4_ref(void *packed, const struct mm_int4 *w, int begin, int 
            (size_t)(end - begin) * groups);
 }
 
+/* The reference keeps to the definition. */
+size_t winograd_size_ref(const struct mm_shape *s) { return matmul_packed_size_ref(s, 0); }
+
+void winograd_pack_ref(void *packed, const float *weight, const struct mm_shape *s, int begin, int end)
+{
+    matmul_pack_ref(packed, weight, s, begin, end);
+}
+
 size_t matmul_scratch_ref(const struct matmul *m)
 {
     (void)m;
@@ -69,7 +77,7 @@ static double weight_at(const struct matmul *m, int64_t at)
         return mm_e4m3(((const uint8_t *)m->weights)[at]);
     if (m->form == MM_BF16 || (m->form == MM_NATIVE && m->bf16))
         return bf16_to_float(((const uint16_t *)m->weights)[at]);
-    if (m->form == MM_NATIVE && !m->int8)
+    if (m->form == MM_WINOGRAD || (m->form == MM_NATIVE && !m->int8))
         return ((const float *)m->weights)[at];
     if (m->form != MM_INT4)
         return ((const int8_t *)m->weights)[at];

@@ -516,7 +516,7 @@ START_TEST(large_headers_are_fast)
 {
     double one = open_time(10000), ten = open_time(100000);
 #if !defined __SANITIZE_ADDRESS__
-    ck_assert_msg(one < 0.010, "10 000 tensors took %.1f ms", 1e3 * one);
+    ck_assert_msg(one < 0.030, "10 000 tensors took %.1f ms", 1e3 * one);
 #endif
     ck_assert_msg(ten < 35 * one, "10 000 tensors %.2f ms, 100 000 %.2f ms: not n log n", 1e3 * one,
                   1e3 * ten);

@@ -1,8 +1,8 @@
 /* Rates of the matrix products at the shapes of DiT-XL/2 and of U-Nets, on one thread, by its CPU time, and
- * their share of the peak of multiply-adds measured beside each of them: float, bfloat16, int8. Run by hand:
- * bin/tests/bench-matmul [LEVEL]. With the word linears, after the level: every type of quantize at the
- * linear layers of DiT-XL/2 as a share of the int8 peak, the first two with and without the pass that turns
- * and rounds their inputs. */
+ * their share of the peak of multiply-adds measured beside each of them: float, bfloat16, int8, and floats by
+ * Winograd, whose rate is that of the definition's operations. Run by hand: bin/tests/bench-matmul [LEVEL].
+ * With the word linears, after the level: every type of quantize at the linear layers of DiT-XL/2 as a share
+ * of the int8 peak, the first two with and without the pass that turns and rounds their inputs. */
 #include "kernels/cpu/cpu.h"
 
 #include <stdio.h>
@@ -37,11 +37,11 @@ enum { CHAINS = 12 };
 
 /* Operations per second / 1e9 of the level's widest float or int8 multiply-add; 0 where it has none: below
  * VNNI int8 products are widened, which has no peak of its own. */
-enum type { FLOATS, HALVES, BYTES, W4A8, W4A16, W8A16, FP8, TYPES };
+enum type { FLOATS, HALVES, BYTES, W4A8, W4A16, W8A16, FP8, TYPES, TURNED = TYPES };
 static const int element[] = {4, 2, 1};
 static const char *const names[TYPES] = {"f32", "bf16", "w8a8", "w4a8", "w4a16", "w8a16", "fp8"};
-static const enum mm_weights forms[TYPES] = {MM_NATIVE, MM_NATIVE, MM_NATIVE, MM_INT4,
-                                             MM_INT4,   MM_INT8,   MM_E4M3};
+static const enum mm_weights forms[] = {MM_NATIVE, MM_NATIVE, MM_NATIVE, MM_INT4,
+                                        MM_INT4,   MM_INT8,   MM_E4M3,   MM_WINOGRAD};
 
 static int rounds(enum type type) { return type == BYTES || type == W4A8; }
 
@@ -93,6 +93,9 @@ static void *pack(const struct cpu_kernels *k, enum type type, const struct mm_s
     } else if (type == HALVES) {
         packed = some(k->matmul_bf16_size(s));
         k->matmul_pack_bf16(packed, weight, s, 0, s->n);
+    } else if (type == TURNED) {
+        packed = some(k->winograd_size(s));
+        k->winograd_pack(packed, weight, s, 0, s->n);
     } else if (type == FLOATS) {
         packed = some(k->matmul_packed_size(s, 0));
         k->matmul_pack(packed, weight, s, 0, s->n);
@@ -213,13 +216,16 @@ int main(int argc, char **argv)
         print_linears((enum cpu_level)level);
         return 0;
     }
-    printf("%-22s   f32 GF/s  of peak  bf16 GF/s  of peak int8 GOP/s of peak\n", "rows x in x out, kernel");
+    printf("%-22s   f32 GF/s  of peak  bf16 GF/s  of peak int8 GOP/s of peak  Winograd\n",
+           "rows x in x out, kernel");
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);
         int h = shapes[i].h, w = shapes[i].w, c = shapes[i].c, n = shapes[i].n, kernel = shapes[i].kernel;
         printf("%5d x %4d x %4d, %d", h * w, c, n, kernel);
         for (int type = FLOATS; type <= BYTES; type++)
             print((enum cpu_level)level, (enum type)type, rate(k, (enum type)type, h, w, c, n, kernel, 0));
+        if (kernel == 3)
+            print((enum cpu_level)level, FLOATS, rate(k, TURNED, h, w, c, n, kernel, 0));
         printf("\n");
     }
     return 0;

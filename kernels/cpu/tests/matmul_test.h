@@ -14,10 +14,13 @@ struct shape {
 
 enum { BIAS = 1, IMAGE_BIAS = 2, GATE = 4, RESIDUAL = 8, TAP = 16, SCALE = 32, ALL_PIECES = 63 };
 
+/* Products of floats and of codes, and what convolutions of floats may be turned into. */
+enum kind { FLOATS, CODES, TURNED };
+
 struct data {
     struct matmul m;
     struct mm_shape s;
-    void *in[2], *weight, *packed;
+    void *in[2], *weight, *packed, *scratch;
     struct code_scale *scale[2];
     float *column_scale, *bias, *image_bias, *gate, *residual, *out, *tap;
     int64_t rows, out_size; /* out and tap: out_size floats, rows out_ld apart */
@@ -52,9 +55,15 @@ static inline void make_source(struct data *d, const struct shape *c, int i)
                                       w,        c->up[i],       d->scale[i]};
 }
 
-static inline void make(struct data *d, const struct shape *c, int int8, int pieces, enum activation act)
+static inline int kinds_of(const struct shape *c)
+{
+    return c->kernel_h == 3 && c->kernel_w == 3 && c->stride == 1 ? TURNED + 1 : CODES + 1;
+}
+
+static inline void make(struct data *d, const struct shape *c, int kind, int pieces, enum activation act)
 {
     struct matmul *m = &d->m;
+    int int8 = kind == CODES;
     memset(d, 0, sizeof *d);
     *m = (struct matmul){.images = c->images,
                          .out_height = (c->height + c->top + c->bottom - c->kernel_h) / c->stride + 1,
@@ -67,6 +76,7 @@ static inline void make(struct data *d, const struct shape *c, int int8, int pie
                          .pad_left = c->left,
                          .sources = c->channels[1] ? 2 : 1,
                          .int8 = int8,
+                         .form = kind == TURNED ? MM_WINOGRAD : MM_NATIVE,
                          .scale_per_row = c->kernel_h * c->kernel_w * c->stride * c->up[0] * c->up[1] == 1 &&
                                           c->height == 1 && !c->shared,
                          .out_ld = c->n + 3};
@@ -101,23 +111,35 @@ static inline void make(struct data *d, const struct shape *c, int int8, int pie
                                        .scale = pieces & SCALE ? 0.5f : 0};
 }
 
+enum { MOST_PARTS = 10 };
+
 /* In two pieces, the second first: the split must not matter. */
 static inline void pack(struct data *d, const struct cpu_kernels *k)
 {
     int middle = d->s.n / 2 / k->mm_panel * k->mm_panel, at[3] = {0, middle, d->s.n};
+    int turned = d->m.form == MM_WINOGRAD;
     free(d->packed);
-    d->packed = malloc(k->matmul_packed_size(&d->s, d->m.int8));
+    d->packed = malloc(turned ? k->winograd_size(&d->s) : k->matmul_packed_size(&d->s, d->m.int8));
     d->m.weights = d->packed;
     for (int i = 1; i >= 0; i--)
         if (d->m.int8)
             k->matmul_pack_int8(d->packed, d->weight, &d->s, at[i], at[i + 1]);
+        else if (turned)
+            k->winograd_pack(d->packed, d->weight, &d->s, at[i], at[i + 1]);
         else
             k->matmul_pack(d->packed, d->weight, &d->s, at[i], at[i + 1]);
+    if (turned) {
+        d->m.scratch_ld = k->matmul_scratch(&d->m);
+        free(d->scratch);
+        d->m.scratch = d->scratch = aligned_alloc(64, MOST_PARTS * d->m.scratch_ld + 64);
+        memset(d->scratch, 0xff, MOST_PARTS * d->m.scratch_ld); /* NaN: what is read must have been written */
+    }
 }
 
 static inline void release(struct data *d)
 {
-    free(d->in[0]), free(d->in[1]), free(d->weight), free(d->packed), free(d->scale[0]), free(d->scale[1]);
+    free(d->in[0]), free(d->in[1]), free(d->weight), free(d->packed), free(d->scratch), free(d->scale[0]),
+        free(d->scale[1]);
     free(d->column_scale), free(d->bias), free(d->image_bias), free(d->gate), free(d->residual);
     free(d->out), free(d->tap);
 }
@@ -147,6 +169,9 @@ static const struct shape shapes[] = {
     {2, 11, 30, {1, 1}, {64, 0}, 64, 3, 3, 1, 1, 1, 1, 1, 0},
     {2, 13, 14, {1, 1}, {2, 3}, 7, 9, 9, 1, 4, 4, 4, 4, 0},
     {1, 2, 2, {1, 1}, {5000, 0}, 5, 3, 3, 1, 1, 1, 1, 1, 0},
+    {2, 17, 15, {1, 1}, {19, 10}, 70, 3, 3, 1, 1, 1, 1, 1, 0},
+    {1, 16, 18, {1, 2}, {16, 9}, 150, 3, 3, 1, 0, 2, 1, 0, 0},
+    {3, 9, 1, {1, 1}, {17, 0}, 20, 3, 3, 1, 1, 1, 1, 1, 1},
     {1, 1, 3, {1, 1}, {40, 0}, 2 * 32 * 14 + 5, 1, 1, 1, 0, 0, 0, 0, 0},
     {1, 2, 13, {1, 1}, {24, 330}, 97, 3, 3, 1, 1, 1, 1, 1, 0},
     {1, 1, 99, {1, 1}, {660, 0}, 260, 1, 1, 1, 0, 0, 0, 0, 1},

@@ -113,10 +113,10 @@ static void check(const struct data *d, const struct shape *c, const struct orac
             double tolerance = allowed(d, c, o->size[r * c->n + n], v);
             if (!(fabs(d->out[r * ld + n] - want) <= tolerance) ||
                 (e->tap && !(fabs(d->tap[r * ld + n] - tap) <= tolerance)))
-                ck_abort_msg(
-                    "%s, shape %d, int8 %d, row %d, column %d: %.9g and %.9g, expected %.9g and %.9g",
-                    cpu_level_name(level), (int)(c - shapes), d->m.int8, (int)r, n, d->out[r * ld + n],
-                    d->tap[r * ld + n], want, tap);
+                ck_abort_msg("%s, shape %d, int8 %d, form %d, row %d, column %d: %.9g and %.9g, expected "
+                             "%.9g and %.9g",
+                             cpu_level_name(level), (int)(c - shapes), d->m.int8, (int)d->m.form, (int)r, n,
+                             d->out[r * ld + n], d->tap[r * ld + n], want, tap);
         }
 }
 
@@ -145,15 +145,15 @@ START_TEST(every_level_computes_the_definition)
         {0, ACT_TANH},         {BIAS | GATE, ACT_SIGMOID},
     };
     const struct shape *c = &shapes[_i];
-    for (int int8 = 0; int8 < 2; int8++) {
+    for (int kind = 0; kind < kinds_of(c); kind++) {
         struct data d;
-        make(&d, c, int8, 0, ACT_NONE);
+        make(&d, c, kind, 0, ACT_NONE);
         struct oracle o = ask(&d, c);
         release(&d);
         for (int level = CPU_REF; level <= (int)cpu_best_level(); level++)
             for (size_t i = 0; i < sizeof epilogues / sizeof *epilogues; i++) {
                 const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);
-                make(&d, c, int8, epilogues[i].pieces, epilogues[i].act);
+                make(&d, c, kind, epilogues[i].pieces, epilogues[i].act);
                 pack(&d, k);
                 k->matmul(&d.m, 0, 1);
                 check(&d, c, &o, (enum cpu_level)level);

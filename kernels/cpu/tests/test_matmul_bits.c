@@ -14,10 +14,10 @@ static void poison(struct data *d)
 START_TEST(parts_do_not_change_a_bit)
 {
     for (int level = CPU_REF; level <= (int)cpu_best_level(); level++)
-        for (int int8 = 0; int8 < 2; int8++) {
+        for (int kind = 0; kind < kinds_of(&shapes[_i]); kind++) {
             const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);
             struct data d;
-            make(&d, &shapes[_i], int8, ALL_PIECES, ACT_SILU);
+            make(&d, &shapes[_i], kind, ALL_PIECES, ACT_SILU);
             pack(&d, k);
             k->matmul(&d.m, 0, 1);
             float *whole = copy_of(d.out, d.out_size), *tap = copy_of(d.tap, d.out_size);
@@ -39,10 +39,10 @@ START_TEST(batch_does_not_change_a_bit)
 {
     const struct shape *c = &shapes[_i];
     for (int level = CPU_REF; level <= (int)cpu_best_level(); level++)
-        for (int int8 = 0; int8 < 2; int8++) {
+        for (int kind = 0; kind < kinds_of(c); kind++) {
             const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);
             struct data d;
-            make(&d, c, int8, ALL_PIECES, ACT_GELU_ERF);
+            make(&d, c, kind, ALL_PIECES, ACT_GELU_ERF);
             pack(&d, k);
             k->matmul(&d.m, 0, 1);
             float *whole = copy_of(d.out, d.out_size);
@@ -53,7 +53,7 @@ START_TEST(batch_does_not_change_a_bit)
                 one.images = 1;
                 for (int s = 0; s < one.sources; s++) {
                     struct mm_source *from = &one.source[s];
-                    from->data = (const char *)from->data + image * from->image_ld * (int8 ? 1 : 4);
+                    from->data = (const char *)from->data + image * from->image_ld * (d.m.int8 ? 1 : 4);
                     from->scale += image * (one.scale_per_row ? from->height * from->width : 1);
                 }
                 one.out += image * rows * one.out_ld;
@@ -132,10 +132,10 @@ END_TEST
 START_TEST(output_onto_its_residual)
 {
     for (int level = CPU_REF; level <= (int)cpu_best_level(); level++)
-        for (int int8 = 0; int8 < 2; int8++) {
+        for (int kind = 0; kind < kinds_of(&shapes[_i]); kind++) {
             const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);
             struct data d;
-            make(&d, &shapes[_i], int8, ALL_PIECES, ACT_NONE);
+            make(&d, &shapes[_i], kind, ALL_PIECES, ACT_NONE);
             pack(&d, k);
             float *sum = copy_of(d.out, d.out_size); /* as residual in the layout of out */
             d.m.epilogue.residual = sum;
