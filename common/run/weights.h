@@ -3,7 +3,8 @@
  *     struct weights *w = weights_open(graph, backend, &loader, e);   // after graph_infer
  *     const struct packed *p = &w->node[i];
  *
- * Weights are packed for matrix products as float32, bfloat16, int8 or less (float16 becomes float32, once);
+ * Weights are packed for matrix products as float32, bfloat16, int8 or less (float16 becomes float32, once),
+ * those of 3x3 convolutions of float32 turned for Winograd's products where that pays, in 16/9 of the bytes;
  * biases, norms and tables are plain float32. All of them are in the backend's memory. */
 #ifndef HASTEN_RUN_WEIGHTS_H
 #define HASTEN_RUN_WEIGHTS_H
