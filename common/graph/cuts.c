@@ -136,15 +136,6 @@ static int shares_tensors(const struct graph *g, const struct cut *c)
     return 0;
 }
 
-int cut_is_own_product(const struct graph *g, int node)
-{
-    const struct node *n = &g->node[node];
-    int own = is_product(n) && is_plain(n);
-    for (int s = 0; own && s < GRAPH_MAX_WEIGHTS; s++)
-        own = !n->weight[s] || !is_shared(g, n->weight[s]);
-    return own;
-}
-
 static int find_cut(const struct graph *g, int consumer, const unsigned char *depends, unsigned char *marks,
                     struct cut *c)
 {

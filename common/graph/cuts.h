@@ -40,9 +40,6 @@ struct cut_list {
 int graph_cuts(const struct graph *g, struct cut_list *list, struct error *e) HASTEN_CHECKED;
 void cut_list_free(struct cut_list *list);
 
-/* Is it a linear layer or a convolution with plain weights that no other node uses? */
-int cut_is_own_product(const struct graph *g, int node);
-
 /* The nodes of a cut: producers, what is between, the consumer. marks: g->count bytes, cleared first. */
 void cut_nodes(const struct graph *g, const struct cut *c, unsigned char *marks);
 

@@ -42,7 +42,7 @@ static void find_kept(struct engine *x)
         for (int j = 0; x->class_of[i] == CLASS_STEP && j < g->node[i].inputs; j++)
             if (node_reads(&g->node[i], j) && x->class_of[g->node[i].in[j]] != CLASS_STEP)
                 x->hoist_keep[g->node[i].in[j]] = 1;
-    for (int i = 0; !x->o.only_want && i < g->outputs; i++) {
+    for (int i = 0; i < g->outputs; i++) {
         int node = g->output[i].node;
         *(x->class_of[node] == CLASS_STEP ? &x->output[node] : &x->hoist_keep[node]) = 1;
     }

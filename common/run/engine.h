@@ -31,7 +31,6 @@ struct engine_options {
     int per_image_time;        /* 1: images of one call may differ in timestep */
     int store_once;            /* 1: only action 0 stores, so that other actions all see what it left */
     const unsigned char *want; /* nodes whose values engine_value must give, beside the outputs; or NULL */
-    int only_want;             /* 1: not the outputs; what only they need is not run */
 };
 
 struct engine;

@@ -128,25 +128,12 @@ static void add_row(float *wait, double *sum, int at, const float *x, int n)
     }
 }
 
-static void add_lack(struct edge_pair *p, const float *full, const float *left)
-{
-    int first = p->n - p->lacks;
-    for (int i = 0; i < p->lacks; i++) {
-        float lack = full[i] - left[i];
-        p->wait[(size_t)(first + i) * WAIT_ROWS + (size_t)p->waiting] = lack;
-        p->mean[first + i] += (double)lack;
-    }
-}
-
 static int look(struct edge_pair *p, const struct state_engine *x, const struct state_engine *x1, int rows,
                 const struct backend *host, struct error *e)
 {
     struct shape shape = x1->graph->node[p->node1].shape;
     int64_t tokens = shape_rows(shape), taken = tokens < PAIR_ROWS ? tokens : PAIR_ROWS;
     const float *value = engine_value(x->engine, p->node), *value1 = engine_value(x1->engine, p->node1);
-    const float *skip = p->lacks ? engine_value(x->engine, p->skip) : NULL;
-    const float *skip1 = p->lacks ? engine_value(x1->engine, p->skip1) : NULL;
-    int n = p->n - p->lacks;
     for (int r = 0; r < rows; r++)
         for (int64_t t = 0; t < taken; t++) {
             /* Another place in every row: edges of the picture would else be seen too often or never. */
@@ -155,9 +142,7 @@ static int look(struct edge_pair *p, const struct state_engine *x, const struct 
             if (p->same)
                 memcpy(p->mean, p->mean1, (size_t)p->n * sizeof *p->mean);
             else
-                add_row(p->wait, p->mean, p->waiting, value + row * n, n);
-            if (p->lacks)
-                add_lack(p, skip + row * p->lacks, skip1 + row * p->lacks);
+                add_row(p->wait, p->mean, p->waiting, value + row * p->n, p->n);
             p->rows++;
             if (++p->waiting == WAIT_ROWS && flush(p, host, e) < 0)
                 return -1;
@@ -202,11 +187,8 @@ static struct state_engine *open_tapped(const struct states *s, const struct gra
 {
     unsigned char *want = mem_array((size_t)g->count + 1, 1, e);
     struct state_engine *x = NULL;
-    for (int i = 0; want && i < count; i++) {
+    for (int i = 0; want && i < count; i++)
         want[other ? p[i].node1 : p[i].node] = 1;
-        if (p[i].lacks)
-            want[other ? p[i].skip1 : p[i].skip] = 1;
-    }
     if (want && (x = states_open(s, g, w, want, e)) && states_ready(x, e) < 0) {
         states_close(x);
         x = NULL;

@@ -7,10 +7,6 @@
  *     ... pair[0].cross, pair[0].own ...                           // sums over pair[0].rows rows
  *     pairs_free(pair, count);
  *
- * Where a product's result is added to something else, what that lacks in the pruned network can be asked of
- * the product as well: with skip set, the last `lacks` of the n channels of x are the difference of the
- * values of skip and skip1.
- *
  * Of each value at most PAIR_ROWS rows enter, evenly spread. Products are float32 over at most 512 rows, sums
  * double, in an order that does not depend on threads. */
 #ifndef HASTEN_RUN_PAIR_MOMENTS_H
@@ -23,8 +19,6 @@ enum { PAIR_ROWS = 32 };
 struct edge_pair {
     int node, node1;      /* in the original and in the other network */
     int n, n1;            /* channels */
-    int skip, skip1;      /* in the original and in the other network, or */
-    int lacks;            /* 0: none */
     int64_t rows;         /* seen */
     double *mean, *mean1; /* [n], [n1] after pairs_collect; sums before */
     double *cross;        /* [n][n1] mean of x x1'; with one network the same as own */

@@ -1,5 +1,4 @@
 /* The packages of pruning: see prune.h. */
-#include "common/graph/ops.h"
 #include "common/method/prune_choose.h"
 #include "common/run/cut_probe.h"
 #include "common/run/predict.h"
@@ -66,29 +65,10 @@ static int needs_states(const struct prune_settings *o)
     return !o->removes && (o->compensate || o->score == PRUNE_JOINT || o->score == PRUNE_LATENT);
 }
 
-double prune_flops(const struct graph *g)
-{
-    double flops = 0;
-    for (int i = 0; i < g->count; i++)
-        if (node_is(&g->node[i], "linear") || node_is(&g->node[i], "conv2d"))
-            flops += 2.0 * (double)node_weight(&g->node[i], "weight")->count *
-                     (double)shape_rows(g->node[i].shape);
-    return flops;
-}
-
-/* More images where they cost little: the same on every machine. */
-static int refit_images(const struct pruner *p)
-{
-    static const double refit_flops = 4e10; /* of recording the states */
-    double flops = prune_flops(p->original) * p->o->images * p->o->calls, times = refit_flops / (flops + 1);
-    return times < REFIT_IMAGES ? REFIT_IMAGES : times > REFIT_MOST ? REFIT_MOST : (int)times;
-}
-
 static int record_states(struct pruner *p, struct error *e)
 {
     struct measure m = measure_of(p, p->original, p->original_weights);
-    p->refit_images = refit_images(p);
-    m.count = p->o->images * (p->o->compensate ? p->refit_images : 1);
+    m.count = p->o->images * (p->o->compensate ? REFIT_IMAGES : 1);
     m.steps = p->o->calls;
     m.seed = CALIBRATION_SEED;
     return states_record(&p->states, &m, e);

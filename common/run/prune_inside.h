@@ -1,6 +1,6 @@
 /* Inside common/run: pruning. prune.c has the packages, prune_sites.c what could go and what that costs,
  * prune_budget.c what a budget asks for, prune_try.c what sets of parts do for real,
- * prune_time.c milliseconds, prune_repairs.c and prune_refit.c the repair. */
+ * prune_time.c milliseconds, prune_refit.c the repair. */
 #ifndef HASTEN_RUN_PRUNE_INSIDE_H
 #define HASTEN_RUN_PRUNE_INSIDE_H
 
@@ -15,7 +15,6 @@ enum {
     SKETCH = 4096,
     JOINT_IMAGES = 4, /* of the calibration images, for the joint score */
     REFIT_IMAGES = 4, /* times the calibration images, for the refit: what counts are images, not calls */
-    REFIT_MOST = 16,  /* ... where the network is that cheap */
     REFIT_ROUNDS = 8, /* groups of products, one after the other */
     REFIT_STRIDE = 4, /* of the calls, each image in turn at some of them */
 };
@@ -66,8 +65,7 @@ struct pruner {
     double full_ms, ms; /* of the original, and as predicted now */
     double bytes;
     struct prune_report *r;
-    int refit_images; /* times the calibration images */
-    int quiet;        /* a trial: no progress */
+    int quiet; /* a trial: no progress */
 };
 
 /* What prune_choose.h solves. */
@@ -77,9 +75,6 @@ struct prune_problem {
     float *base;
     int count, dims;
 };
-
-/* Work of the network for one image: multiply-adds of products twice. */
-double prune_flops(const struct graph *g);
 
 /* prune.c: everything but putting the result into the model; p->o, m, b and r are set, and what they point to
  * must stay until prune_close. Then into the model. */
@@ -127,15 +122,7 @@ int prune_matches(const char *const *patterns, int count, const char *name);
 /* prune_order.c: the order in which channels of each cut go, and what the refit will save. */
 int prune_orders(struct pruner *p, struct site_list *s, struct error *e) HASTEN_CHECKED;
 
-/* prune_repairs.c: the products whose inputs are no longer the original's, in graph order. */
-struct repair {
-    int node, node1; /* in the original and in g */
-    int cut;         /* of the original: what the input may have lost; -1: all its channels are there */
-    int skip, skip1; /* what the result is added to, in both; -1: nothing, or that is the original's */
-};
-int prune_repairs(const struct pruner *p, struct repair **repair, int *count, struct error *e) HASTEN_CHECKED;
-
-/* prune_refit.c: least squares for all of them, in `rounds` groups. */
+/* prune_refit.c: least squares for all cuts of the original that still exist, in `rounds` groups. */
 int prune_refit(struct pruner *p, int rounds, struct error *e) HASTEN_CHECKED;
 
 #endif

@@ -1,9 +1,8 @@
-/* Repair by least squares: every product whose input is no longer the original's gets weights that give, from
- * what is left, the original's output on the same states as well as possible; where that is added to
- * something else, the original's sum: what the other lacks by now is given beside it. In groups from the
- * input on, so that later ones see what earlier ones repaired. Each is fitted on three quarters of the
- * calibration images with several ridges; the one that does best on the others is taken, fitted on all, and
- * none where the cut weights do better there. See prune_inside.h and method/obs.h. */
+/* Repair by least squares: every product whose input was cut gets weights that give, from what is left, the
+ * original's output on the same states as well as possible. In groups from the input on, so that later ones
+ * see what earlier ones repaired. Each is fitted on three quarters of the calibration images with several
+ * ridges; the one that does best on the others is taken, fitted on all, and none where the cut weights do
+ * better there. See prune_inside.h and method/obs.h. */
 #include "common/method/obs.h"
 #include "common/run/prune_inside.h"
 
@@ -95,97 +94,52 @@ static int rows_left(const struct pruner *p, int node, const char *slot, struct 
     return status;
 }
 
-/* The weight with `lacks` more inputs, each of which goes into the output of its number at the middle tap. */
-static int widen(const struct tensor *weight, int n, int lacks, struct tensor *wide, struct error *e)
+static int refit_rows(struct pruner *p, int cut, struct edge_pair *m, const struct edge_pair *held,
+                      const struct tensor *weight, const struct tensor *bias, struct error *e)
 {
-    size_t outs = (size_t)weight->shape[0], inputs = (size_t)(n + lacks);
-    size_t taps = weight->count / (outs * (size_t)n);
-    float *from = mem_array(weight->count, sizeof *from, e), *to = NULL;
-    *wide = *weight;
-    wide->data = NULL;
-    wide->shape[1] = n + lacks;
-    if (from && tensor_measure(wide, e) == 0 && (to = mem_array(wide->count, sizeof *to, e)) &&
-        (wide->data = mem_array(wide->size, 1, e))) {
-        tensor_to_f32(weight->dtype, weight->data, from, weight->count);
-        for (size_t i = 0; i < outs; i++) {
-            memcpy(to + i * inputs * taps, from + i * (size_t)n * taps, (size_t)n * taps * sizeof *to);
-            if (lacks)
-                to[(i * inputs + (size_t)n + i) * taps + taps / 2] = 1;
-        }
-        tensor_from_f32(wide->dtype, to, wide->data, wide->count);
-    }
-    mem_free(from);
-    mem_free(to);
-    return wide->data ? 0 : -1;
-}
-
-/* x: the repair with its moments and weights. */
-struct fitting {
-    const struct repair *at;
-    const int *place;
-    struct edge_pair *m;
-    const struct edge_pair *held;
-    const struct tensor *weight, *bias; /* of the original, rows that are left; bias NULL: none */
-};
-
-static int refit_rows(struct pruner *p, const struct fitting *f, struct error *e)
-{
-    struct pair_view x = view_of(f->m, f->place), y = view_of(f->held, f->place);
-    size_t n = (size_t)f->m->n;
-    double *a = mem_array(n * (size_t)f->m->n1, sizeof *a, e), *shift = mem_array(n, sizeof *shift, e), ridge;
-    int centre = f->bias != NULL, status = a && shift ? 0 : -1;
+    const struct node *from = &p->original->node[p->cuts.cut[cut].consumer];
+    struct pair_view x = view_of(m, p->kept[cut].channel), y = view_of(held, p->kept[cut].channel);
+    double *a = mem_array((size_t)m->n * (size_t)m->n1, sizeof *a, e), ridge;
+    double *shift = mem_array((size_t)m->n, sizeof *shift, e);
+    int centre = bias != NULL, status = a && shift ? 0 : -1;
     if (status == 0)
-        status = choose_ridge(&x, &y, f->weight, centre, p->b->team, a, shift, &ridge, e);
+        status = choose_ridge(&x, &y, weight, centre, p->b->team, a, shift, &ridge, e);
     if (status == 0 && ridge >= 0) {
-        merge(f->m, f->held);
+        merge(m, held);
         status = fit(&x, ridge, centre, p->b->team, a, shift, e);
     } else if (status == 0) {
         no_fit(&x, a, shift);
     }
     if (status == 0)
-        status =
-            narrow_refit(p->g, &p->over, f->at->node1, f->weight, f->bias, f->m->n, f->m->n1, a, shift, e);
+        status = narrow_refit(p->g, &p->over, graph_find(p->g, from->name), weight, bias, m->n, m->n1, a,
+                              shift, e);
     mem_free(a);
     mem_free(shift);
     return status;
 }
 
-static int refit_one(struct pruner *p, const struct repair *at, struct edge_pair *m,
-                     const struct edge_pair *held, struct error *e)
+static int refit_one(struct pruner *p, int cut, struct edge_pair *m, const struct edge_pair *held,
+                     struct error *e)
 {
-    struct tensor weight = {0}, bias = {0}, wide = {0};
-    int *place = mem_array((size_t)m->n1, sizeof *place, e);
-    int status = place && rows_left(p, at->node, "weight", &weight, e) == 0 &&
-                         rows_left(p, at->node, "bias", &bias, e) == 0 &&
-                         widen(&weight, m->n - m->lacks, m->lacks, &wide, e) == 0
-                     ? 0
-                     : -1;
-    struct fitting f = {at, place, m, held, &wide, bias.data ? &bias : NULL};
-    for (int i = 0; status == 0 && i < m->n1; i++)
-        place[i] = at->cut >= 0 ? p->kept[at->cut].channel[i] : i;
+    int node = p->cuts.cut[cut].consumer;
+    struct tensor weight = {0}, bias = {0};
+    int status =
+        rows_left(p, node, "weight", &weight, e) < 0 || rows_left(p, node, "bias", &bias, e) < 0 ? -1 : 0;
     if (status == 0)
-        status = refit_rows(p, &f, e);
-    mem_free(place);
+        status = refit_rows(p, cut, m, held, &weight, bias.data ? &bias : NULL, e);
     mem_free(weight.data);
     mem_free(bias.data);
-    mem_free(wide.data);
     return status;
 }
 
-static struct edge_pair *open_pairs(const struct pruner *p, const struct repair *at, int count,
-                                    struct error *e)
+static struct edge_pair *open_pairs(const struct pruner *p, const int *cuts, int count, struct error *e)
 {
     struct edge_pair *pair = mem_array((size_t)count + 1, sizeof *pair, e);
     for (int i = 0; pair && i < count; i++) {
-        int node = p->original->node[at[i].node].in[0], node1 = p->g->node[at[i].node1].in[0];
-        int lacks = at[i].skip >= 0 ? p->original->node[at[i].node].shape.channels : 0;
-        pair[i] = (struct edge_pair){.node = node,
-                                     .node1 = node1,
-                                     .n = p->original->node[node].shape.channels + lacks,
-                                     .n1 = p->g->node[node1].shape.channels,
-                                     .skip = at[i].skip,
-                                     .skip1 = at[i].skip1,
-                                     .lacks = lacks};
+        const struct cut *c = &p->cuts.cut[cuts[i]];
+        int at = graph_find(p->g, p->original->node[c->edge].name);
+        pair[i] = (struct edge_pair){
+            .node = c->edge, .node1 = at, .n = c->channels, .n1 = p->g->node[at].shape.channels};
     }
     if (pair && pairs_open(pair, count, 0, e) < 0) {
         pairs_free(pair, count);
@@ -203,9 +157,10 @@ static int collect(struct pruner *p, struct edge_pair *pair, int count, int firs
     return pairs_collect(pair, count, &s, p->original, p->original_weights, p->g, p->weights, p->b, e);
 }
 
-static int refit_group(struct pruner *p, const struct repair *at, int count, struct error *e)
+static int refit_group(struct pruner *p, const int *cuts, int count, struct error *e)
 {
-    struct edge_pair *pair = open_pairs(p, at, count, e), *held = pair ? open_pairs(p, at, count, e) : NULL;
+    struct edge_pair *pair = open_pairs(p, cuts, count, e),
+                     *held = pair ? open_pairs(p, cuts, count, e) : NULL;
     int images = p->states.images, rest = images / 4, status = held ? 0 : -1;
     if (rest > p->states.batch)
         rest -= rest % p->states.batch;
@@ -213,7 +168,7 @@ static int refit_group(struct pruner *p, const struct repair *at, int count, str
                         collect(p, held, count, images - rest, rest, e) < 0))
         status = -1;
     for (int i = 0; status == 0 && i < count; i++)
-        status = refit_one(p, &at[i], &pair[i], &held[i], e);
+        status = refit_one(p, cuts[i], &pair[i], &held[i], e);
     if (pair)
         pairs_free(pair, count);
     if (held)
@@ -225,12 +180,23 @@ static int refit_group(struct pruner *p, const struct repair *at, int count, str
 
 int prune_refit(struct pruner *p, int rounds, struct error *e)
 {
-    struct repair *at;
-    int count, status = prune_repairs(p, &at, &count, e);
+    int *cuts = mem_array((size_t)p->cuts.count + 1, sizeof *cuts, e), count = 0, status = cuts ? 0 : -1;
+    /* What comes before the first cut is as it was. */
+    int changed = 0;
+    for (int i = 0; cuts && i < p->cuts.count; i++) {
+        const struct cut *c = &p->cuts.cut[i];
+        if (graph_find(p->g, p->original->node[c->consumer].name) < 0) {
+            changed = 1;
+            continue;
+        }
+        changed |= p->kept[i].count < c->channels;
+        if (changed)
+            cuts[count++] = i;
+    }
     rounds = rounds < count ? rounds : count;
     for (int r = 0; status == 0 && r < rounds; r++) {
         int first = count * r / rounds, last = count * (r + 1) / rounds;
-        status = refit_group(p, at + first, last - first, e);
+        status = refit_group(p, cuts + first, last - first, e);
         if (status == 0)
             status = graph_infer(p->g, 0, 0, overlay_find, &p->over, e);
         weights_close(p->weights);
@@ -240,6 +206,6 @@ int prune_refit(struct pruner *p, int rounds, struct error *e)
         if (p->o->progress && !p->quiet)
             p->o->progress(p->o->context, "refit", r + 1, rounds);
     }
-    mem_free(at);
+    mem_free(cuts);
     return status;
 }

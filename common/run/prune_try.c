@@ -1,9 +1,9 @@
 /* Sets of parts tried for real: what the joint score chose, what LD-Pruner's score and magnitudes would have
  * chosen at the same budget, and exchanges from the best of them, each cut, refitted and sampled from noise
- * to the end on seeds of its own, in as many steps as calibration has. What is clearly worse on the first few
- * of them is not sampled on the others. The least error of the final latents wins, so that a score that
- * misjudges a network costs time and not quality. See prune_inside.h. */
+ * to the end on seeds of its own. The least error of the final latents wins, so that a score that misjudges a
+ * network costs time and not quality. See prune_inside.h. */
 #include "common/base/clock.h"
+#include "common/graph/ops.h"
 #include "common/method/prune_choose.h"
 #include "common/run/prune_inside.h"
 
@@ -14,12 +14,10 @@
 /* Neither the calibration's nor the validation's. */
 #define TRY_SEED (VALIDATION_SEED + (UINT64_C(1) << 19))
 
-/* images: times those of calibration; rounds: of a refit that need not be the last; first: one in so many
- * images is sampled first */
-enum { TRY_IMAGES = 2, TRY_ROUNDS = 4, TRY_FIRST = 4, MOST_TRIES = 24 };
+/* images: times those of calibration; rounds: of a refit that need not be the last */
+enum { TRY_IMAGES = 2, TRY_ROUNDS = 2, MOST_TRIES = 24 };
 
-static const double try_flops = 5e11, /* of all trials of a package, beside the first three */
-    try_worse = 1.1;                  /* times the best's error on the first images: not sampled further */
+static const double try_flops = 5e11; /* of all trials of a package, beside the first three */
 
 struct trials {
     struct pruner *p;
@@ -27,9 +25,9 @@ struct trials {
     float *full; /* final latents of the original */
     int64_t size;
     int images;
-    int *tried, count;         /* [MOST_TRIES + 3][s->count] */
-    int *best;                 /* [s->count] */
-    double error, first_error; /* of the best, on all images and on the first */
+    int *tried, count; /* [MOST_TRIES + 3][s->count] */
+    int *best;         /* [s->count] */
+    double error;
 };
 
 /* ---- a network on trial ---- */
@@ -77,56 +75,40 @@ static int open_variant(const struct pruner *p, struct pruner *q, struct prune_r
                : 0;
 }
 
-static int latents_of(const struct trials *t, const struct graph *g, int images, float **out, int64_t *size,
+static int latents_of(const struct trials *t, const struct graph *g, float **out, int64_t *size,
                       struct error *e)
 {
     struct measure m = {.model = t->p->m,
                         .graph = g,
                         .backend = t->p->b,
-                        .count = images,
-                        .steps = t->p->o->calls,
+                        .count = t->images,
+                        .steps = t->p->r->steps,
                         .seed = TRY_SEED};
     return measure_latents(&m, out, NULL, size, e);
 }
 
-static int sample_error(const struct trials *t, const struct graph *g, int images, double *error,
-                        struct error *e)
-{
-    struct quality quality;
-    float *got = NULL;
-    int64_t size;
-    int status = latents_of(t, g, images, &got, &size, e);
-    if (status == 0) {
-        measure_quality(t->full, got, images, size, &quality);
-        *error = quality.rel_l2;
-    }
-    mem_free(got);
-    return status;
-}
-
-static int first_images(const struct trials *t) { return (t->images + TRY_FIRST - 1) / TRY_FIRST; }
-
-static int refit_images(const struct trials *t) { return t->p->o->images * t->p->refit_images / 2; }
-
-/* error: infinite where the first images say enough. */
-static int error_of(const struct trials *t, const int *choice, double *first, double *error, struct error *e)
+static int error_of(const struct trials *t, const int *choice, double *error, struct error *e)
 {
     struct pruner q;
     struct prune_report r;
-    int status = open_variant(t->p, &q, &r, e), compensate = t->p->o->compensate;
-    int few = refit_images(t);
+    struct quality quality;
+    float *got = NULL;
+    int64_t size;
+    int status = open_variant(t->p, &q, &r, e);
+    int few = TRY_IMAGES * t->p->o->images;
     if (q.states.images > few)
         q.states = states_part(&t->p->states, 0, few);
     if (status == 0)
         status = prune_take_out(&q, t->s, choice, e);
-    if (status == 0 && compensate)
+    if (status == 0 && t->p->o->compensate)
         status = prune_refit(&q, TRY_ROUNDS, e);
-    const struct graph *g = compensate ? q.g : q.plain;
-    *error = INFINITY;
     if (status == 0)
-        status = sample_error(t, g, first_images(t), first, e);
-    if (status == 0 && (t->count == 1 || *first < try_worse * t->first_error))
-        status = sample_error(t, g, t->images, error, e);
+        status = latents_of(t, t->p->o->compensate ? q.g : q.plain, &got, &size, e);
+    if (status == 0) {
+        measure_quality(t->full, got, t->images, size, &quality);
+        *error = quality.rel_l2;
+    }
+    mem_free(got);
     close_variant(&q);
     return status;
 }
@@ -146,18 +128,17 @@ static int seen(const struct trials *t, const int *choice)
 static int try_choice(struct trials *t, const int *choice, const char *what, struct error *e)
 {
     size_t n = (size_t)t->s->count;
-    double error = 0, first = 0;
+    double error = 0;
     char text[128];
     if (seen(t, choice))
         return 0;
     memcpy(t->tried + (size_t)t->count++ * n, choice, n * sizeof *choice);
-    if (error_of(t, choice, &first, &error, e) < 0)
+    if (error_of(t, choice, &error, e) < 0)
         return -1;
     int better = t->count == 1 || error < t->error;
     if (better) {
         memcpy(t->best, choice, n * sizeof *choice);
         t->error = error;
-        t->first_error = first;
         snprintf(text, sizeof text, "%s: relative L2 %.4f on %d seeds", what, error, t->images);
         if (t->p->o->note && t->count > 1)
             t->p->o->note(t->p->o->context, text);
@@ -165,15 +146,26 @@ static int try_choice(struct trials *t, const int *choice, const char *what, str
     return better;
 }
 
+/* Multiply-adds of products twice, of one image. */
+static double flops_of(const struct graph *g)
+{
+    double flops = 0;
+    for (int i = 0; i < g->count; i++)
+        if (node_is(&g->node[i], "linear") || node_is(&g->node[i], "conv2d"))
+            flops += 2.0 * (double)node_weight(&g->node[i], "weight")->count *
+                     (double)shape_rows(g->node[i].shape);
+    return flops;
+}
+
 /* As many as the work allows: the same on every machine. */
 static int most_trials(const struct trials *t)
 {
     const struct states *s = &t->p->states;
     const struct prune_settings *o = t->p->o;
-    double rows = (double)first_images(t) * s->calls; /* most go no further */
-    if (o->compensate)                                /* both networks, on the average half of each */
-        rows += 1.0 * TRY_ROUNDS * refit_images(t) * s->calls / REFIT_STRIDE;
-    double flops = prune_flops(t->p->original) * rows * (s->calls && s->guided[0] ? 2 : 1);
+    double rows = (double)t->images * t->p->r->steps;
+    if (o->compensate)
+        rows += 2.0 * TRY_ROUNDS * TRY_IMAGES * o->images * s->calls / REFIT_STRIDE;
+    double flops = flops_of(t->p->original) * rows * (s->calls && s->guided[0] ? 2 : 1);
     return flops > 0 && try_flops / flops < MOST_TRIES ? (int)(try_flops / flops) : MOST_TRIES;
 }
 
@@ -232,7 +224,7 @@ int prune_try(struct pruner *p, const struct site_list *s, struct prune_problem 
     struct trials t = {.p = p, .s = s, .images = TRY_IMAGES * p->o->images, .best = choice};
     int *other = mem_array(n, sizeof *other, e);
     t.tried = mem_array((MOST_TRIES + 3) * n, sizeof *t.tried, e);
-    int status = other && t.tried ? latents_of(&t, p->original, t.images, &t.full, &t.size, e) : -1;
+    int status = other && t.tried ? latents_of(&t, p->original, &t.full, &t.size, e) : -1;
     if (status == 0) {
         double start = clock_ms();
         memcpy(other, choice, (size_t)s->count * sizeof *other);

@@ -102,8 +102,7 @@ struct state_engine *states_open(const struct states *s, const struct graph *g, 
                                  const unsigned char *want, struct error *e)
 {
     struct state_engine *x = mem_array(1, sizeof *x, e);
-    struct engine_options o = {
-        .images = 2 * s->batch, .calls = 1, .store_once = 1, .want = want, .only_want = want != NULL};
+    struct engine_options o = {.images = 2 * s->batch, .calls = 1, .store_once = 1, .want = want};
     if (!x)
         return NULL;
     *x = (struct state_engine){.s = s, .graph = g, .output = graph_find_output(g, "sample")};

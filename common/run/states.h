@@ -47,8 +47,7 @@ struct state_engine {
     int call, first; /* of the last run with action 0 */
 };
 
-/* want: nodes to read afterwards; what is not needed for them is not run, so there is no prediction. NULL:
- * only the prediction. */
+/* want: nodes to read afterwards, or NULL. */
 struct state_engine *states_open(const struct states *s, const struct graph *g, const struct weights *w,
                                  const unsigned char *want, struct error *e) HASTEN_CHECKED;
 int states_ready(struct state_engine *x, struct error *e) HASTEN_CHECKED;
