@@ -236,11 +236,10 @@ static int launch_all(struct backend *b, const struct cuda_launches *l, struct e
 static int launch_some(struct backend *b, const struct cuda_launches *l, const char *what, struct error *e)
 {
     if (l->count == 0)
-        return error_set(
-            e, HASTEN_EFAIL,
-            "CUDA: there is no kernel for a %s of this size; take a smaller --batch, or --backend "
-            "cpu",
-            what);
+        return error_set(e, HASTEN_EFAIL,
+                         "CUDA: there is no kernel for a %s of this size; take a smaller --batch, or "
+                         "--backend cpu",
+                         what);
     return launch_all(b, l, e);
 }
 

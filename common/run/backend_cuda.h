@@ -2,17 +2,17 @@
  * time.
  *
  *     struct backend b;
- *     if (backend_cuda_open(&b, plugin_path, NULL, 0, kernels, team, e) < 0) ...// no plugin, driver or
- * device backend_cuda_describe(&b, text, sizeof text);
+ *     if (backend_cuda_open(&b, plugin_path, NULL, 0, kernels, team, e) < 0) ... // no plugin or no device
+ *     backend_cuda_describe(&b, text, sizeof text);
  *     ... weights, engines ...
  *     backend_close(&b);                                                    // after all of them
  *
  * Products of bfloat16 weights and the attention of such models are computed with bfloat16 factors, others
  * with float32 (three TF32 products), int8 ones exactly as on the CPU. Values in memory are as on the CPU:
  * float32, and bfloat16 between kernels of such models.
- * Operations that have no kernel run on the host, with copies. One device a process: number
- * `local` of those that CUDA_VISIBLE_DEVICES leaves, counted around; several backends share it and its
- * stream, and are for one thread together.
+ * Operations that have no kernel run on the host, with copies. One device a process: number `local` of those
+ * that CUDA_VISIBLE_DEVICES leaves, counted around; several backends share it and its stream, and are for one
+ * thread together.
  *
  * HASTEN_ENOMEM when the device's memory is full, HASTEN_EFAIL for everything else. */
 #ifndef HASTEN_RUN_BACKEND_CUDA_H

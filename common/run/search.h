@@ -22,8 +22,7 @@ enum { SEARCH_TRIALS = 512, SEARCH_SOLVERS = 16, SEARCH_ROUNDS = 8 };
 struct trial {
     struct cache_schedule s;
     int *action; /* [calls]: 0, or 1 + candidate */
-    unsigned char
-        *alone; /* [calls]: 1: the unconditional output is predicted from the conditional one; or NULL */
+    unsigned char *alone; /* NULL, or [calls]: 1: the unconditional output is predicted from the other */
     const char *solver;
     enum predictor predictor;
     int exact, computed, images; /* images it was validated on */
