@@ -9,7 +9,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 static struct {
     const char *reference, *features, *sheet, *shard, *output;
@@ -178,12 +177,6 @@ static int report(struct tool_run *t, const struct measured *m, const struct set
 
 /* ---- running ---- */
 
-static const char *environment(const char *name, void *context)
-{
-    (void)context;
-    return getenv(name);
-}
-
 static int check_mode(struct tool_run *t, struct shard *shard, struct error *e)
 {
     *shard = (struct shard){0, 1, NULL};
@@ -201,7 +194,7 @@ static int check_mode(struct tool_run *t, struct shard *shard, struct error *e)
         return error_set(e, HASTEN_EUSAGE, "%s goes with --measure-only", o.shard ? "--shard" : "--output");
     if (o.measure_only && output_is_stdout(o.output) && tool_claim_stdout(t, 1, e) < 0)
         return -1;
-    return o.shard ? shard_parse(o.shard, environment, NULL, shard, e) : 0;
+    return o.shard ? shard_parse(o.shard, tool_environment, NULL, shard, e) : 0;
 }
 
 static int run_merge(struct tool_run *t, struct measured *m, struct set *stored, struct error *e)

@@ -12,7 +12,6 @@
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -93,12 +92,6 @@ struct job {
 
 /* ---- settings ---- */
 
-static const char *environment(const char *name, void *context)
-{
-    (void)context;
-    return getenv(name);
-}
-
 static struct recipe_wish wishes(const struct tool_run *t)
 {
     return (struct recipe_wish){.schedule = o.schedule,
@@ -144,7 +137,7 @@ static int check_mode(struct job *j, struct error *e)
     if (o.jobs && !strcmp(o.jobs, "-") && (!j->t->operands || !strcmp(j->t->operand[0], "-")))
         return error_set(e, HASTEN_EUSAGE,
                          "--jobs -: standard input cannot be the model as well; name its file");
-    return o.shard ? shard_parse(o.shard, environment, NULL, &j->shard, e) : 0;
+    return o.shard ? shard_parse(o.shard, tool_environment, NULL, &j->shard, e) : 0;
 }
 
 static int check_outputs(struct job *j, struct error *e)

@@ -3,13 +3,6 @@
 #include "common/base/json.h"
 #include "common/file/output.h"
 
-#include <stdlib.h>
-
-const char *parts_environment(const char *name, void *context)
-{
-    (void)context;
-    return getenv(name);
-}
 
 int parts_check(struct tool_run *t, const struct parts *p, struct shard *shard, struct error *e)
 {
@@ -27,7 +20,7 @@ int parts_check(struct tool_run *t, const struct parts *p, struct shard *shard, 
                          "--measure-only goes on from its own output, not from --calibration");
     if ((p->measure_only || p->merge) && output_is_stdout(t->output) && tool_claim_stdout(t, 1, e) < 0)
         return -1;
-    return p->shard ? shard_parse(p->shard, parts_environment, NULL, shard, e) : 0;
+    return p->shard ? shard_parse(p->shard, tool_environment, NULL, shard, e) : 0;
 }
 
 int parts_report(struct tool_run *t, const struct sums *s, struct sum_range range, struct error *e)

@@ -37,7 +37,4 @@ int parts_merge_files(struct tool_run *t, const char *kind, struct error *e) HAS
 int parts_report(struct tool_run *t, const struct sums *s, struct sum_range range,
                  struct error *e) HASTEN_CHECKED;
 
-/* The value of an environment variable, as a shard_lookup. */
-const char *parts_environment(const char *name, void *context);
-
 #endif

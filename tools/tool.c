@@ -1,8 +1,8 @@
 /* Start and end of a tool, its messages and its report. See tool.h; options.c has the command line. */
 #include "common/base/json.h"
 #include "common/base/mem.h"
-#include "common/file/output.h"
 #include "common/base/shard.h"
+#include "common/file/output.h"
 #include "common/run/backend_cuda.h"
 #include "kernels/cuda/plugin/plugin.h"
 #include "tools/options.h"
@@ -57,7 +57,7 @@ static int give_way(struct backend *b, const struct error *why)
     return 1;
 }
 
-static const char *environment(const char *name, void *context)
+const char *tool_environment(const char *name, void *context)
 {
     (void)context;
     return getenv(name);
@@ -73,7 +73,7 @@ static int open_cuda(struct tool_run *t, struct error *e)
         error_set(&why, HASTEN_EFAIL,
                   "CUDA is switched off by HASTEN_PLUGIN_PATH=none; use --backend cpu or auto");
     int status = plugin ? backend_cuda_open(&t->backend, plugin, getenv("HASTEN_CUDA_LIBRARIES"),
-                                            shard_local(environment, NULL), t->kernels, t->team, &why)
+                                            shard_local(tool_environment, NULL), t->kernels, t->team, &why)
                         : -1;
     mem_free(plugin);
     if (status < 0 && t->backend_choice == BACKEND_AUTO) {

@@ -119,6 +119,9 @@ int tool_given(const struct tool_run *t, const char *option);
 void tool_warn(const struct tool_run *t, const char *format, ...) HASTEN_PRINTF(2, 3);
 void tool_note(const struct tool_run *t, const char *format, ...) HASTEN_PRINTF(2, 3);
 
+/* The value of an environment variable, as a shard_lookup. */
+const char *tool_environment(const char *name, void *context);
+
 /* The operand that is the model: a path or "-". Stdin on a terminal without an operand is a usage error. */
 const char *tool_input(const struct tool_run *t, struct error *e);
 

@@ -35,9 +35,8 @@ struct pack_job {
     void *packed;
     const void *weight;
     const struct mm_shape *shape;
+    enum mm_weights form;
     int bytes;           /* of one byte each: int8 or e4m3 */
-    int half;            /* bfloat16 */
-    int turned;          /* MM_WINOGRAD */
     struct mm_int4 int4; /* codes NULL: not of four bits */
 };
 
@@ -49,9 +48,9 @@ static void pack_part(void *context, int part, int parts)
         return;
     if (j->int4.codes)
         j->k->matmul_pack_int4(j->packed, &j->int4, (int)s.begin, (int)s.end);
-    else if (j->half)
+    else if (j->form == MM_BF16)
         j->k->matmul_pack_bf16(j->packed, j->weight, j->shape, (int)s.begin, (int)s.end);
-    else if (j->turned)
+    else if (j->form == MM_WINOGRAD)
         j->k->winograd_pack(j->packed, j->weight, j->shape, (int)s.begin, (int)s.end);
     else if (j->bytes)
         j->k->matmul_pack_int8(j->packed, j->weight, j->shape, (int)s.begin, (int)s.end);
@@ -82,18 +81,22 @@ static int check_e4m3(const struct tensor *t, struct error *e)
 
 static int is_bytes(const struct tensor *t) { return t->dtype == DTYPE_I8 || t->dtype == DTYPE_F8_E4M3; }
 
+/* Bytes of a product that is not of four bits; bytes: its weights are of one byte each. */
+static size_t packed_size(const struct cpu_kernels *k, const struct packed *p, int bytes)
+{
+    return p->form == MM_BF16       ? k->matmul_bf16_size(&p->shape)
+           : p->form == MM_WINOGRAD ? k->winograd_size(&p->shape)
+                                    : k->matmul_packed_size(&p->shape, bytes);
+}
+
 void weights_measure(const struct cpu_kernels *k, struct packed *p, const struct node *n)
 {
     int channels = p->shape.channels[0];
     if (node_is_int4(n)) {
         p->group = channels / (int)node_weight(n, "weight_s_rel")->shape[1];
         p->product_size = k->matmul_int4_size(p->shape.n, channels, p->group);
-    } else if (p->form == MM_BF16) {
-        p->product_size = k->matmul_bf16_size(&p->shape);
-    } else if (p->form == MM_WINOGRAD) {
-        p->product_size = k->winograd_size(&p->shape);
     } else {
-        p->product_size = k->matmul_packed_size(&p->shape, is_bytes(node_weight(n, "weight")));
+        p->product_size = packed_size(k, p, is_bytes(node_weight(n, "weight")));
     }
 }
 
@@ -114,12 +117,8 @@ static int prepare_int4(struct pack_job *j, struct packed *p, const struct node 
 int weights_pack_array(const struct cpu_kernels *k, struct team *team, struct packed *p, const void *array,
                        int bytes, struct error *e)
 {
-    struct pack_job job = {.k = k, .weight = array, .shape = &p->shape, .bytes = bytes};
-    job.half = p->form == MM_BF16;
-    job.turned = p->form == MM_WINOGRAD;
-    p->product_size = job.half     ? k->matmul_bf16_size(&p->shape)
-                      : job.turned ? k->winograd_size(&p->shape)
-                                   : k->matmul_packed_size(&p->shape, bytes);
+    struct pack_job job = {.k = k, .weight = array, .shape = &p->shape, .form = p->form, .bytes = bytes};
+    p->product_size = packed_size(k, p, bytes);
     p->product = job.packed = mem_array(p->product_size, 1, e);
     if (!p->product)
         return -1;
