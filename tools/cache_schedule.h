@@ -36,11 +36,9 @@ struct work {
 };
 
 /* Prices of all actions, w->ms. The profile must have the first `must` of them; what else it lacks (masks of
- * bac's or another tool's own, bits in a profile of before) is timed here, in proportion to the whole call.
- */
+ * bac's or another tool's own, bits in a profile of before) is timed here, relative to the whole call. */
 int schedule_price_actions(struct work *w, int must, struct error *e);
-/* The conditional pass of a full call alone, w->one_ms; a profile's milliseconds are in proportion to images.
- */
+/* The conditional pass of a full call alone, w->one_ms; a profile's milliseconds go with the images. */
 int schedule_price_one(struct work *w, struct error *e);
 
 /* The name of a schedule's action, or of all of them. */

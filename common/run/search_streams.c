@@ -211,8 +211,7 @@ static void demand(const struct priced *w, const struct schedule *both, double *
     }
 }
 
-/* Room for one trial: the actions of both streams, and the action's table with calls that must be computed.
- */
+/* Room for one trial: the actions of both streams, and the action's table with what must be computed. */
 struct split {
     double *table;
     unsigned char *alone;

@@ -16,8 +16,7 @@ struct trajectory {
     int uncond_stored; /* an unconditional pass has run and filled its caches */
     int difference;    /* the schedule's action that predicts the unconditional output; 0: none */
     int differences;   /* how many were kept */
-    float
-        *kept[2]; /* [batch][size] what the outputs of the streams differed by: the last and the one before */
+    float *kept[2];    /* [batch][size] what the streams' outputs differed by: the last, the one before */
     struct shape shape;
     int64_t size;
     float *times;                                      /* [calls] */

@@ -1,14 +1,12 @@
 /* The unconditional output as the conditional one plus a predicted difference: against the outputs of a run
  * that computes both, through a sampler step, which is affine in the guided output. */
-#include "common/base/json.h"
 #include "common/base/tests/run_suite.h"
 #include "common/run/calibrate.h"
+#include "common/run/tests/made_model.h"
 
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { CALLS = 5, IMAGES = 3, PIXELS = 90, IN = 2, INNER = 5, CLASSES = 4, SIZE = IN * PIXELS };
 
@@ -31,36 +29,19 @@ static struct backend backend;
 static struct sampler_config config;
 static float a[INNER * IN], b[IN * INNER], embedding[CLASSES * INNER];
 
-static void tensor(const char *name, float *data, int rank, int rows, int columns)
-{
-    struct error e = {0};
-    struct tensor t = {.name = name, .dtype = DTYPE_F32, .rank = rank, .shape = {rows, columns, 1, 1}};
-    ck_assert_int_eq(tensor_measure(&t, &e), 0);
-    t.data = data;
-    ck_assert_int_eq(model_add_tensor(&m, &t, 0, &e), 0);
-}
-
 static void setup(void)
 {
     struct error e = {0};
-    char path[] = "/tmp/hasten-streams-XXXXXX";
-    close(mkstemp(path));
     for (int i = 0; i < INNER * IN; i++) {
         a[i] = (float)(i * 7 % 5) - 1.7f;
         b[i] = 0.1f * (float)(i * 3 % 7) - 0.2f;
     }
     for (int i = 0; i < CLASSES * INNER; i++)
         embedding[i] = 0.3f * (float)(i * 5 % 11) - 1.2f;
-    tensor("w.a", a, 4, INNER, IN);
-    tensor("w.b", b, 4, IN, INNER);
-    tensor("w.e", embedding, 2, CLASSES, INNER);
-    cJSON *meta = json_parse(network, strlen(network), &e);
-    ck_assert_int_eq(container_write(path, "model", meta, m.tensor, m.tensors, NULL, NULL, NULL, NULL, &e),
-                     0);
-    cJSON_Delete(meta);
-    model_close(&m);
-    ck_assert_msg(model_open(&m, path, 0, NULL, &e) == 0, "%s", e.text);
-    unlink(path);
+    made_tensor(&m, "w.a", a, 4, INNER, IN);
+    made_tensor(&m, "w.b", b, 4, IN, INNER);
+    made_tensor(&m, "w.e", embedding, 2, CLASSES, INNER);
+    made_model(&m, network);
     team = team_open(2, &e);
     backend = backend_cpu(cpu_kernels(cpu_best_level()), team);
     ck_assert_int_eq(sampler_config_read(&config, m.sampler.config, NULL, &e), 0);
