@@ -2,12 +2,7 @@
 #include "kernels/cuda/launch_inside.h"
 #include "kernels/cuda/operation.h"
 
-enum { CHUNK = 32, EVEN = 8, THREADS = 256 }; /* of bfloat16: a chunk of pack.c, and 16 bytes */
-
-static size_t whole_units(size_t bytes)
-{
-    return (bytes + CUDA_LIBRARY_ALIGNED - 1) / CUDA_LIBRARY_ALIGNED * CUDA_LIBRARY_ALIGNED;
-}
+enum { CHUNK = 32, EVEN = 8 }; /* of bfloat16: a chunk of pack.c, and 16 bytes */
 
 static int is_enlarged(const struct matmul *m) { return m->source[0].upsample > 1; }
 
@@ -20,16 +15,13 @@ static size_t enlarged_size(const struct matmul *m)
 
 static size_t sums_size(const struct matmul *m, enum cuda_way way)
 {
-    size_t rows = (size_t)m->images * (size_t)m->out_height * (size_t)m->out_width;
-    return way == CUDA_BARE ? whole_units(rows * (size_t)m->n * sizeof(float)) : 0;
+    return way == CUDA_BARE ? whole_units((size_t)rows_of(m) * (size_t)m->n * sizeof(float)) : 0;
 }
 
 size_t cuda_convolution_scratch(const struct matmul *m, enum cuda_way way)
 {
     return CUDA_LIBRARY_ALIGNED + enlarged_size(m) + sums_size(m, way);
 }
-
-static int is_aligned(const void *p) { return (uintptr_t)p % 16 == 0; }
 
 static int fits(const struct matmul *m)
 {
@@ -129,7 +121,7 @@ int cuda_convolution(const struct matmul *m, enum cuda_way way, struct cuda_oper
     describe(m, o);
     if (o->shape.convolution.pad_bottom < 0 || o->shape.convolution.pad_right < 0)
         return 0;
-    char *scratch = (char *)whole_units((uintptr_t)m->scratch), *sums = scratch + enlarged_size(m);
+    char *scratch = scratch_of(m), *sums = scratch + enlarged_size(m);
     o->workspace = sums + sums_size(m, way);
     size_t before_it = (size_t)((char *)o->workspace - (char *)m->scratch);
     o->workspace_size = m->scratch_ld > before_it ? m->scratch_ld - before_it : 0;
@@ -142,11 +134,9 @@ int cuda_convolution(const struct matmul *m, enum cuda_way way, struct cuda_oper
     if (way == CUDA_WHOLE) {
         ask_whole(m, o);
     } else {
-        struct finish_args a = {.m = *m, .sums = (float *)(void *)sums};
-        int64_t rows = (int64_t)m->images * m->out_height * m->out_width;
         o->at[CUDA_OUT] = sums;
         o->shape.convolution.out_ld = m->n;
-        add_launch(after, "product_finish", divide_up(rows * (m->n / 4), THREADS), THREADS, 0, &a, sizeof a);
+        finish_sums(m, sums, NULL, after);
     }
     o->shape.kind = CUDA_CONVOLUTION;
     o->shape.images = m->images;

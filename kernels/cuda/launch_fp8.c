@@ -3,14 +3,7 @@
 #include "kernels/cuda/launch_inside.h"
 #include "kernels/cuda/library.h"
 
-enum { EVEN = 16, CHUNK = 64, THREADS = 256, ROW_WARPS = 4 }; /* CHUNK: bytes of pack.c */
-
-static size_t whole_units(size_t bytes)
-{
-    return (bytes + CUDA_LIBRARY_ALIGNED - 1) / CUDA_LIBRARY_ALIGNED * CUDA_LIBRARY_ALIGNED;
-}
-
-static int64_t rows_of(const struct matmul *m) { return (int64_t)m->images * m->out_height * m->out_width; }
+enum { EVEN = 16, CHUNK = 64, ROW_WARPS = 4 }; /* CHUNK: bytes of pack.c */
 
 static int64_t padded(int64_t channels) { return divide_up(channels, EVEN) * EVEN; }
 
@@ -42,15 +35,12 @@ size_t cuda_fp8_scratch(const struct matmul *m)
                    : 0;
 }
 
-static int is_aligned(const void *p) { return (uintptr_t)p % 16 == 0; }
-
 /* Does the library's epilogue do all that m's has? */
 static int is_whole(const struct matmul *m)
 {
     const struct mm_epilogue *e = &m->epilogue;
-    return !e->image_bias && !e->tap && !e->gate && !e->residual && (e->scale == 0 || e->scale == 1) &&
-           (e->act == ACT_NONE || e->act == ACT_GELU_TANH) && m->out_bf16 && !m->out &&
-           m->out_bf16_ld % 8 == 0 && is_aligned(m->out_bf16) && is_aligned(m->column_scale);
+    return has_plain_epilogue(e) && (e->act == ACT_NONE || e->act == ACT_GELU_TANH) && m->out_bf16 &&
+           !m->out && m->out_bf16_ld % 8 == 0 && is_aligned(m->out_bf16) && is_aligned(m->column_scale);
 }
 
 int cuda_fp8_product(const struct matmul *m, const uint16_t *half_bias, enum cuda_way way,
@@ -59,7 +49,7 @@ int cuda_fp8_product(const struct matmul *m, const uint16_t *half_bias, enum cud
     before->count = after->count = 0;
     if (!fits(m) || !is_aligned(m->weights) || (way == CUDA_WHOLE && !is_whole(m)))
         return 0;
-    char *scratch = (char *)whole_units((uintptr_t)m->scratch), *scales = scratch + CUDA_LIBRARY_WORKSPACE,
+    char *scratch = scratch_of(m), *scales = scratch + CUDA_LIBRARY_WORKSPACE,
          *codes = scales + whole_units((size_t)rows_of(m) * sizeof(float)), *sums = codes + codes_size(m);
     struct e4m3_args rows = {.from = m->source[0],
                              .rows = (int)rows_of(m),
@@ -88,9 +78,8 @@ int cuda_fp8_product(const struct matmul *m, const uint16_t *half_bias, enum cud
         p->bias = half_bias;
         return 1;
     }
-    struct finish_args a = {.m = *m, .sums = (float *)(void *)sums, .row_scale = rows.scale};
     p->out = sums;
     p->out_ld = m->n;
-    add_launch(after, "product_finish", divide_up(p->rows * (m->n / 4), THREADS), THREADS, 0, &a, sizeof a);
+    finish_sums(m, sums, rows.scale, after);
     return 1;
 }

@@ -2,9 +2,7 @@
 #include "kernels/cuda/library.h"
 #include "kernels/cuda/launch_inside.h"
 
-enum { CHUNK = 32, EVEN = 8, THREADS = 256 }; /* of bfloat16: a chunk of pack.c, and 16 bytes */
-
-static int64_t rows_of(const struct matmul *m) { return (int64_t)m->images * m->out_height * m->out_width; }
+enum { CHUNK = 32, EVEN = 8 }; /* of bfloat16: a chunk of pack.c, and 16 bytes */
 
 /* What a product is by its sizes alone. Rows of images that lie apart would be one product each. */
 static int is_plain(const struct matmul *m)
@@ -23,19 +21,15 @@ size_t cuda_library_scratch(const struct matmul *m)
     return is_plain(m) ? sums + CUDA_LIBRARY_WORKSPACE + CUDA_LIBRARY_ALIGNED : 0;
 }
 
-static int is_aligned(const void *p, uintptr_t to) { return ((uintptr_t)p & (to - 1)) == 0; }
-
 /* Does the library's epilogue do all that m's has? */
 static int is_whole(const struct matmul *m)
 {
     const struct mm_epilogue *e = &m->epilogue;
-    if (e->image_bias || e->tap || e->gate || e->residual || (e->scale != 0 && e->scale != 1))
-        return 0;
-    if (m->out && m->out_bf16)
+    if (!has_plain_epilogue(e) || (m->out && m->out_bf16))
         return 0;
     return m->out_bf16 ? (e->act == ACT_NONE || e->act == ACT_GELU_TANH) && m->out_bf16_ld % EVEN == 0 &&
-                             is_aligned(m->out_bf16, 16)
-                       : e->act == ACT_NONE && m->out_ld % 4 == 0 && is_aligned(m->out, 16);
+                             is_aligned(m->out_bf16)
+                       : e->act == ACT_NONE && m->out_ld % 4 == 0 && is_aligned(m->out);
 }
 
 int cuda_library_product(const struct matmul *m, const uint16_t *half_bias, enum cuda_way way,
@@ -43,11 +37,10 @@ int cuda_library_product(const struct matmul *m, const uint16_t *half_bias, enum
 {
     const struct mm_source *s = &m->source[0];
     after->count = 0;
-    if (!is_plain(m) || !is_aligned(s->data, 16) || !is_aligned(m->weights, 16) ||
+    if (!is_plain(m) || !is_aligned(s->data) || !is_aligned(m->weights) ||
         (way == CUDA_WHOLE && !is_whole(m)))
         return 0;
-    uintptr_t scratch =
-        ((uintptr_t)m->scratch + CUDA_LIBRARY_ALIGNED - 1) & ~(uintptr_t)(CUDA_LIBRARY_ALIGNED - 1);
+    char *scratch = scratch_of(m);
     *p = (struct cuda_product){.rows = rows_of(m),
                                .n = m->n,
                                .k = (int)s->channels,
@@ -55,7 +48,7 @@ int cuda_library_product(const struct matmul *m, const uint16_t *half_bias, enum
                                .weights = m->weights,
                                .in_ld = s->ld,
                                .weights_ld = divide_up(s->channels, CHUNK) * CHUNK,
-                               .workspace = (void *)scratch};
+                               .workspace = scratch};
     if (way == CUDA_WHOLE) {
         p->out_bf16 = m->out_bf16 != NULL;
         p->out = p->out_bf16 ? (void *)m->out_bf16 : m->out;
@@ -64,9 +57,8 @@ int cuda_library_product(const struct matmul *m, const uint16_t *half_bias, enum
         p->bias = p->out_bf16 ? (const void *)half_bias : m->epilogue.bias;
         return 1;
     }
-    struct finish_args a = {.m = *m, .sums = (float *)(scratch + CUDA_LIBRARY_WORKSPACE)};
-    p->out = (void *)(scratch + CUDA_LIBRARY_WORKSPACE);
+    p->out = scratch + CUDA_LIBRARY_WORKSPACE;
     p->out_ld = m->n;
-    add_launch(after, "product_finish", divide_up(p->rows * (m->n / 4), THREADS), THREADS, 0, &a, sizeof a);
+    finish_sums(m, p->out, NULL, after);
     return 1;
 }

@@ -4,8 +4,6 @@
 
 enum { EVEN = 8, WIDEST = 256 };
 
-static int is_aligned(const void *p) { return (uintptr_t)p % 16 == 0; }
-
 static int is_even(int64_t a, int64_t b, int64_t c, int64_t d)
 {
     return a % EVEN == 0 && b % EVEN == 0 && c % EVEN == 0 && d % EVEN == 0;

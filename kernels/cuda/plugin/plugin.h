@@ -7,7 +7,7 @@
  *     const struct cuda_plugin *p = entry();
  *     if (p->abi != HASTEN_CUDA_PLUGIN_ABI || p->size != sizeof *p) ...;      // of another version
  *     struct cuda_failure f;
- *     if (p->open(names, NULL, 0, &info, &f) < 0) ...                                    // f.text says why
+ *     if (p->open(names, NULL, 0, &info, &f) < 0) ...                         // f.text says why
  *
  * One device a process: one of those that CUDA_VISIBLE_DEVICES leaves. One stream; everything is in order on
  * it. Whoever opens again in the same process shares both, and must not use them from two threads at once.
