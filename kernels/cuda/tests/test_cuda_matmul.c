@@ -57,7 +57,7 @@ static void run_cuda(struct data *d, enum cuda_precision p, int tile, unsigned s
 static double tolerance(const struct data *d)
 {
     double k = (double)(d->s.channels[0] + d->s.channels[1]) * d->s.kernel_h * d->s.kernel_w;
-    return 2e-6 + 5e-8 * k;
+    return 2e-6 + 3e-8 * k;
 }
 
 static void compare(const struct shape *c, int int8, enum cuda_precision p, int tile, int pieces,
