@@ -209,7 +209,11 @@ static int read_object(struct container *c, struct json_reader *r, struct entrie
 
 int tensor_file_order(const struct tensor *a, const struct tensor *b)
 {
-    size_t x = dtype_size(a->dtype), y = dtype_size(b->dtype);
+    size_t x = 0, y = 0;
+    if (a->dtype != b->dtype) {
+        x = dtype_size(a->dtype);
+        y = dtype_size(b->dtype);
+    }
     return x != y ? (x > y ? -1 : 1) : strcmp(a->name, b->name);
 }
 
@@ -254,6 +258,22 @@ static int by_name(const void *a, const void *b, void *tensors)
     return strcmp(t[*(const int *)a].name, t[*(const int *)b].name);
 }
 
+/* Tensors of one size of elements come in the order of their names, so there is seldom something to sort. */
+static int sort_names(struct container *c, struct error *e)
+{
+    int *index = c->inside->by_name, rising = 1;
+    for (int i = 0; i < c->count; i++) {
+        index[i] = i;
+        rising &= i == 0 || strcmp(c->tensor[i - 1].name, c->tensor[i].name) < 0;
+    }
+    if (!rising)
+        qsort_r(index, (size_t)c->count, sizeof *index, by_name, c->tensor);
+    for (int i = 1; i < c->count && !rising; i++)
+        if (!strcmp(c->tensor[index[i - 1]].name, c->tensor[index[i]].name))
+            return error_set(e, HASTEN_EFILE, "two tensors are named '%s'", c->tensor[index[i]].name);
+    return 0;
+}
+
 /* Arrays of the container from the checked entries. */
 static int fill_container(struct container *c, const struct entries *all, struct error *e)
 {
@@ -270,7 +290,6 @@ static int fill_container(struct container *c, const struct entries *all, struct
     c->count = all->count;
     for (size_t i = 0; i < n; i++) {
         c->tensor[i] = all->list[i].tensor;
-        in->by_name[i] = (int)i;
         in->begin[i] = (size_t)all->list[i].begin;
         in->first_frame[i] = (int)pieces;
         pieces += tensor_pieces(c->tensor[i].size);
@@ -280,11 +299,7 @@ static int fill_container(struct container *c, const struct entries *all, struct
                              c->bytes);
     }
     in->first_frame[n] = (int)pieces;
-    qsort_r(in->by_name, n, sizeof *in->by_name, by_name, c->tensor);
-    for (size_t i = 1; i < n; i++)
-        if (!strcmp(c->tensor[in->by_name[i - 1]].name, c->tensor[in->by_name[i]].name))
-            return error_set(e, HASTEN_EFILE, "two tensors are named '%s'", c->tensor[in->by_name[i]].name);
-    return 0;
+    return sort_names(c, e);
 }
 
 int header_parse(struct container *c, const char *text, size_t n, int64_t data, struct error *e)
