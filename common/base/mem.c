@@ -52,7 +52,7 @@ static void ask_for_huge_pages(char *raw, size_t bytes)
 #endif
 }
 
-void *mem_array(size_t count, size_t size, struct error *e)
+static void *allocate(size_t count, size_t size, int zeroed, struct error *e)
 {
     size_t bytes, whole;
     if (__builtin_mul_overflow(count, size, &bytes) || __builtin_add_overflow(bytes, 3 * HEAD - 1, &whole)) {
@@ -63,7 +63,10 @@ void *mem_array(size_t count, size_t size, struct error *e)
     if (charge(bytes, e) < 0)
         return NULL;
     int huge = bytes >= HUGE_BLOCK;
-    char *raw = fault_hit("alloc") ? NULL : huge ? calloc(1, whole + HEAD) : aligned_alloc(HEAD, whole);
+    char *raw = fault_hit("alloc") ? NULL
+                : !huge            ? aligned_alloc(HEAD, whole)
+                : zeroed           ? calloc(1, whole + HEAD)
+                                   : malloc(whole + HEAD);
     if (!raw) {
         atomic_fetch_sub(&live_bytes, bytes);
         error_set(e, HASTEN_ENOMEM, "out of memory: %zu bytes wanted, %zu in use", bytes, mem_live());
@@ -72,12 +75,15 @@ void *mem_array(size_t count, size_t size, struct error *e)
     char *block = raw + (-(uintptr_t)raw & (HEAD - 1));
     if (huge)
         ask_for_huge_pages(raw, whole + HEAD);
-    else
+    else if (zeroed)
         memset(block, 0, whole);
     *(struct head *)(void *)block = (struct head){.bytes = bytes, .raw = raw};
     atomic_fetch_add(&live_blocks, 1);
     return block + HEAD;
 }
+
+void *mem_array(size_t count, size_t size, struct error *e) { return allocate(count, size, 1, e); }
+void *mem_room(size_t count, size_t size, struct error *e) { return allocate(count, size, 0, e); }
 
 static struct head *head_of(void *block) { return (struct head *)(void *)((char *)block - HEAD); }
 size_t mem_size(void *block) { return head_of(block)->bytes; }

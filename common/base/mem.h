@@ -19,6 +19,10 @@
  * valid pointer. Free with mem_free. */
 void *mem_array(size_t count, size_t size, struct error *e) HASTEN_CHECKED;
 
+/* The same for who fills all of it at once: not zeroed, since that takes as long as reading a file does where
+ * the C library hands out what others have freed. */
+void *mem_room(size_t count, size_t size, struct error *e) HASTEN_CHECKED;
+
 /* Resize a block from mem_array; the new part is zeroed. On failure the old block stays valid. */
 void *mem_resize(void *block, size_t count, size_t size, struct error *e) HASTEN_CHECKED;
 /* Of a block from mem_array or mem_resize. */

@@ -68,7 +68,7 @@ int container_allocate(struct container *c, int index, struct error *e)
                          "tensor '%s' of %zu bytes would pass the memory limit of %zu bytes", t->name,
                          t->size, limit);
     t->data = take_spare(&c->inside->spare, t->size); /* whoever asks fills it from end to end */
-    if (!t->data && !(t->data = mem_array(t->size, 1, e)))
+    if (!t->data && !(t->data = mem_room(t->size, 1, e)))
         return error_under(e, "tensor '%s'", t->name);
     c->inside->loaded += t->size;
     return 0;

@@ -42,7 +42,7 @@ static int make_room(unsigned char **block, size_t size, struct error *e)
     if (*block && mem_size(*block) >= size)
         return 0;
     mem_free(*block);
-    *block = mem_array(size, 1, e);
+    *block = mem_room(size, 1, e);
     return *block ? 0 : -1;
 }
 
@@ -178,7 +178,7 @@ int tensors_load(struct piece_readers *r, struct tensor *const *tensor, int coun
     for (int i = 0; result == 0 && i < count; i++)
         if (!tensor[i]->data && tensor[i]->origin) {
             list[missing++] = tensor[i];
-            if (!(tensor[i]->data = mem_array(tensor[i]->size, 1, e)))
+            if (!(tensor[i]->data = mem_room(tensor[i]->size, 1, e)))
                 result = error_under(e, "tensor '%s'", tensor[i]->name);
         }
     if (result == 0 && missing)

@@ -73,7 +73,7 @@ static int add_part(struct work *w, int part, enum dtype dtype, int rank, const 
     struct tensor *t = &w->out->part[part];
     *t = (struct tensor){.dtype = dtype, .rank = rank};
     memcpy(t->shape, shape, (size_t)rank * sizeof *shape);
-    if (tensor_measure(t, e) < 0 || !(t->data = mem_array(t->size, 1, e)))
+    if (tensor_measure(t, e) < 0 || !(t->data = mem_room(t->size, 1, e)))
         return -1;
     w->out->bytes += t->size;
     return 0;

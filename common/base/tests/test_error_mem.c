@@ -104,6 +104,15 @@ START_TEST(blocks_are_zero_and_aligned)
             ck_assert(sizes[i] < 2 || p[sizes[i] / 2 - 1] == 0xAA);
             mem_free(p);
         }
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) { /* as good, but for what is in it */
+        struct error e = {0};
+        unsigned char *p = mem_room(sizes[i], 1, &e);
+        ck_assert_ptr_nonnull(p);
+        ck_assert_uint_eq((uintptr_t)p % 64, 0);
+        ck_assert_uint_eq(mem_size(p), sizes[i]);
+        memset(p, 0xAA, sizes[i]);
+        mem_free(p);
+    }
     ck_assert_uint_eq(mem_live(), live);
     ck_assert_uint_eq(mem_live_blocks(), blocks);
     ck_assert_uint_ge(mem_peak(), live + (9 << 20));
