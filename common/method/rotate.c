@@ -24,52 +24,89 @@ static void turn(double *x, int64_t stride, int size)
                       x + (i + 3 * distance) * stride);
 }
 
-typedef double vector4 __attribute__((vector_size(32)));
-typedef double vector8 __attribute__((vector_size(64)));
+typedef float four_floats __attribute__((vector_size(16)));
+typedef double four __attribute__((vector_size(32)));
 
-/* The same for a whole block, in vectors. Four neighbours are parts of one vector, numbers at a distance of
- * four and more of four vectors: the sums are those of turn4, bit for bit. */
-ANY_VECTOR static void turn_block(double *block, int size)
+static IN_VECTOR four_floats floats_at(const float *w)
 {
-    vector8 *pair = (vector8 *)(void *)block;
-    vector4 *four = (vector4 *)(void *)block;
-    for (int i = 0; i < size / 8; i++) {
-        vector8 x = pair[i], p = __builtin_shufflevector(x, x, 0, 0, 0, 0, 4, 4, 4, 4),
-                q = __builtin_shufflevector(x, x, 1, 1, 1, 1, 5, 5, 5, 5),
-                r = __builtin_shufflevector(x, x, 2, 2, 2, 2, 6, 6, 6, 6),
-                t = __builtin_shufflevector(x, x, 3, 3, 3, 3, 7, 7, 7, 7);
-        pair[i] = (p + q + r + t) / 2 - __builtin_shufflevector(x, x, 3, 2, 1, 0, 7, 6, 5, 4);
-    }
-    for (int first = 0; first < size / 4; first += 4) {
-        vector4 p = four[first], q = four[first + 1], r = four[first + 2], t = four[first + 3],
-                s = (p + q + r + t) / 2;
-        four[first] = s - t;
-        four[first + 1] = s - r;
-        four[first + 2] = s - q;
-        four[first + 3] = s - p;
-    }
-    for (int step = 2; step < size / 8; step *= 4)
-        for (int first = 0; first < size / 8; first += 4 * step)
-            for (int i = first; i < first + step; i++) {
-                vector8 p = pair[i], q = pair[i + step], r = pair[i + 2 * step], t = pair[i + 3 * step],
-                        s = (p + q + r + t) / 2;
-                pair[i] = s - t;
-                pair[i + step] = s - r;
-                pair[i + 2 * step] = s - q;
-                pair[i + 3 * step] = s - p;
-            }
+    four_floats x;
+    memcpy(&x, w, sizeof x);
+    return x;
 }
 
-ANY_VECTOR static void widen(const float *w, double *block, int size)
+static IN_VECTOR void put_floats(float *w, const four *x)
 {
-    for (int i = 0; i < size; i++)
-        block[i] = (double)w[i];
+    four_floats narrow = __builtin_convertvector(*x, four_floats);
+    memcpy(w, &narrow, sizeof narrow);
 }
 
-ANY_VECTOR static void narrow(const double *block, float *w, int size)
+/* turn4 of four numbers each, at a distance of `step` vectors. */
+static IN_VECTOR void turn_fours(four *x, int step)
 {
-    for (int i = 0; i < size; i++)
-        w[i] = (float)block[i];
+    four a = x[0], b = x[step], c = x[2 * step], d = x[3 * step], s = (a + b + c + d) / 2;
+    x[0] = s - d;
+    x[step] = s - c;
+    x[2 * step] = s - b;
+    x[3 * step] = s - a;
+}
+
+#define TRANSPOSE(TYPE, X)                                            \
+    do {                                                              \
+        TYPE a = __builtin_shufflevector((X)[0], (X)[1], 0, 4, 2, 6), \
+             b = __builtin_shufflevector((X)[0], (X)[1], 1, 5, 3, 7), \
+             c = __builtin_shufflevector((X)[2], (X)[3], 0, 4, 2, 6), \
+             d = __builtin_shufflevector((X)[2], (X)[3], 1, 5, 3, 7); \
+        (X)[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5),           \
+        (X)[1] = __builtin_shufflevector(b, d, 0, 1, 4, 5);           \
+        (X)[2] = __builtin_shufflevector(a, c, 2, 3, 6, 7),           \
+        (X)[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);           \
+    } while (0)
+
+/* 64 numbers at distances 1 and 4: x[4 m + l] are those at 16 l + 4 m. With a vector across numbers that are
+ * 16 apart, all of a turn's four are vectors of their own. */
+static IN_VECTOR void turn_near(const float *w, four *x)
+{
+    for (int m = 0; m < 4; m++) {
+        four_floats row[4];
+        for (int l = 0; l < 4; l++)
+            row[l] = floats_at(w + 16 * l + 4 * m);
+        TRANSPOSE(four_floats, row);
+        for (int l = 0; l < 4; l++)
+            x[4 * m + l] = __builtin_convertvector(row[l], four);
+        turn_fours(x + 4 * m, 1);
+    }
+    for (int k = 0; k < 4; k++)
+        turn_fours(x + k, 4);
+    for (int m = 0; m < 4; m++)
+        TRANSPOSE(four, x + 4 * m);
+}
+
+/* Four blocks of 16, one of 64, a quarter of one of 256. */
+ANY_VECTOR static void turn_64(float *w, int size)
+{
+    four x[16];
+    turn_near(w, x);
+    for (int m = 0; m < 4; m++) {
+        if (size > 16)
+            turn_fours(x + 4 * m, 1);
+        for (int l = 0; l < 4; l++)
+            put_floats(w + 16 * l + 4 * m, x + 4 * m + l);
+    }
+}
+
+ANY_VECTOR static void turn_256(float *w)
+{
+    four x[64];
+    for (int part = 0; part < 4; part++) {
+        turn_near(w + 64 * part, x + 16 * part);
+        for (int m = 0; m < 4; m++)
+            turn_fours(x + 16 * part + 4 * m, 1);
+    }
+    for (int i = 0; i < 16; i++) {
+        turn_fours(x + i, 16);
+        for (int part = 0; part < 4; part++)
+            put_floats(w + 64 * part + 16 * (i % 4) + 4 * (i / 4), x + 16 * part + i);
+    }
 }
 
 struct job {
@@ -82,12 +119,17 @@ static void turn_rows(void *data, int part, int parts)
 {
     const struct job *j = data;
     struct span span = team_span(j->rows, 8, part, parts);
-    _Alignas(64) double block[256];
     /* Blocks are independent, and one behind the other in memory. */
-    for (float *w = j->w + span.begin * j->columns; w < j->w + span.end * j->columns; w += j->size) {
-        widen(w, block, j->size);
-        turn_block(block, j->size);
-        narrow(block, w, j->size);
+    float *w = j->w + span.begin * j->columns, *end = j->w + span.end * j->columns;
+    for (; j->size == 256 && w < end; w += 256)
+        turn_256(w);
+    for (; end - w >= 64; w += 64)
+        turn_64(w, j->size);
+    if (w < end) {
+        float rest[64] = {0};
+        memcpy(rest, w, (size_t)(end - w) * sizeof *w);
+        turn_64(rest, 16);
+        memcpy(w, rest, (size_t)(end - w) * sizeof *w);
     }
 }
 

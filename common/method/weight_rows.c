@@ -23,7 +23,7 @@ struct row_job {
     const struct weight_rows *w;
     float top;
     weight_round *round;
-    float *room; /* CHUNK_ROWS rows for each part */
+    float *room; /* a row for each part, which stays in its cache */
     uint8_t *code;
     float *scale;
     struct row_result *results;
@@ -128,12 +128,10 @@ static void quantize_rows(void *data, int part, int parts)
     struct row_job *job = data;
     const struct weight_rows *w = job->w;
     struct span span = team_span(w->rows, CHUNK_ROWS, part, parts);
-    float *room = job->room + (int64_t)part * CHUNK_ROWS * w->columns;
-    for (int64_t first = span.begin; first < span.end; first += CHUNK_ROWS) {
-        int64_t count = span.end - first < CHUNK_ROWS ? span.end - first : CHUNK_ROWS;
-        w->get(w->context, first, count, room);
-        for (int64_t i = 0; i < count; i++)
-            job->results[first + i] = quantize_row(job, first + i, room + i * w->columns);
+    float *room = job->room + (int64_t)part * w->columns;
+    for (int64_t row = span.begin; row < span.end; row++) {
+        w->get(w->context, row, 1, room);
+        job->results[row] = quantize_row(job, row, room);
     }
 }
 
@@ -171,7 +169,7 @@ int weight_rows_quantize(const struct weight_rows *w, float top, weight_round *r
     struct row_job job = {.w = w, .top = top, .round = round, .code = code, .scale = scale};
     size_t parts = team ? (size_t)team_size(team) : 1;
     job.results = mem_array((size_t)w->rows, sizeof *job.results, e);
-    job.room = mem_array(parts * CHUNK_ROWS * (size_t)w->columns, sizeof *job.room, e);
+    job.room = mem_room(parts * (size_t)w->columns, sizeof *job.room, e);
     int status = job.results && job.room ? 0 : -1;
     if (status == 0) {
         if (team)

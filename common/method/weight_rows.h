@@ -1,5 +1,5 @@
 /* Weights in 8 bits with a float scale a row: what quantize_w8 and quantize_fp8 have in common. The rows may
- * be made when they are wanted, a few at a time by each thread, so that the matrix is nowhere as a whole.
+ * be made when they are wanted, one at a time by each thread, so that the matrix is nowhere as a whole.
  * Rows are independent: the team does not change results. */
 #ifndef HASTEN_METHOD_WEIGHT_ROWS_H
 #define HASTEN_METHOD_WEIGHT_ROWS_H

@@ -170,7 +170,7 @@ static int use_statistics(struct work *w, const struct node *n, struct error *e)
 /* Something that GPTQ can use: moments, or the prior of a convolution's neighbours. */
 static int likeness_known(const struct work *w) { return w->moment || (w->taps > 1 && w->taps <= GPTQ_TAPS); }
 
-/* Eight bits by themselves look at a few rows at a time. */
+/* Eight bits by themselves look at a row at a time. */
 static int needs_floats(const struct work *w)
 {
     int four = w->out->format == FORMAT_W4A8 || w->out->format == FORMAT_W4A16;

@@ -158,7 +158,7 @@ END_TEST
 START_TEST(rotation_is_the_dense_matrix)
 {
     static const int sizes[] = {16, 64, 256};
-    int size = sizes[_i], columns = 2 * size;
+    int size = sizes[_i], columns = 2 * size; /* three rows: not a whole number of 64 numbers at 16 */
     float *w = matrix(3, columns, 2), *got = malloc((size_t)(3 * columns) * sizeof *got);
     double *h = malloc((size_t)(columns * columns) * sizeof *h),
            *r = calloc((size_t)(columns * columns), sizeof *r);
