@@ -15,6 +15,7 @@ struct writing {
     struct packer packer;
     size_t largest;  /* tensor */
     int waiting;     /* the first tensor whose data may be wanted yet */
+    size_t made;     /* bytes of data that fill() made from there on */
     uint32_t *frame; /* compressed sizes: header, data frames */
     int frames;
     struct hash128 *hash; /* of each data frame */
@@ -139,7 +140,9 @@ static int put_piece(void *context, const struct piece *p, struct error *e)
     struct writing *w = context;
     w->hash[w->frames] = p->hash;
     w->frame[++w->frames] = (uint32_t)p->out_size;
-    return output_write(w->out, p->out, p->out_size, e);
+    const struct origin *o = p->tensor->origin;
+    return p->out ? output_write(w->out, p->out, p->out_size, e)
+                  : output_copy(w->out, o->in, o->frame[p->index], p->out_size, e);
 }
 
 static int prepare(struct writing *w, struct error *e)
@@ -158,6 +161,7 @@ static int make_data(struct writing *w, int i, container_fill *fill, void *conte
     if (!fill)
         return error_set(e, HASTEN_EFAIL, "tensor '%s' has no data to write", t->name);
     t->data = mem_array(t->size, 1, e);
+    w->made += t->size;
     return t->data && fill(context, w->source[i], t, t->data, e) == 0
                ? 0
                : error_under(e, "tensor '%s'", t->name);
@@ -171,6 +175,7 @@ static void drop_made(struct writing *w, int before)
             mem_free(w->c.tensor[w->waiting].data);
         w->c.tensor[w->waiting].data = NULL;
     }
+    w->made = 0;
 }
 
 static int write_tensors(struct writing *w, container_fill *fill, void *context, struct error *e)
@@ -186,8 +191,10 @@ static int write_tensors(struct writing *w, container_fill *fill, void *context,
             result = make_data(w, i, fill, context, e);
         if (result == 0)
             result = packer_add(&w->packer, t, w->data[i] ? w->data[i] : t->data, e);
+        if (result == 0 && w->made >= (size_t)w->packer.threads * CONTAINER_PIECE)
+            result = packer_finish(&w->packer, e);
         if (w->packer.count == 0)
-            drop_made(w, i);
+            drop_made(w, i + 1);
     }
     if (result == 0)
         result = packer_finish(&w->packer, e);

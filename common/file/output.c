@@ -231,6 +231,26 @@ int output_write(struct output *o, const void *data, size_t size, struct error *
     return 0;
 }
 
+int output_copy(struct output *o, const struct input *in, int64_t at, size_t size, struct error *e)
+{
+    char part[1 << 16];
+    off_t from = at;
+    while (size) {
+        ssize_t n = fault_hit("write") ? -1 : copy_file_range(in->fd, &from, o->fd, NULL, size, 0);
+        if (n <= 0 && !(n < 0 && errno == EINTR))
+            break;
+        size -= n > 0 ? (size_t)n : 0;
+        o->size += n > 0 ? (size_t)n : 0;
+    }
+    /* Between other kinds of files, or what fails: write() says how. */
+    for (size_t n; size; size -= n, from += (off_t)n) {
+        n = size < sizeof part ? size : sizeof part;
+        if (input_read_at(in, part, n, from, e) < 0 || output_write(o, part, n, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 uint64_t output_size(const struct output *o) { return o->size; }
 const char *output_name(const struct output *o) { return o->name; }
 

@@ -14,7 +14,7 @@
 #ifndef HASTEN_FILE_OUTPUT_H
 #define HASTEN_FILE_OUTPUT_H
 
-#include "common/base/error.h"
+#include "common/file/input.h"
 #include <stdint.h>
 
 enum {
@@ -25,6 +25,9 @@ struct output;
 
 struct output *output_open(const char *path, int flags, struct error *e) HASTEN_CHECKED;
 int output_write(struct output *o, const void *data, size_t size, struct error *e) HASTEN_CHECKED;
+/* `size` bytes of a regular file, from `at` on: by the kernel alone where it can. */
+int output_copy(struct output *o, const struct input *in, int64_t at, size_t size,
+                struct error *e) HASTEN_CHECKED;
 /* Everything to the disk and under its name. o is gone afterwards, also on failure. */
 int output_commit(struct output *o, struct error *e) HASTEN_CHECKED;
 void output_abandon(struct output *o); /* NULL is fine */

@@ -223,6 +223,45 @@ START_TEST(devices_and_pipes)
 }
 END_TEST
 
+/* From a file into a file, where the kernel does it, and into a pipe, where it does not. */
+START_TEST(copies)
+{
+    struct error e = {0};
+    struct input in;
+    put("from", "0123456789");
+    put("to", "old");
+    ck_assert_int_eq(input_open(&in, "from", &e), 0);
+    struct output *o = output_open("to", 0, &e);
+    ck_assert_int_eq(output_write(o, "a", 1, &e), 0);
+    ck_assert_int_eq(output_copy(o, &in, 3, 4, &e), 0);
+    ck_assert_int_eq(output_copy(o, &in, 9, 0, &e), 0);
+    ck_assert_int_eq(output_write(o, "b", 1, &e), 0);
+    ck_assert_int_eq(output_copy(o, &in, 0, 2, &e), 0);
+    ck_assert_uint_eq(output_size(o), 8);
+    ck_assert_int_eq(output_commit(o, &e), 0);
+    check_content("to", "a3456b01");
+    ck_assert_int_eq(mkfifo("pipe", 0600), 0);
+    int reader = open("pipe", O_RDONLY | O_NONBLOCK);
+    char got[16] = "";
+    o = output_open("pipe", 0, &e);
+    ck_assert_int_eq(output_copy(o, &in, 2, 7, &e), 0);
+    ck_assert_int_eq(read(reader, got, 15), 7);
+    ck_assert_str_eq(got, "2345678");
+    ck_assert_int_eq(output_commit(o, &e), 0);
+    close(reader);
+    o = output_open("to", 0, &e);
+    ck_assert_int_eq(output_copy(o, &in, 8, 3, &e), -1);
+    ck_assert_msg(e.code == HASTEN_EFILE && strstr(e.text, "ends at byte 10"), "%s", e.text);
+    fault_set("write:1+:ENOSPC");
+    e = (struct error){0};
+    ck_assert_int_eq(output_copy(o, &in, 0, 3, &e), -1);
+    ck_assert_msg(e.code == HASTEN_EFAIL && strstr(e.text, "No space left"), "%s", e.text);
+    output_abandon(o);
+    check_content("to", "a3456b01");
+    input_close(&in);
+}
+END_TEST
+
 START_TEST(standard_output)
 {
     struct error e = {0};
@@ -451,6 +490,7 @@ int main(int argc, char **argv)
     tcase_add_test(t, long_and_odd_names);
     tcase_add_test(t, output_may_be_the_input);
     tcase_add_test(t, devices_and_pipes);
+    tcase_add_test(t, copies);
     tcase_add_test(t, standard_output);
     tcase_add_test(t, no_binary_to_a_terminal);
     tcase_add_loop_test(t, a_fault_keeps_the_old_file, 0, (int)(sizeof fault_cases / sizeof *fault_cases));
