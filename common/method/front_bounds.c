@@ -96,78 +96,62 @@ static struct front_point find_end(const struct front_bounds *b, double alpha, d
 
 /* ---- runs of LANES multipliers ---- */
 
+typedef float vector __attribute__((vector_size(LANES * sizeof(float))));
+typedef int integers __attribute__((vector_size(LANES * sizeof(int))));
+typedef uint64_t pairs __attribute__((vector_size(LANES * sizeof(int))));
+
+static IN_VECTOR void load(vector *v, const float *x) { memcpy(v, x, sizeof *v); }
+static IN_VECTOR void store(float *x, const vector *v) { memcpy(x, v, sizeof *v); }
+
+static IN_VECTOR void keep_less(vector *least, const vector *x)
+{
+    integers is_less = *x < *least;
+    *least = (vector)(((integers)*x & is_less) | ((integers)*least & ~is_less));
+}
+
 struct lanes {
-    int calls, actions;
-    const unsigned char *computes;
-    const float *time, *share; /* of b->share */
-    float weight[LANES];
-    float *full;  /* [call][LANES]: computing it */
-    float *price; /* [state][LANES]: serving it */
-    float *now;   /* [refresh][LANES] */
+    size_t calls;
+    int serving, serve[SCHEDULE_ACTIONS_MAX]; /* actions that serve */
+    const float *time, *share;                /* of b->share */
+    const float *weight;
+    const float *full; /* [call][LANES]: computing it */
+    float *now;        /* [refresh][LANES] */
     int *from;
 };
 
 ANY_VECTOR static void run_forward(const struct lanes *x, float *least)
 {
-    float *now = x->now;
-    for (int l = 0; l < LANES; l++)
-        now[l] = x->full[l];
-    for (int t = 1; t <= x->calls; t++) {
-        const float *full = x->full + (size_t)t * LANES;
-        float best[LANES], *price = x->price + state_index(t, 0) * LANES;
-        float *keep = least + state_index(t, 0) * LANES;
-        int at[LANES];
-        for (int l = 0; l < LANES; l++)
-            best[l] = INFINITY, at[l] = t - 1;
-        for (int s = 0; s < t; s++)
-            for (int l = 0; l < LANES; l++) {
-                float here = now[s * LANES + l], old = best[l];
-                best[l] = here < old ? here : old;
-                at[l] = here < old ? s : at[l];
+    vector weight, now, best, full;
+    load(&weight, x->weight);
+    load(&now, x->full);
+    store(x->now, &now);
+    for (size_t t = 1; t <= x->calls; t++) {
+        float *keep = least + state_index((int)t, 0) * LANES;
+        integers at = {0}, here = {0};
+        load(&best, x->now);
+        for (size_t s = 0; s < t; s++, here += 1) {
+            vector cost = weight - weight + INFINITY;
+            load(&now, x->now + s * LANES);
+            integers is_less = now < best;
+            at = (here & is_less) | (at & ~is_less);
+            keep_less(&best, &now);
+            if (t == x->calls)
+                continue;
+            for (int i = 0; i < x->serving; i++) {
+                size_t row = (size_t)x->serve[i] * x->calls + t;
+                vector one = x->time[row] + weight * x->share[row * x->calls + s];
+                keep_less(&cost, &one);
             }
-        for (int l = 0; l < LANES; l++)
-            x->from[t * LANES + l] = at[l];
-        if (t == x->calls)
-            break;
-        for (int s = 0; s < t; s++) {
-            float cost[LANES];
-            for (int l = 0; l < LANES; l++)
-                cost[l] = INFINITY;
-            for (int a = 1; a < x->actions; a++) {
-                size_t row = (size_t)a * (size_t)x->calls + (size_t)t;
-                float time = x->time[row], share = x->share[row * (size_t)x->calls + (size_t)s];
-                for (int l = 0; l < LANES && !x->computes[a]; l++) {
-                    float one = time + x->weight[l] * share;
-                    cost[l] = one < cost[l] ? one : cost[l];
-                }
-            }
-            for (int l = 0; l < LANES; l++) {
-                float here = now[s * LANES + l];
-                keep[s * LANES + l] = here;
-                price[s * LANES + l] = cost[l];
-                now[s * LANES + l] = here + cost[l];
-            }
+            store(keep + s * LANES, &now);
+            now += cost;
+            store(x->now + s * LANES, &now);
         }
-        for (int l = 0; l < LANES; l++)
-            now[t * LANES + l] = best[l] + full[l];
-    }
-}
-
-ANY_VECTOR static void run_back(const struct lanes *x, float *after)
-{
-    for (int l = 0; l < x->calls * LANES; l++)
-        x->now[l] = 0;
-    for (int t = x->calls - 1; t > 0; t--) {
-        const float *price = x->price + state_index(t, 0) * LANES, *full = x->full + (size_t)t * LANES;
-        float *keep = after + state_index(t, 0) * LANES, compute[LANES];
-        for (int l = 0; l < LANES; l++)
-            compute[l] = full[l] + x->now[t * LANES + l];
-        for (int s = 0; s < t; s++)
-            for (int l = 0; l < LANES; l++) {
-                float serve = price[s * LANES + l] + x->now[s * LANES + l];
-                float best = serve < compute[l] ? serve : compute[l];
-                x->now[s * LANES + l] = keep[s * LANES + l] = best;
-            }
+        memcpy(x->from + t * LANES, &at, sizeof at);
+        if (t < x->calls) {
+            load(&full, x->full + t * LANES);
+            best += full;
+            store(x->now + t * LANES, &best);
+        }
     }
 }
 
@@ -232,26 +216,25 @@ static void run_lanes(struct front_bounds *b, const double *multiplier)
     int calls = b->p->calls;
     size_t at = (size_t)b->runs * state_index(calls, 0);
     size_t actions = (size_t)b->p->actions, table = actions * (size_t)calls * (size_t)calls;
-    unsigned char computes[SCHEDULE_ACTIONS_MAX];
-    struct lanes x = {.calls = calls, .actions = b->p->actions, .computes = computes, .from = b->from};
+    struct lanes x = {.calls = (size_t)calls, .from = b->from};
     x.time = b->share + table;
     x.share = b->share;
+    x.weight = b->weight + b->runs;
     x.full = b->lanes;
-    x.now = x.full + (calls + 1) * LANES;
-    x.price = x.now + (calls + 1) * LANES;
-    for (size_t a = 0; a < actions; a++)
-        computes[a] = (unsigned char)schedule_computes(b->p, (int)a);
+    x.now = b->lanes + (calls + 1) * LANES;
+    for (int a = 0; a < b->p->actions; a++)
+        if (!schedule_computes(b->p, a))
+            x.serve[x.serving++] = a;
     for (int l = 0; l < LANES; l++) {
         double of = multiplier[l];
         b->multiplier[b->runs + l] = of;
-        b->weight[b->runs + l] = x.weight[l] = (float)(of * b->most);
+        b->weight[b->runs + l] = (float)(of * b->most);
         for (int t = 0; t < calls; t++) {
             struct front_point c = cheapest(b, t, 0, 1, 1, of);
-            x.full[t * LANES + l] = (float)(c.ms + of * c.error);
+            b->lanes[t * LANES + l] = (float)(c.ms + of * c.error);
         }
     }
     run_forward(&x, b->least + at);
-    run_back(&x, b->after + at);
 }
 
 /* ---- gaps ---- */
@@ -341,6 +324,7 @@ static void rank_runs(struct front_bounds *b)
             b->ranked[at] = b->ranked[at - 1];
         b->ranked[at] = (unsigned char)r;
         b->corner[r] = -INFINITY;
+        b->slope[r] = -1 / b->multiplier[r];
     }
     for (int i = 0; i < b->runs; i++)
         b->rank[b->ranked[i]] = (unsigned char)i;
@@ -378,17 +362,18 @@ static int open_runs(struct front_bounds *b, struct error *e)
 {
     enum { MOST_BYTES = 48 << 20 };
     size_t calls = (size_t)b->p->calls, states = state_index((int)calls, 0);
-    size_t fit = MOST_BYTES / (2 * sizeof(float) * LANES * states) * LANES;
-    size_t use = (size_t)(b->p->actions + 1) * LANES; /* more actions have more labels to drop */
-    use = use < 4 * LANES ? 4 * LANES : use < FRONT_RUNS ? use : FRONT_RUNS;
+    size_t fit = MOST_BYTES / (sizeof(float) * LANES * states) * LANES;
+    size_t use = (size_t)b->p->actions * 32; /* more actions have more labels to drop */
+    use = use < FRONT_RUNS ? use : FRONT_RUNS;
     b->most_runs = fit < LANES ? LANES : fit < use ? (int)fit : (int)use;
     b->least = mem_array((size_t)b->most_runs, states * sizeof *b->least, e);
-    b->after = mem_array((size_t)b->most_runs, states * sizeof *b->after, e);
-    b->lanes = mem_array(states + 2 * (calls + 1), LANES * sizeof *b->lanes, e);
+    b->after = mem_array((size_t)b->most_runs, (calls + 1) * sizeof *b->after, e);
+    b->room = mem_array((size_t)b->p->actions * calls, FRONT_RUNS / LANES * sizeof *b->room, e);
+    b->lanes = mem_array(2 * (calls + 1), LANES * sizeof *b->lanes, e);
     b->from = mem_array(calls + 1, LANES * sizeof *b->from, e);
     b->move = mem_array(2 * calls, sizeof *b->move, e);
     b->point = mem_array((size_t)b->most_runs * 2 * STEPS + FRONT_RUNS + 2, sizeof *b->point, e);
-    return b->least && b->after && b->lanes && b->from && b->move && b->point ? 0 : -1;
+    return b->least && b->after && b->room && b->lanes && b->from && b->move && b->point ? 0 : -1;
 }
 
 int front_bounds_open(struct front_bounds *b, const struct schedule_problem *p, const double *ms,
@@ -427,6 +412,7 @@ void front_bounds_free(struct front_bounds *b)
     mem_free(b->share);
     mem_free(b->least);
     mem_free(b->after);
+    mem_free(b->room);
     mem_free(b->state);
     mem_free(b->lanes);
     mem_free(b->from);
@@ -435,13 +421,95 @@ void front_bounds_free(struct front_bounds *b)
     *b = (struct front_bounds){0};
 }
 
-/* Which runs leave room above the least that a label of this state and action can have. */
-ANY_VECTOR static void find_room(const float *restrict least, const float *restrict after,
-                                 const float *restrict weight, const float *restrict corner, float ms,
-                                 float share, unsigned char *restrict room)
+/* ---- rows of states, from the last call down ---- */
+
+struct row {
+    size_t calls, actions, call;
+    const unsigned char *computes;
+    const float *time, *share, *weight, *corner;
+    const float *least; /* [s][LANES] */
+    float *after;       /* [s][LANES], of the row before; becomes that of this row */
+    uint8_t *room;      /* every FRONT_RUNS / LANES of them */
+};
+
+/* A bit for each lane in which a label of so much leaves room above the least before it. */
+static IN_VECTOR uint8_t room_of(const vector *after, const vector *least, const vector *corner)
 {
-    for (int r = 0; r < LANES; r++)
-        room[r] = ms + weight[r] * share + after[r] + least[r] < corner[r];
+    static const integers bit = {1, 2, 4, 8, 16, 32, 64, 128};
+    pairs has_room = (pairs)((*after + *least < *corner) & bit);
+    uint64_t bits = has_room[0] | has_room[1] | has_room[2] | has_room[3];
+    return (uint8_t)(bits | bits >> 32);
+}
+
+ANY_VECTOR static void find_room(const struct row *x)
+{
+    size_t calls = x->calls, at = x->call;
+    vector weight, corner, after, least, computed[SCHEDULE_ACTIONS_MAX], best_computed;
+    load(&weight, x->weight);
+    load(&corner, x->corner);
+    load(&after, x->after + at * LANES);
+    best_computed = weight - weight + INFINITY;
+    for (size_t a = 0; a < x->actions; a++) {
+        computed[a] = x->time[a * calls + at] + weight * x->share[(a * calls + at) * calls] + after;
+        if (x->computes[a])
+            keep_less(&best_computed, &computed[a]);
+    }
+    for (size_t s = 0; s < at; s++) {
+        vector best = best_computed;
+        uint8_t *room = x->room + s * (FRONT_RUNS / LANES);
+        load(&least, x->least + s * LANES);
+        load(&after, x->after + s * LANES);
+        for (size_t a = 0; a < x->actions; a++, room += calls * (FRONT_RUNS / LANES)) {
+            if (x->computes[a]) {
+                *room = room_of(&computed[a], &least, &corner);
+                continue;
+            }
+            vector one = x->time[a * calls + at] + weight * x->share[(a * calls + at) * calls + s] + after;
+            keep_less(&best, &one);
+            *room = room_of(&one, &least, &corner);
+        }
+        store(x->after + s * LANES, &best);
+    }
+}
+
+void front_bounds_row(struct front_bounds *b, int t)
+{
+    unsigned char computes[SCHEDULE_ACTIONS_MAX];
+    size_t calls = (size_t)b->p->calls, actions = (size_t)b->p->actions, states = state_index((int)calls, 0);
+    for (size_t a = 0; a < actions; a++)
+        computes[a] = (unsigned char)schedule_computes(b->p, (int)a);
+    for (int r = 0; r < b->runs && b->gaps; r += LANES) {
+        struct row x = {.calls = calls, .actions = actions, .call = (size_t)t, .computes = computes};
+        x.time = b->share + actions * calls * calls;
+        x.share = b->share;
+        x.weight = b->weight + r;
+        x.corner = b->corner + r;
+        x.least = b->least + (size_t)r * states + state_index(t, 0) * LANES;
+        x.after = b->after + (size_t)r * (calls + 1);
+        x.room = b->room + r / LANES;
+        find_room(&x);
+    }
+}
+
+/* Bits of all runs. */
+struct runs {
+    uint64_t of[FRONT_RUNS / 64];
+};
+
+static struct runs room_at(const struct front_bounds *b, int s, int a)
+{
+    struct runs room;
+    memcpy(&room, b->room + ((size_t)a * (size_t)b->p->calls + (size_t)s) * sizeof room, sizeof room);
+    return room;
+}
+
+int front_bounds_leads(const struct front_bounds *b, int s, int a)
+{
+    struct runs room = room_at(b, s, a);
+    uint64_t any = 0;
+    for (int k = 0; k < FRONT_RUNS / 64; k++)
+        any |= room.of[k];
+    return any != 0;
 }
 
 /* The upper envelope of n lines and one more, that falls less than they do. */
@@ -462,36 +530,29 @@ static int add_line(struct front_line *line, int n, struct front_line l)
     return n;
 }
 
-int front_bounds_lines(const struct front_bounds *b, int t, int s, int a, struct front_line *line)
+int front_bounds_lines(const struct front_bounds *b, int t, int s, struct front_line *line)
 {
-    static const float nothing[LANES] = {0};
-    int calls = b->p->calls, n = 0;
-    size_t row = (size_t)a * (size_t)calls + (size_t)t, states = state_index(calls, 0);
-    uint64_t ranks[(FRONT_RUNS + 63) / 64] = {0};
+    size_t states = state_index(b->p->calls, 0), here = state_index(t, s);
+    struct runs ranks = {0}, room = {0};
+    int n = 0;
     if (b->gaps == 0 || t == 0)
         return -1;
-    size_t here = state_index(t, s), next = state_index(t + 1, schedule_computes(b->p, a) ? t : s);
-    float share = b->share[row * (size_t)calls + (size_t)s];
-    for (int r = 0; r < b->runs; r += LANES) {
-        const float *after = t + 1 < calls ? b->after + ((size_t)r * states + next * LANES) : nothing;
-        unsigned char room[LANES];
-        find_room(b->least + ((size_t)r * states + here * LANES), after, b->weight + r, b->corner + r,
-                  (float)b->ms[row], share, room);
-        for (int half = 0; half < LANES; half += 8) {
-            uint64_t bytes;
-            memcpy(&bytes, room + half, sizeof bytes);
-            for (; bytes; bytes &= bytes - 1) {
-                int rank = b->rank[r + half + __builtin_ctzll(bytes) / 8];
-                ranks[rank / 64] |= (uint64_t)1 << (rank % 64);
-            }
-        }
+    for (int a = 0; a < b->p->actions; a++) {
+        struct runs one = room_at(b, s, a);
+        for (int k = 0; k < FRONT_RUNS / 64; k++)
+            room.of[k] |= one.of[k];
     }
-    for (size_t k = 0; k < sizeof ranks / sizeof *ranks; k++) /* multipliers rise, slopes as well */
-        for (; ranks[k]; ranks[k] &= ranks[k] - 1) {
-            int r = b->ranked[64 * k + (size_t)__builtin_ctzll(ranks[k])];
-            size_t at = (size_t)(r / LANES * LANES) * states + here * LANES + (size_t)(r % LANES);
-            double left = (double)b->corner[r] - (double)b->least[at];
-            n = add_line(line, n, (struct front_line){left / b->multiplier[r], -1 / b->multiplier[r], 0});
+    for (int k = 0; k < FRONT_RUNS / 64; k++)
+        for (; room.of[k]; room.of[k] &= room.of[k] - 1) {
+            int rank = b->rank[64 * k + __builtin_ctzll(room.of[k])];
+            ranks.of[rank / 64] |= (uint64_t)1 << (rank % 64);
+        }
+    for (int k = 0; k < FRONT_RUNS / 64; k++) /* multipliers rise, slopes as well */
+        for (; ranks.of[k]; ranks.of[k] &= ranks.of[k] - 1) {
+            size_t r = b->ranked[64 * k + __builtin_ctzll(ranks.of[k])];
+            double left = (double)b->corner[r] -
+                          (double)b->least[r / LANES * LANES * states + here * LANES + r % LANES];
+            n = add_line(line, n, (struct front_line){left * -b->slope[r], b->slope[r], 0});
         }
     return n;
 }

@@ -2,8 +2,12 @@
  *
  *     struct front_bounds b;
  *     if (front_bounds_open(&b, p, ms, e) < 0) return -1;        // ms: actions x calls
- *     struct front_line line[FRONT_RUNS];
- *     int lines = front_bounds_lines(&b, t, s, a, line);      // of labels of calls t .. T-1, last refresh s
+ *     for (int t = T - 1; t > 0; t--) {                          // from the last call down
+ *         front_bounds_row(&b, t);
+ *         struct front_line line[FRONT_RUNS];
+ *         int lines = front_bounds_lines(&b, t, s, line);        // of labels of calls t .. T-1, refresh s
+ *         if (front_bounds_leads(&b, s, a)) ...                  // those that begin with action a
+ *     }
  *     front_bounds_free(&b);
  *
  * For a multiplier l the least (ms + l error) of the calls before t, for every state (t, s), takes one pass
@@ -13,7 +17,7 @@
  * any neighbours is dropped. (The second phase of bi-objective shortest paths.) Neighbours need not be on the
  * hull: more of them come from the schedules of the runs, call by call with other actions.
  *
- * Least sums are floats, of 16 multipliers at once; bounds are widened by more than floats can be off
+ * Least sums are floats, of 8 multipliers at once; bounds are widened by more than floats can be off
  * (2^-24 of the sum an addition), so what is left of the front is exactly the front. */
 #ifndef HASTEN_METHOD_FRONT_BOUNDS_H
 #define HASTEN_METHOD_FRONT_BOUNDS_H
@@ -21,7 +25,7 @@
 #include "common/method/schedule_parts.h"
 #include <stdint.h>
 
-enum { FRONT_RUNS = 96, FRONT_LANES = 16 };
+enum { FRONT_RUNS = 128, FRONT_LANES = 8 };
 
 struct front_label {
     double ms, error;
@@ -51,12 +55,13 @@ struct front_bounds {
     double most;         /* of them that is finite; floats are shares of it */
     float *share;        /* [action][t][s] */
     float *least;        /* [run / LANES][state][run % LANES]: of the calls before t */
-    float *after;        /* the same of the calls from t on */
+    float *after;        /* [run / LANES][s][run % LANES]: the same of the calls from a row's t on */
+    uint8_t *room;       /* [action][s][run / LANES], of a row: a bit for each run whose bound leaves room */
     double *state;       /* room of a run for an end */
     float *lanes;        /* room of LANES runs */
     int *from;           /* [calls + 1][LANES]: the refresh before */
     int runs, most_runs; /* whole LANES */
-    double multiplier[FRONT_RUNS];
+    double multiplier[FRONT_RUNS], slope[FRONT_RUNS]; /* slope: -1 / multiplier */
     float weight[FRONT_RUNS], corner[FRONT_RUNS]; /* of shares; of the gaps that a run bounds, the largest */
     unsigned char rank[FRONT_RUNS];               /* by rising multipliers */
     unsigned char ranked[FRONT_RUNS];             /* the runs in that order */
@@ -70,13 +75,18 @@ struct front_bounds {
 int front_bounds_open(struct front_bounds *b, const struct schedule_problem *p, const double *ms,
                       struct error *e) HASTEN_CHECKED;
 void front_bounds_free(struct front_bounds *b);
+/* The row of call t, 1 .. T-1, after that of t + 1. */
+void front_bounds_row(struct front_bounds *b, int t);
 /* The most error that a label of a state may have, as a function of its ms: each run's bound is a falling
  * line, and the largest of them counts. */
 struct front_line {
     double at_zero, slope, begin; /* begin: from there on it is the largest */
 };
-/* Their number, rising begins; 0: no label of the state (t, s) that begins with action a leads to the front;
- * -1: nothing is known. line: room for FRONT_RUNS. */
-int front_bounds_lines(const struct front_bounds *b, int t, int s, int a, struct front_line *line);
+/* Their number, rising begins; 0: no label of the state (t, s) leads to the front; -1: nothing is known.
+ * line: room for FRONT_RUNS. */
+int front_bounds_lines(const struct front_bounds *b, int t, int s, struct front_line *line);
+/* Of the same row: can a label of refresh s that begins with action a lead to the front? Not to be asked
+ * where nothing is known. */
+int front_bounds_leads(const struct front_bounds *b, int s, int a);
 
 #endif

@@ -170,16 +170,19 @@ static size_t merge(const struct front_label *old, size_t n, const struct front_
 {
     size_t i = 0, k = 0, kept = 0;
     double least = INFINITY;
-    while (i < n || k < count) {
-        int first = i < n && (k == count || old[i].ms < more[k].ms ||
-                              (old[i].ms == more[k].ms && old[i].error <= more[k].error));
+    while (i < n && k < count) {
+        int first = old[i].ms < more[k].ms || (old[i].ms == more[k].ms && old[i].error <= more[k].error);
         const struct front_label *next = first ? &old[i++] : &more[k++];
         if (next->error < least) {
             least = next->error;
             out[kept++] = *next;
         }
     }
-    return kept;
+    const struct front_label *rest = i < n ? old + i : more + k, *end = i < n ? old + n : more + count;
+    while (rest < end && !(rest->error < least))
+        rest++;
+    memcpy(out + kept, rest, (size_t)(end - rest) * sizeof *out);
+    return kept + (size_t)(end - rest);
 }
 
 /* Labels of call t with last refresh s, behind the others of its row; their `link` is still that of the tail.
@@ -195,15 +198,15 @@ static int collect(struct front *f, int t, int s, size_t *n, struct error *e)
     *n = 0;
     most.error = p->goal == SCHEDULE_ERROR ? p->limit * (1 + 1e-9) : INFINITY;
     most.ms = p->goal == SCHEDULE_MS ? p->limit * (1 + 1e-9) - f->least_ms[t] : INFINITY;
+    most.lines = front_bounds_lines(&f->bounds, t, s, most.line);
     for (int a = 0; a < p->actions; a++) {
         int computes = schedule_computes(p, a);
-        if (!computes && !served)
+        if ((!computes && !served) || (most.lines >= 0 && !front_bounds_leads(&f->bounds, s, a)))
             continue;
         size_t at = (size_t)(computes ? t : s), from = tail->begin[at], count = tail->begin[at + 1] - from;
         struct front_label add = {f->ms[(size_t)a * (size_t)p->calls + (size_t)t], schedule_cost(p, a, t, s),
                                   0, (uint32_t)a};
-        most.lines = front_bounds_lines(&f->bounds, t, s, a, most.line);
-        if (!isfinite(add.error) || !most.lines)
+        if (!isfinite(add.error))
             continue;
         struct front_label **to = *n ? &f->more : &f->merged[side]; /* the first needs no merging */
         if (grow(to, *n ? &f->more_room : &f->merged_room[side], count + 1, sizeof **to, e) < 0)
@@ -272,10 +275,13 @@ static int run(struct front *f, struct error *e)
         end->label[s] = (struct front_label){0};
         end->begin[s + 1] = s + 1;
     }
-    for (int t = p->calls - 1; t >= 0; t--)
+    for (int t = p->calls - 1; t >= 0; t--) {
+        if (t > 0)
+            front_bounds_row(&f->bounds, t);
         for (int s = 0; s < (t ? t : 1); s++)
             if (fill_state(f, t, s, e) < 0)
                 return -1;
+    }
     return 0;
 }
 
