@@ -21,7 +21,7 @@ static enum group group_of(enum kernel_form f)
 
 static int roof_of(enum kernel_form f)
 {
-    if (f == FORM_PRODUCT_INT8 || f == FORM_CONV_INT8)
+    if (f == FORM_PRODUCT_INT8 || f == FORM_CONV_INT8 || f == FORM_CONV_WINOGRAD_INT8)
         return ROOF_INT8;
     return f == FORM_PRODUCT_BF16 || f == FORM_CONV_BF16 || f == FORM_ATTENTION_BF16 ? ROOF_BF16 : ROOF_F32;
 }

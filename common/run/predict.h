@@ -29,6 +29,7 @@ enum kernel_form {
     FORM_PRODUCT_BF16,
     FORM_CONV,
     FORM_CONV_WINOGRAD,
+    FORM_CONV_WINOGRAD_INT8,
     FORM_CONV_INT8,
     FORM_CONV_BF16,
     FORM_DECODED, /* a product whose weights are decoded first */

@@ -11,6 +11,7 @@ static const char *const names[FORMS] = {
     [FORM_CONV] = "conv",
     [FORM_CONV_WINOGRAD] = "conv winograd",
     [FORM_CONV_INT8] = "conv int8",
+    [FORM_CONV_WINOGRAD_INT8] = "conv winograd int8",
     [FORM_CONV_BF16] = "conv bf16",
     [FORM_DECODED] = "decoded product",
     [FORM_NORM] = "norm",
@@ -34,6 +35,8 @@ static enum kernel_form form_of_product(const struct matmul *m)
     int wide = m->kernel_h * m->kernel_w > 1;
     if (m->form == MM_WINOGRAD)
         return FORM_CONV_WINOGRAD;
+    if (m->form == MM_WINOGRAD_INT8 && m->int8)
+        return FORM_CONV_WINOGRAD_INT8;
     if (m->form != MM_NATIVE)
         return FORM_DECODED;
     if (m->int8)

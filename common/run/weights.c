@@ -50,8 +50,8 @@ static void pack_part(void *context, int part, int parts)
         j->k->matmul_pack_int4(j->packed, &j->int4, (int)s.begin, (int)s.end);
     else if (j->form == MM_BF16)
         j->k->matmul_pack_bf16(j->packed, j->weight, j->shape, (int)s.begin, (int)s.end);
-    else if (j->form == MM_WINOGRAD)
-        j->k->winograd_pack(j->packed, j->weight, j->shape, (int)s.begin, (int)s.end);
+    else if (j->form == MM_WINOGRAD || j->form == MM_WINOGRAD_INT8)
+        j->k->winograd_pack(j->packed, j->weight, j->shape, j->bytes, (int)s.begin, (int)s.end);
     else if (j->bytes)
         j->k->matmul_pack_int8(j->packed, j->weight, j->shape, (int)s.begin, (int)s.end);
     else
@@ -84,9 +84,9 @@ static int is_bytes(const struct tensor *t) { return t->dtype == DTYPE_I8 || t->
 /* Bytes of a product that is not of four bits; bytes: its weights are of one byte each. */
 static size_t packed_size(const struct cpu_kernels *k, const struct packed *p, int bytes)
 {
-    return p->form == MM_BF16       ? k->matmul_bf16_size(&p->shape)
-           : p->form == MM_WINOGRAD ? k->winograd_size(&p->shape)
-                                    : k->matmul_packed_size(&p->shape, bytes);
+    return p->form == MM_BF16                                      ? k->matmul_bf16_size(&p->shape)
+           : p->form == MM_WINOGRAD || p->form == MM_WINOGRAD_INT8 ? k->winograd_size(&p->shape, bytes)
+                                                                   : k->matmul_packed_size(&p->shape, bytes);
 }
 
 void weights_measure(const struct cpu_kernels *k, struct packed *p, const struct node *n)
@@ -167,27 +167,39 @@ static int keep_plain(struct backend *b, struct packed *p, int slot, const struc
 }
 
 /* Fewer multiply-adds (4 of 9) against more weights (16 for 9) and the turning of inputs and outputs: with
- * few pixels the weights are what takes the time, with few channels the turning is. */
-static int suits_winograd(const struct packed *p, const struct node *n)
+ * few pixels the weights, more of them when they are floats, are what takes the time, with few channels the
+ * turning is. */
+static int suits_winograd(const struct backend *b, const struct packed *p, const struct node *n, int int8)
 {
-    enum { PIXELS = 256, CHANNELS = 16 };
+    enum { PIXELS = 256, PIXELS_INT8 = 64, CHANNELS = 16 };
     const struct mm_shape *s = &p->shape;
-    return node_is(n, "conv2d") && s->kernel_h == 3 && s->kernel_w == 3 && (int)node_attr(n, "stride") == 1 &&
-           n->shape.height * n->shape.width >= PIXELS && s->n >= CHANNELS &&
-           s->channels[0] + s->channels[1] >= CHANNELS;
+    return b->ops->winograd && node_is(n, "conv2d") && s->kernel_h == 3 && s->kernel_w == 3 &&
+           (int)node_attr(n, "stride") == 1 &&
+           n->shape.height * n->shape.width >= (int8 ? PIXELS_INT8 : PIXELS) && s->n >= CHANNELS &&
+           s->channels[0] + s->channels[1] >= CHANNELS && b->kernels->winograd_size(s, int8) > 0;
+}
+
+static enum mm_weights form_of(const struct backend *b, const struct packed *p, const struct node *n)
+{
+    switch ((int)node_attr(n, "format")) {
+    case FORMAT_PLAIN:
+        return b->ops->half && node_weight(n, "weight")->dtype == DTYPE_BF16 ? MM_BF16
+               : suits_winograd(b, p, n, 0)                                  ? MM_WINOGRAD
+                                                                             : MM_NATIVE;
+    case FORMAT_FP8:
+        return MM_E4M3;
+    case FORMAT_W8A8:
+        return suits_winograd(b, p, n, 1) ? MM_WINOGRAD_INT8 : MM_INT8;
+    default:
+        return node_is_int4(n) ? MM_INT4 : MM_INT8;
+    }
 }
 
 static int pack_product(struct backend *b, struct packed *p, const struct graph *g, const struct node *n,
                         struct error *e)
 {
     p->shape = product_shape(g, n);
-    int half = b->ops->half && node_weight(n, "weight")->dtype == DTYPE_BF16;
-    p->form = node_is_int4(n)                               ? MM_INT4
-              : (int)node_attr(n, "format") == FORMAT_FP8   ? MM_E4M3
-              : (int)node_attr(n, "format") != FORMAT_PLAIN ? MM_INT8
-              : half                                        ? MM_BF16
-              : b->ops->winograd && suits_winograd(p, n)    ? MM_WINOGRAD
-                                                            : MM_NATIVE;
+    p->form = form_of(b, p, n);
     return b->ops->pack(b, p, n, e);
 }
 

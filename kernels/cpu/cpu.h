@@ -88,8 +88,10 @@ struct mm_epilogue {         /* applied in this order; NULL or 0/1 where absent 
  *   MM_BF16    bfloat16 (matmul_pack_bf16) with float sources: the same bytes serve both
  *   MM_WINOGRAD  float, turned (winograd_pack), of a 3x3 kernel of stride 1: 16 products instead of 36, and
  *              16 / 9 of the bytes; scratch holds a block of the turned inputs
+ *   MM_WINOGRAD_INT8  int8 turned in the same way, in 32 / 9 of the bytes, for int8 sources, without error;
+ *              for float sources it is decoded
  */
-enum mm_weights { MM_NATIVE, MM_INT8, MM_E4M3, MM_INT4, MM_BF16, MM_WINOGRAD };
+enum mm_weights { MM_NATIVE, MM_INT8, MM_E4M3, MM_INT4, MM_BF16, MM_WINOGRAD, MM_WINOGRAD_INT8 };
 
 /* 4-bit weights as on disk: w = column_scale[n] * clip(round(levels[code] * scale of the code's group),
  * +-127). codes: [n][channels/2], the low nibble first; scales: e4m3 [n][channels/group]; group: a multiple
@@ -282,8 +284,10 @@ struct cpu_kernels {
                              int end);
     size_t (*matmul_int4_size)(int n, int channels, int group);
     void (*matmul_pack_int4)(void *packed, const struct mm_int4 *w, int begin, int end);
-    size_t (*winograd_size)(const struct mm_shape *s);
-    void (*winograd_pack)(void *packed, const float *weight, const struct mm_shape *s, int begin, int end);
+    /* 0: int8 is not turned at this level, where an instruction multiplies it, or with so many channels */
+    size_t (*winograd_size)(const struct mm_shape *s, int int8);
+    void (*winograd_pack)(void *packed, const void *weight, const struct mm_shape *s, int int8, int begin,
+                          int end);
     size_t (*matmul_scratch)(const struct matmul *m);
     void (*matmul)(const struct matmul *m, int part, int parts);
     void (*row_norm)(const struct row_norm *r, int part, int parts);

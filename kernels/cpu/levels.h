@@ -35,9 +35,9 @@ static inline uint16_t bf16_of(float f)
                                   int end);                                                                  \
     size_t matmul_int4_size_##level(int n, int channels, int group);                                         \
     void matmul_pack_int4_##level(void *packed, const struct mm_int4 *w, int begin, int end);                \
-    size_t winograd_size_##level(const struct mm_shape *s);                                                  \
-    void winograd_pack_##level(void *packed, const float *weight, const struct mm_shape *s, int begin,       \
-                               int end);                                                                     \
+    size_t winograd_size_##level(const struct mm_shape *s, int int8);                                        \
+    void winograd_pack_##level(void *packed, const void *weight, const struct mm_shape *s, int int8,         \
+                               int begin, int end);                                                          \
     size_t matmul_scratch_##level(const struct matmul *m);                                                   \
     void matmul_##level(const struct matmul *m, int part, int parts);
 

@@ -57,10 +57,15 @@ void matmul_pack_int4_ref(void *packed, const struct mm_int4 *w, int begin, int 
 }
 
 /* The reference keeps to the definition. */
-size_t winograd_size_ref(const struct mm_shape *s) { return matmul_packed_size_ref(s, 0); }
-
-void winograd_pack_ref(void *packed, const float *weight, const struct mm_shape *s, int begin, int end)
+size_t winograd_size_ref(const struct mm_shape *s, int int8)
 {
+    return int8 ? 0 : matmul_packed_size_ref(s, 0);
+}
+
+void winograd_pack_ref(void *packed, const void *weight, const struct mm_shape *s, int int8, int begin,
+                       int end)
+{
+    (void)int8;
     matmul_pack_ref(packed, weight, s, begin, end);
 }
 

@@ -1,8 +1,9 @@
 /* Rates of the matrix products at the shapes of DiT-XL/2 and of U-Nets, on one thread, by its CPU time, and
- * their share of the peak of multiply-adds measured beside each of them: float, bfloat16, int8, and floats by
- * Winograd, whose rate is that of the definition's operations. Run by hand: bin/tests/bench-matmul [LEVEL].
- * With the word linears, after the level: every type of quantize at the linear layers of DiT-XL/2 as a share
- * of the int8 peak, the first two with and without the pass that turns and rounds their inputs. */
+ * their share of the peak of multiply-adds measured beside each of them: float, bfloat16, int8, and floats
+ * and int8 by Winograd, whose rates are those of the definition's operations. Run by hand:
+ * bin/tests/bench-matmul [LEVEL]. With the word linears, after the level: every type of quantize at the
+ * linear layers of DiT-XL/2 as a share of the int8 peak, the first two with and without the pass that turns
+ * and rounds their inputs. */
 #include "kernels/cpu/cpu.h"
 
 #include <stdio.h>
@@ -37,13 +38,13 @@ enum { CHAINS = 12 };
 
 /* Operations per second / 1e9 of the level's widest float or int8 multiply-add; 0 where it has none: below
  * VNNI int8 products are widened, which has no peak of its own. */
-enum type { FLOATS, HALVES, BYTES, W4A8, W4A16, W8A16, FP8, TYPES, TURNED = TYPES };
+enum type { FLOATS, HALVES, BYTES, W4A8, W4A16, W8A16, FP8, TYPES, TURNED = TYPES, TURNED_BYTES };
 static const int element[] = {4, 2, 1};
 static const char *const names[TYPES] = {"f32", "bf16", "w8a8", "w4a8", "w4a16", "w8a16", "fp8"};
-static const enum mm_weights forms[] = {MM_NATIVE, MM_NATIVE, MM_NATIVE, MM_INT4,
-                                        MM_INT4,   MM_INT8,   MM_E4M3,   MM_WINOGRAD};
+static const enum mm_weights forms[] = {MM_NATIVE, MM_NATIVE, MM_NATIVE,   MM_INT4,         MM_INT4,
+                                        MM_INT8,   MM_E4M3,   MM_WINOGRAD, MM_WINOGRAD_INT8};
 
-static int rounds(enum type type) { return type == BYTES || type == W4A8; }
+static int rounds(enum type type) { return type == BYTES || type == W4A8 || type == TURNED_BYTES; }
 
 static double peak(enum cpu_level level, enum type type)
 {
@@ -93,9 +94,9 @@ static void *pack(const struct cpu_kernels *k, enum type type, const struct mm_s
     } else if (type == HALVES) {
         packed = some(k->matmul_bf16_size(s));
         k->matmul_pack_bf16(packed, weight, s, 0, s->n);
-    } else if (type == TURNED) {
-        packed = some(k->winograd_size(s));
-        k->winograd_pack(packed, weight, s, 0, s->n);
+    } else if (type == TURNED || type == TURNED_BYTES) {
+        packed = some(k->winograd_size(s, rounds(type)));
+        k->winograd_pack(packed, weight, s, rounds(type), 0, s->n);
     } else if (type == FLOATS) {
         packed = some(k->matmul_packed_size(s, 0));
         k->matmul_pack(packed, weight, s, 0, s->n);
@@ -216,7 +217,7 @@ int main(int argc, char **argv)
         print_linears((enum cpu_level)level);
         return 0;
     }
-    printf("%-22s   f32 GF/s  of peak  bf16 GF/s  of peak int8 GOP/s of peak  Winograd\n",
+    printf("%-22s   f32 GF/s  of peak  bf16 GF/s  of peak int8 GOP/s of peak  Winograd f32, int8\n",
            "rows x in x out, kernel");
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);
@@ -226,6 +227,8 @@ int main(int argc, char **argv)
             print((enum cpu_level)level, (enum type)type, rate(k, (enum type)type, h, w, c, n, kernel, 0));
         if (kernel == 3)
             print((enum cpu_level)level, FLOATS, rate(k, TURNED, h, w, c, n, kernel, 0));
+        if (kernel == 3 && k->winograd_size(&(struct mm_shape){n, 3, 3, {c, 0}}, 1) > 0)
+            print((enum cpu_level)level, BYTES, rate(k, TURNED_BYTES, h, w, c, n, kernel, 0));
         printf("\n");
     }
     return 0;

@@ -14,8 +14,8 @@ struct shape {
 
 enum { BIAS = 1, IMAGE_BIAS = 2, GATE = 4, RESIDUAL = 8, TAP = 16, SCALE = 32, ALL_PIECES = 63 };
 
-/* Products of floats and of codes, and what convolutions of floats may be turned into. */
-enum kind { FLOATS, CODES, TURNED };
+/* Products of floats and of codes, and what convolutions of either may be turned into. */
+enum kind { FLOATS, CODES, TURNED, TURNED_CODES };
 
 struct data {
     struct matmul m;
@@ -57,13 +57,13 @@ static inline void make_source(struct data *d, const struct shape *c, int i)
 
 static inline int kinds_of(const struct shape *c)
 {
-    return c->kernel_h == 3 && c->kernel_w == 3 && c->stride == 1 ? TURNED + 1 : CODES + 1;
+    return c->kernel_h == 3 && c->kernel_w == 3 && c->stride == 1 ? TURNED_CODES + 1 : CODES + 1;
 }
 
 static inline void make(struct data *d, const struct shape *c, int kind, int pieces, enum activation act)
 {
     struct matmul *m = &d->m;
-    int int8 = kind == CODES;
+    int int8 = kind == CODES || kind == TURNED_CODES;
     memset(d, 0, sizeof *d);
     *m = (struct matmul){.images = c->images,
                          .out_height = (c->height + c->top + c->bottom - c->kernel_h) / c->stride + 1,
@@ -76,7 +76,9 @@ static inline void make(struct data *d, const struct shape *c, int kind, int pie
                          .pad_left = c->left,
                          .sources = c->channels[1] ? 2 : 1,
                          .int8 = int8,
-                         .form = kind == TURNED ? MM_WINOGRAD : MM_NATIVE,
+                         .form = kind == TURNED         ? MM_WINOGRAD
+                                 : kind == TURNED_CODES ? MM_WINOGRAD_INT8
+                                                        : MM_NATIVE,
                          .scale_per_row = c->kernel_h * c->kernel_w * c->stride * c->up[0] * c->up[1] == 1 &&
                                           c->height == 1 && !c->shared,
                          .out_ld = c->n + 3};
@@ -113,19 +115,22 @@ static inline void make(struct data *d, const struct shape *c, int kind, int pie
 
 enum { MOST_PARTS = 10 };
 
-/* In two pieces, the second first: the split must not matter. */
+/* In two pieces, the second first: the split must not matter. What a level does not turn is multiplied as it
+ * is. */
 static inline void pack(struct data *d, const struct cpu_kernels *k)
 {
     int middle = d->s.n / 2 / k->mm_panel * k->mm_panel, at[3] = {0, middle, d->s.n};
-    int turned = d->m.form == MM_WINOGRAD;
+    if (d->m.form == MM_WINOGRAD_INT8 && k->winograd_size(&d->s, 1) == 0)
+        d->m.form = MM_NATIVE;
+    int turned = d->m.form != MM_NATIVE, int8 = d->m.int8;
     free(d->packed);
-    d->packed = malloc(turned ? k->winograd_size(&d->s) : k->matmul_packed_size(&d->s, d->m.int8));
+    d->packed = malloc(turned ? k->winograd_size(&d->s, int8) : k->matmul_packed_size(&d->s, int8));
     d->m.weights = d->packed;
     for (int i = 1; i >= 0; i--)
-        if (d->m.int8)
+        if (turned)
+            k->winograd_pack(d->packed, d->weight, &d->s, int8, at[i], at[i + 1]);
+        else if (int8)
             k->matmul_pack_int8(d->packed, d->weight, &d->s, at[i], at[i + 1]);
-        else if (turned)
-            k->winograd_pack(d->packed, d->weight, &d->s, at[i], at[i + 1]);
         else
             k->matmul_pack(d->packed, d->weight, &d->s, at[i], at[i + 1]);
     if (turned) {

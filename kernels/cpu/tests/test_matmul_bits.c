@@ -194,6 +194,46 @@ static void ints_agree(const struct shape *c, int extreme)
 START_TEST(integer_sums_are_equal_at_all_levels) { ints_agree(&shapes[_i], 0); }
 END_TEST
 
+/* Convolutions of codes that are turned and of codes that are not. extreme: the largest sums that there are.
+ */
+static void turned_codes(const struct shape *c, int extreme)
+{
+    for (int level = CPU_REF; level <= (int)cpu_best_level(); level++) {
+        const struct cpu_kernels *k = cpu_kernels((enum cpu_level)level);
+        struct data d[2];
+        for (int turned = 0; turned < 2; turned++) {
+            make(&d[turned], c, turned ? TURNED_CODES : CODES, ALL_PIECES, ACT_SILU);
+            int64_t weights = (int64_t)c->n * c->channels[0] * 9, ld = d->m.source[0].ld;
+            for (int64_t i = 0; extreme && i < weights; i++)
+                ((int8_t *)d[turned].weight)[i] = i / c->channels[0] / 9 % 2 ? 127 : -128;
+            for (int64_t i = 0; extreme && i < c->height * c->width * ld; i++)
+                ((uint8_t *)d[turned].in[0])[i] = i / ld % 5 == 3 ? 0 : 255;
+            d[turned].scale[0][0].zero = extreme ? 0 : d[turned].scale[0][0].zero;
+            pack(&d[turned], k);
+            k->matmul(&d[turned].m, 0, 1);
+        }
+        if (extreme && level == CPU_AVX2)
+            ck_assert_int_eq(d[1].m.form, MM_WINOGRAD_INT8);
+        equal(d[1].out, d[0].out, d->out_size * (int64_t)sizeof(float), "turned codes");
+        equal(d[1].tap, d[0].tap, d->out_size * (int64_t)sizeof(float), "tap of turned codes");
+        release(&d[0]), release(&d[1]);
+    }
+}
+
+START_TEST(turning_codes_loses_nothing)
+{
+    if (kinds_of(&shapes[_i]) > TURNED_CODES)
+        turned_codes(&shapes[_i], 0);
+}
+END_TEST
+
+START_TEST(largest_turned_codes)
+{
+    static const struct shape c = {1, 5, 8, {1, 1}, {1827, 0}, 35, 3, 3, 1, 1, 1, 1, 1, 0};
+    turned_codes(&c, 1);
+}
+END_TEST
+
 /* 16-bit sums of pairs would saturate here, and 32-bit sums of codes without their zeros overflow. */
 START_TEST(largest_integers_do_not_saturate)
 {
@@ -212,6 +252,8 @@ int main(void)
     tcase_add_test(t, rows_do_not_see_each_other);
     tcase_add_loop_test(t, output_onto_its_residual, 0, SHAPES);
     tcase_add_loop_test(t, integer_sums_are_equal_at_all_levels, 0, SHAPES);
+    tcase_add_loop_test(t, turning_codes_loses_nothing, 0, SHAPES);
+    tcase_add_test(t, largest_turned_codes);
     tcase_add_loop_test(t, largest_integers_do_not_saturate, 0, 2);
     return run_suite(t, "matmul-bits");
 }

@@ -22,9 +22,25 @@ static void run(const struct cpu_kernels *k, const struct matmul *m, int parts)
         k->matmul(m, i, parts);
 }
 
-/* Bytes (int8 or e4m3) or bfloat16 against float sources; packed native floats of the same values say what
- * must come out.
- */
+static void pack_as(struct data *d, const struct cpu_kernels *k, enum mm_weights form, const int8_t *bytes,
+                    const uint16_t *halves)
+{
+    free(d->packed);
+    d->packed = malloc(form == MM_BF16            ? k->matmul_bf16_size(&d->s)
+                       : form == MM_WINOGRAD_INT8 ? k->winograd_size(&d->s, 1)
+                                                  : k->matmul_packed_size(&d->s, 1));
+    if (form == MM_BF16)
+        k->matmul_pack_bf16(d->packed, halves, &d->s, 0, d->s.n);
+    else if (form == MM_WINOGRAD_INT8)
+        k->winograd_pack(d->packed, bytes, &d->s, 1, 0, d->s.n);
+    else
+        k->matmul_pack_int8(d->packed, bytes, &d->s, 0, d->s.n);
+    d->m.weights = d->packed;
+    d->m.form = form;
+}
+
+/* Bytes (int8, turned or not, or e4m3) or bfloat16 against float sources; packed native floats of the same
+ * values say what must come out. */
 static void check_bytes(const struct cpu_kernels *k, const struct shape *c, enum mm_weights form)
 {
     struct data d;
@@ -47,14 +63,7 @@ static void check_bytes(const struct cpu_kernels *k, const struct shape *c, enum
     run(k, &d.m, 1);
     float *want = malloc((size_t)d.out_size * sizeof *want);
     memcpy(want, d.out, (size_t)d.out_size * sizeof *want);
-    free(d.packed);
-    d.packed = malloc(form == MM_BF16 ? k->matmul_bf16_size(&d.s) : k->matmul_packed_size(&d.s, 1));
-    if (form == MM_BF16)
-        k->matmul_pack_bf16(d.packed, halves, &d.s, 0, c->n);
-    else
-        k->matmul_pack_int8(d.packed, bytes, &d.s, 0, c->n);
-    d.m.weights = d.packed;
-    d.m.form = form;
+    pack_as(&d, k, form, bytes, halves);
     for (int parts = 1; parts <= 3; parts += 2) {
         void *scratch = scratch_for(&d.m, k, parts);
         for (int64_t i = 0; i < d.out_size; i++)
@@ -77,6 +86,9 @@ START_TEST(bytes)
         check_bytes(k, &shapes[i], MM_INT8);
         check_bytes(k, &shapes[i], MM_E4M3);
         check_bytes(k, &shapes[i], MM_BF16);
+        struct mm_shape s = {shapes[i].n, 3, 3, {shapes[i].channels[0], shapes[i].channels[1]}};
+        if (kinds_of(&shapes[i]) > TURNED_CODES && k->winograd_size(&s, 1) > 0)
+            check_bytes(k, &shapes[i], MM_WINOGRAD_INT8);
     }
 }
 END_TEST
