@@ -36,7 +36,7 @@ struct backend_ops {
     int direct;
     int sizes_only; /* nothing is held or run: tensors need no data (backend_sizes.h) */
     int half;  /* plans may hold bfloat16 (MM_BF16 weights, values between kernels) and row_norm's `times` */
-    int winograd; /* weights of products may be MM_WINOGRAD */
+    int host;  /* `kernels` runs the plans: they follow what its level does best (MM_WINOGRAD; attention) */
     int parts; /* of a kernel that need scratch of their own; 0: as many as the team has */
     void *(*allocate)(struct backend *b, size_t bytes, struct error *e);
     void (*release)(struct backend *b, void *block); /* NULL is fine */

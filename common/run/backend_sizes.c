@@ -58,14 +58,14 @@ static int sizes_run(struct backend *b, struct plan *p, int first, int last, dou
 
 struct backend backend_sizes(const struct backend *like, struct backend_count *count)
 {
-#define OPS(half_, winograd_)                                                                               \
-    {                                                                                                       \
-        .name = "sizes", .sizes_only = 1, .half = half_, .winograd = winograd_, .allocate = sizes_allocate, \
-        .release = sizes_release, .put = sizes_put, .get = sizes_get, .wait = sizes_wait,                   \
-        .pack = sizes_pack, .run = sizes_run, .scratch = backend_cpu_scratch                                \
+#define OPS(half_, host_)                                                                           \
+    {                                                                                               \
+        .name = "sizes", .sizes_only = 1, .half = half_, .host = host_, .allocate = sizes_allocate, \
+        .release = sizes_release, .put = sizes_put, .get = sizes_get, .wait = sizes_wait,           \
+        .pack = sizes_pack, .run = sizes_run, .scratch = backend_cpu_scratch                        \
     }
     static const struct backend_ops ops[2][2] = {{OPS(0, 0), OPS(0, 1)}, {OPS(1, 0), OPS(1, 1)}};
 #undef OPS
-    const struct backend_ops *o = &ops[like->ops->half != 0][like->ops->winograd != 0];
+    const struct backend_ops *o = &ops[like->ops->half != 0][like->ops->host != 0];
     return (struct backend){o, like->kernels, like->team, count, NULL};
 }

@@ -34,10 +34,17 @@ static int is_narrow(const struct builder *b, int node)
            (weights_of(b, n)->form == MM_BF16 || weights_of(b, n)->narrow || reads_codes(b, n));
 }
 
+/* Scores of codes are of rounded rows. */
+static int is_fast(const struct backend *b, const struct node *n)
+{
+    return !b->ops->host || b->kernels->level >= CPU_AVX512_BF16 || node_attr(n, "int8_scores") != 0;
+}
+
 int attention_is_half(const struct builder *b, const struct node *n)
 {
+    const struct backend *on = b->r->weights->backend;
     int heads = (int)node_attr(n, "heads");
-    return b->r->weights->backend->ops->half && is_narrow(b, n->in[0]) && is_narrow(b, n->in[1]) &&
+    return on->ops->half && is_fast(on, n) && is_narrow(b, n->in[0]) && is_narrow(b, n->in[1]) &&
            is_narrow(b, n->in[2]) && n->shape.channels / heads % 2 == 0;
 }
 

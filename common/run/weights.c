@@ -173,7 +173,7 @@ static int suits_winograd(const struct backend *b, const struct packed *p, const
 {
     enum { PIXELS = 256, PIXELS_INT8 = 64, CHANNELS = 16 };
     const struct mm_shape *s = &p->shape;
-    return b->ops->winograd && node_is(n, "conv2d") && s->kernel_h == 3 && s->kernel_w == 3 &&
+    return b->ops->host && node_is(n, "conv2d") && s->kernel_h == 3 && s->kernel_w == 3 &&
            (int)node_attr(n, "stride") == 1 &&
            n->shape.height * n->shape.width >= (int8 ? PIXELS_INT8 : PIXELS) && s->n >= CHANNELS &&
            s->channels[0] + s->channels[1] >= CHANNELS && b->kernels->winograd_size(s, int8) > 0;
