@@ -5,7 +5,8 @@
  *
  * Weights are packed for matrix products as float32, bfloat16, int8 or less (float16 becomes float32, once),
  * those of 3x3 convolutions of float32 turned for Winograd's products where that pays, in 16/9 of the bytes,
- * and those of int8, in 32/9, where no instruction multiplies int8; biases, norms and tables are plain float32. All of them are in the backend's memory. */
+ * and those of int8, in 32/9, where no instruction multiplies int8; biases, norms and tables are plain
+ * float32. All of them are in the backend's memory. */
 #ifndef HASTEN_RUN_WEIGHTS_H
 #define HASTEN_RUN_WEIGHTS_H
 
