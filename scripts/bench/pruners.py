@@ -49,7 +49,7 @@ def opened(name, folder):
     if not os.path.exists(model):
         model_file(name, folder)
     if not os.path.exists(profile):
-        tool("profile", model, "--actions", "off", "-o", profile)
+        tool("profile", model, "--actions", "off", "-j", 1, "--repeat", 25, "-o", profile)
     return model, profile
 
 
