@@ -32,9 +32,12 @@ static int open_schedule(struct hasten *h, const char *path, struct error *e)
     if (cache_schedule_read(&h->schedule, path, e) < 0)
         return -1;
     h->scheduled = 1;
-    if (strcmp(h->schedule.model, model_id(&h->m)) ||
-        strcmp(h->schedule.sampler, sampler_short_name(h->sampler.kind)))
-        return error_set(e, HASTEN_EFILE, "%s was made for another model or sampler", path);
+    if (strcmp(h->schedule.model, model_id(&h->m)))
+        return error_set(e, HASTEN_EFILE, "%s was made for model %s, this is %s", path, h->schedule.model,
+                         model_id(&h->m));
+    if (strcmp(h->schedule.sampler, sampler_short_name(h->sampler.kind)))
+        return error_set(e, HASTEN_EFILE, "%s was made for the sampler %s, this is %s", path,
+                         h->schedule.sampler, sampler_short_name(h->sampler.kind));
     return cache_schedule_bind(&h->schedule, h->g, e);
 }
 

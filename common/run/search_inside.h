@@ -62,7 +62,10 @@ int search_add_split(struct search *x, const char *solver, enum predictor p, con
                      const unsigned char *alone, double predicted, int exact, struct error *e);
 void search_trial_free(struct trial *t);
 
-/* search_streams.c: milliseconds and the second stream's part of the schedule of such a trial. */
+/* search_streams.c: trials of one action that compute one stream alone, at most, and the calibration images
+ * that their differences are from; milliseconds and the second stream's part of the schedule of such a trial.
+ */
+enum { SEARCH_SPLIT_TRIALS = 12, SEARCH_SPLIT_IMAGES = 8 };
 double search_split_ms(const struct search *x, const struct trial *t);
 int search_split_schedule(struct search *x, struct trial *t, struct error *e);
 void search_streams_free(struct search *x);

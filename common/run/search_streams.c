@@ -60,7 +60,6 @@ static int gram_open(struct gram *g, int calls, int channels, struct error *e)
 /* The differences of the calibration images at the latents of the full run. */
 static int measure(struct search *x, struct error *e)
 {
-    enum { MOST_IMAGES = 8 };
     struct measure run = x->measure;
     struct differences d = {.x = x, .output = graph_find_output(x->measure.graph, "sample")};
     struct trajectory_watch watch = {.context = &d, .network = collect};
@@ -68,7 +67,7 @@ static int measure(struct search *x, struct error *e)
     unsigned char *want = mem_array((size_t)run.graph->count + 1, 1, e);
     float *latents = NULL;
     d.size = shape_size(shape);
-    d.images = run.count = run.batch = run.count < MOST_IMAGES ? run.count : MOST_IMAGES;
+    d.images = run.count = run.batch = run.count < SEARCH_SPLIT_IMAGES ? run.count : SEARCH_SPLIT_IMAGES;
     d.features = mem_array((size_t)d.images * (size_t)x->calls, (size_t)d.size * sizeof *d.features, e);
     x->guided = mem_array((size_t)x->calls, 1, e);
     int status =
@@ -267,7 +266,6 @@ static int add_split(struct search *x, struct priced *w, struct schedule_problem
 /* One action and its predictor, for every number of calls that compute both streams, or every few. */
 static int split_action(struct search *x, int a, enum predictor p, const double *differences, struct error *e)
 {
-    enum { TRIED = 12 };
     struct priced w;
     if (search_want_gain(x, a, p, e) < 0 || search_priced_open(x, &w, a, p, e) < 0)
         return -1;
@@ -275,7 +273,7 @@ static int split_action(struct search *x, int a, enum predictor p, const double 
     second.pair = differences;
     second.error = NULL;
     int most = (int)(w.problem.limit / x->ms[0]), status = 0;
-    for (int both = 1; both <= most && status == 0; both += most / TRIED + 1)
+    for (int both = 1; both <= most && status == 0; both += most / SEARCH_SPLIT_TRIALS + 1)
         status = add_split(x, &w, &second, both, e);
     search_priced_free(&w);
     return status;

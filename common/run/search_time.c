@@ -21,6 +21,16 @@ static double halving_images(const struct search *x, int trials)
     }
 }
 
+/* What search_split adds: the differences, and trials of the output and of the best action, which may be the
+ * output as well. */
+static double split_ms(const struct search *x, double full, double fast)
+{
+    int images = x->measure.count < SEARCH_SPLIT_IMAGES ? x->measure.count : SEARCH_SPLIT_IMAGES;
+    int both = (int)(x->limit / x->ms[0]), trials = both < SEARCH_SPLIT_TRIALS ? both : SEARCH_SPLIT_TRIALS;
+    int actions = x->only >= 0 ? 1 : 2;
+    return images * full + halving_images(x, actions * trials) * fast;
+}
+
 double search_estimate(const struct search *x, int rounds, int polish)
 {
     enum { GAIN_RUNS = 8 * 2, POLISHED = 2 };
@@ -46,6 +56,8 @@ double search_estimate(const struct search *x, int rounds, int polish)
     if (x->wides)
         ms += calibrate * wide + GAIN_RUNS * wide;
     ms += halving_images(x, trials) * fast * (1 + rounds) + rounds * calibrate * (full + fast);
+    if (x->one_ms > 0)
+        ms += split_ms(x, full, fast);
     if (x->gain) /* a move in four is looked at twice */
         ms += POLISHED * polish * (calibrate + x->validate / 4.0) * fast;
     return ms + x->validate * (wide + fast) + 4 * (full + fast); /* the claims and their times */

@@ -41,7 +41,7 @@ START_TEST(test_front_equals_enumeration)
     struct tables x;
     int possible = 0, runs = 0;
     for (int actions = 1; actions <= 4; actions++)
-        for (int calls = 1; calls <= (actions == 2 ? T_MAX : actions == 3 ? 8 : 6); calls++)
+        for (int calls = 1; calls <= (actions == 4 ? 9 : T_MAX); calls++)
             for (int round = 0; round < 12; round++) {
                 int whole = round & 1;
                 fill(&x, &r, calls, actions, whole, round & 2);

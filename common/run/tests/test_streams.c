@@ -2,6 +2,7 @@
  * that computes both, through a sampler step, which is affine in the guided output. */
 #include "common/base/tests/run_suite.h"
 #include "common/run/calibrate.h"
+#include "common/run/search.h"
 #include "common/run/tests/made_model.h"
 
 #include <math.h>
@@ -135,7 +136,7 @@ static void fill_table(float *table, const float *newest, const float *older, co
 
 /* The step of call 3 with a predicted difference, without one, and with the true one: x' = p + k (guided), so
  * changes against the run without are to each other as the differences are. */
-START_TEST(a_prediction_is_of_the_outputs_of_both)
+static void check_prediction(void)
 {
     static struct seen full, none, got;
     static const int all[CALLS] = {0}, last[CALLS] = {0, 0, 0, 1, 0};
@@ -166,6 +167,167 @@ START_TEST(a_prediction_is_of_the_outputs_of_both)
         ck_assert_double_eq_tol(have, want, 1e-5);
     }
     ck_assert_double_gt(largest, 1e-2);
+}
+
+START_TEST(a_prediction_is_of_the_outputs_of_both) { check_prediction(); }
+END_TEST
+
+/* Guidance in the middle of the trajectory alone: calls 1 .. 3, at 601, 401 and 201 of 1000. */
+START_TEST(predictions_inside_an_interval)
+{
+    static struct seen s;
+    static const int all[CALLS] = {0}, third[CALLS] = {0, 0, 0, 1, 0}, more[CALLS] = {1, 0, 0, 1, 1};
+    static float plain[IMAGES * SIZE], inside[IMAGES * SIZE], outside[IMAGES * SIZE];
+    m.sampler.interval[0] = 150;
+    m.sampler.interval[1] = 700;
+    check_prediction();
+    run(&s, all, NULL, 0, plain);
+    for (int t = 0; t < CALLS; t++) {
+        double power = 0;
+        for (int i = 0; i < IMAGES * SIZE; i++)
+            power += fabs(s.difference[t][i]);
+        ck_assert_msg((power > 0) == (t > 0 && t < 4), "call %d: %g", t, power);
+    }
+    run(NULL, third, NULL, 0, inside);
+    run(NULL, more, NULL, 0, outside); /* there is no second stream to predict */
+    ck_assert(!memcmp(inside, outside, sizeof inside) && memcmp(inside, plain, sizeof inside));
+}
+END_TEST
+
+/* ---- the search ---- */
+
+enum { LONG = 12, COUNT = 3, VALIDATED = 4 };
+
+static double differences[LONG][COUNT * SIZE];
+static unsigned char is_guided[LONG];
+
+static int keep_differences(void *context, const struct engine *g, int call, int first, int rows,
+                            struct error *e)
+{
+    const float *out = engine_value(g, graph_find_output(m.graph[0], "sample"));
+    (void)context;
+    (void)e;
+    for (int r = first; r < first + rows; r++, out += SIZE) {
+        is_guided[call] |= r >= COUNT;
+        for (int i = 0; i < SIZE; i++) {
+            double *to = &differences[call][r % COUNT * SIZE + i];
+            *to = r < COUNT ? out[i] : out[i] - *to;
+        }
+    }
+    return 0;
+}
+
+static void see_differences(struct measure run)
+{
+    struct trajectory_watch watch = {.network = keep_differences};
+    struct error e = {0};
+    float *latents;
+    memset(is_guided, 0, sizeof is_guided);
+    run.batch = COUNT;
+    run.watch = &watch;
+    ck_assert_msg(measure_latents(&run, &latents, NULL, NULL, &e) == 0, "%s", e.text);
+    mem_free(latents);
+}
+
+/* Squares of channel c of d_t - (newest d_s + older d_r + bias). */
+static double rest(int c, int t, int s, int r, double newest, double older, double bias)
+{
+    double sum = 0;
+    for (int i = c; i < COUNT * SIZE; i += IN) {
+        double d =
+            differences[t][i] - (newest * differences[s][i] + (r < 0 ? 0 : older * differences[r][i]) + bias);
+        sum += d * d;
+    }
+    return sum;
+}
+
+/* The second stream of a trial: predicted where there are two streams and it is alone, out of the last calls
+ * that computed both, by coefficients that no small change makes better. Gives how many calls are predicted.
+ */
+static int check_trial(const struct trial *t)
+{
+    int last = is_guided[0] ? 0 : -1, before = -1, predicted = 0;
+    ck_assert(!t->alone[0] || !is_guided[0]);
+    for (int i = 1; i < LONG; i++) {
+        int choice = t->s.choice[1][i], is_difference = t->s.action[choice].difference;
+        ck_assert_msg(is_difference == (is_guided[i] && t->alone[i]), "call %d", i);
+        ck_assert(is_difference || choice == t->s.choice[0][i]);
+        if (is_difference) {
+            const float *table = t->s.action[choice].correct[0] + (size_t)i * 3 * IN;
+            ck_assert_int_ge(last, 0);
+            for (int c = 0; c < IN; c++) {
+                double newest = table[c], older = table[IN + c], bias = table[2 * IN + c];
+                double least = rest(c, i, last, before, newest, older, bias);
+                for (int k = 0; k < 6; k++) {
+                    double by[3] = {0};
+                    by[k / 2] = k % 2 ? 0.01 : -0.01;
+                    ck_assert_double_le(least, 1.0001 * rest(c, i, last, before, newest + by[0],
+                                                             older + by[1], bias + by[2]) +
+                                                   1e-9);
+                }
+            }
+            predicted++;
+        } else if (is_guided[i] && t->action[i] == 0) {
+            before = last;
+            last = i;
+        }
+    }
+    return predicted;
+}
+
+/* With guidance in the middle alone a search predicts nothing elsewhere, and there a call costs what it costs
+ * without streams. What it runs is within a factor of two of the estimate. */
+START_TEST(a_search_inside_an_interval)
+{
+    static const char *const solvers[] = {"dp", NULL};
+    struct candidate list[CANDIDATES];
+    struct error e = {0};
+    int count = candidate_actions(m.graph[0], list, &e), splits = 0, predicted = 0, out = 0;
+    double ms[1 + CANDIDATES], spent = 0;
+    m.sampler.interval[0] = 150;
+    m.sampler.interval[1] = 700;
+    ck_assert_int_gt(count, 0);
+    for (int i = 0; i <= count; i++)
+        ms[i] = i ? 0.5 : 10;
+    while (strcmp(list[out].name, "output"))
+        ck_assert_int_lt(++out, count);
+    struct search x = {.measure = measure, .list = list, .count = count, .ms = ms, .solver = solvers};
+    x.measure.steps = LONG;
+    x.measure.count = COUNT;
+    x.predictors = 1u << PREDICT_TWO;
+    x.only = out;
+    x.gain = 1;
+    x.validate = VALIDATED;
+    x.one_ms = 6;
+    see_differences(x.measure);
+    ck_assert_int_eq(measure_calls(&x.measure, &x.calls, &e), 0);
+    x.limit = 0.6 * ms[0] * x.calls;
+    double estimate = search_estimate(&x, 0, 0);
+    ck_assert_msg(search_open(&x, &e) == 0 && search_solve(&x, &e) == 0, "%s", e.text);
+    struct trial *best = search_validate(&x, &e);
+    ck_assert_msg(best && search_split(&x, best, &e) == 0 && search_validate(&x, &e), "%s", e.text);
+    ck_assert_mem_eq(x.guided, is_guided, LONG);
+    for (int k = 0; k < x.trials; k++) {
+        const struct trial *t = &x.trial[k];
+        double sum = 0;
+        if (!t->alone)
+            continue;
+        for (int i = 0; i < LONG; i++)
+            sum += ms[t->action[i]] * (is_guided[i] && t->alone[i] ? 0.6 : 1);
+        ck_assert_double_eq_tol(t->ms, sum, 1e-9);
+        ck_assert_double_le(t->ms, x.limit * 1.000001);
+        spent += t->images * t->ms;
+        predicted += check_trial(t);
+        splits++;
+    }
+    ck_assert_int_gt(splits, 2);
+    ck_assert_int_gt(predicted, splits);
+    spent += COUNT * ms[0] * LONG; /* the differences */
+    x.one_ms = 0;
+    estimate -= search_estimate(&x, 0, 0);
+    ck_assert_msg(estimate > 0.5 * spent && estimate < 2 * spent, "%g ms for %g", estimate, spent);
+    search_close(&x);
+    candidates_free(list, count);
 }
 END_TEST
 
@@ -218,6 +380,8 @@ int main(void)
     TCase *t = tcase_create("all");
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, a_prediction_is_of_the_outputs_of_both);
+    tcase_add_test(t, predictions_inside_an_interval);
+    tcase_add_test(t, a_search_inside_an_interval);
     tcase_add_test(t, equal_streams_and_batches);
     tcase_add_test(t, what_cannot_be_is_refused);
     suite_add_tcase(s, t);

@@ -19,7 +19,12 @@ generate a.zst --steps 2 -q --latents samples
 
 refused 4 'made for model' generate b.zst --steps 4 --schedule a.schedule -o x.png
 refused 4 'of model' cache-schedule b.zst --steps 4 --profile a.profile --speedup 1.2 -o x
-refused 4 . generate a.zst --steps 5 --schedule a.schedule -o x.png # made for 4 steps
+refused 4 'is for 4 steps.* this run has 5' generate a.zst --steps 5 --schedule a.schedule -o x.png
+refused 4 'made for the sampler ddim, this run uses euler' generate a.zst --sampler euler --schedule a.schedule -o x.png
+refused 4 'latents of 8x8, these are 16x12' generate a.zst --size 16x12 --schedule a.schedule -o x.png
+refused 4 'made for model' cache-schedule b.zst --verify a.schedule
+refused 4 'is for 4 steps, --steps says 5' cache-schedule a.zst --steps 5 --verify a.schedule
+refused 4 'made for the sampler ddim, this is euler' cache-schedule a.zst --sampler euler --verify a.schedule
 refused 3 PSNR quantize a.zst -q -o x --min-psnr 300
 refused 4 'profile' generate a.profile -o x.png
 refused 4 . quantize a.schedule -o x
@@ -36,4 +41,10 @@ refused 2 . cache-schedule a.zst --steps 4 --speedup 2 --max-ms 1 -o x
 refused 4 . evaluate --reference "$SRC/Makefile" samples
 refused 1 . import nothing -o x
 refused 1 'config.json' import . -o x # a folder that is no model
+
+# Weights that are not numbers: calibration stops at the first call and node that has them.
+zstd -dcq a.zst >nan.safetensors
+printf '\x00\x00\xc0\x7f' | dd of=nan.safetensors bs=1 seek=$(($(stat -c %s nan.safetensors) - 4)) conv=notrunc status=none
+refused 1 "network call 1 of 4: values that are not finite, first from node 'transformer_blocks" \
+    cache-schedule nan.safetensors --steps 4 --speedup 1.2 --calibrate 1 --validate 1 -o x
 [ ! -e x ] && [ ! -e x.png ]
