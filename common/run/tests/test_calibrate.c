@@ -1,6 +1,6 @@
 /* Calibration: recorded states against the trajectory's; the Gram matrices of a closed loop against features
  * computed here, in double, at the latents that a schedule was seen to go through; a loop of a schedule that
- * serves nothing gives the full run's, bit for bit. */
+ * serves nothing gives the full run's, bit for bit; gains against runs that serve one call. */
 #include "common/base/tests/run_suite.h"
 #include "common/run/calibrate.h"
 #include "common/run/states.h"
@@ -248,11 +248,73 @@ START_TEST(states_stay_what_the_trajectory_saw)
 }
 END_TEST
 
+/* Latents of a run that serves this call alone, less those of the full run: the root of the mean square. */
+static double effect_of(const struct calibration *c, enum predictor p, int call, const float *full)
+{
+    struct cache_schedule s = {0};
+    struct measure run = measure;
+    struct error e = {0};
+    int action[CALLS] = {0};
+    float *latents;
+    double sum = 0;
+    action[call] = 1;
+    serving(&s, action);
+    ck_assert_msg(calibration_predict(c, p, &s, &e) == 0, "%s", e.text);
+    run.schedule = &s;
+    ck_assert_msg(measure_latents(&run, &latents, NULL, NULL, &e) == 0, "%s", e.text);
+    for (int i = 0; i < IMAGES * SIZE; i++)
+        sum += ((double)latents[i] - full[i]) * ((double)latents[i] - full[i]);
+    mem_free(latents);
+    cache_schedule_free(&s);
+    return sqrt(sum / (IMAGES * SIZE));
+}
+
+/* With gains the price of a call is what serving it alone does to the latents: to the digits of floats where
+ * the gain was measured, and in geometric steps between two such calls. */
+START_TEST(a_gain_is_what_one_served_call_does)
+{
+    static const enum predictor kinds[] = {PREDICT_REUSE, PREDICT_TWO};
+    struct calibration c;
+    struct error e = {0};
+    float *full;
+    double seen[2][CALLS];
+    calibrated(&c, NULL);
+    ck_assert_int_eq(measure_latents(&measure, &full, NULL, NULL, &e), 0);
+    for (int k = 0; k < 2; k++) {
+        enum predictor p = kinds[k];
+        enum gain_kind kind = calibration_gain_kind(p);
+        double table[CALLS * CALLS * CALLS], least = INFINITY, most = 0;
+        ck_assert_int_eq(calibration_gain(&c, &measure, 0, kind, CALLS, IMAGES, &e), 0);
+        ck_assert_int_eq(calibration_errors(&c, 0, p, 1, table, &e), 0);
+        memcpy(seen[k], c.gain[0][kind], sizeof seen[k]);
+        for (int t = 1; t < CALLS; t++) {
+            double want = effect_of(&c, p, t, full);
+            double price =
+                k ? table[schedule_pair_index(t, t - 1, t > 1 ? t - 2 : 0)] : table[t * CALLS + t - 1];
+            ck_assert_msg(fabs(price - want) <= 1e-3 * want, "%s, call %d: %g, expected %g", predict_name(p),
+                          t, price, want);
+            least = fmin(least, want);
+            most = fmax(most, want);
+        }
+        ck_assert_double_gt(most, 1.2 * least);
+        ck_assert_int_eq(calibration_gain(&c, &measure, 0, kind, 2, IMAGES, &e), 0);
+        for (int t = 1; t < CALLS; t++) {
+            double far = (t - 1.0) / (CALLS - 2),
+                   want = pow(seen[k][1], 1 - far) * pow(seen[k][CALLS - 1], far);
+            ck_assert_double_eq_tol(c.gain[0][kind][t], want, 1e-9 * want);
+        }
+    }
+    mem_free(full);
+    calibration_free(&c);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("calibrate");
     TCase *t = tcase_create("all");
     tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, a_gain_is_what_one_served_call_does);
     tcase_add_test(t, a_closed_loop_has_the_features_where_it_led);
     tcase_add_test(t, a_loop_that_serves_nothing_is_the_full_run);
     tcase_add_test(t, states_stay_what_the_trajectory_saw);
