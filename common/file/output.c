@@ -16,14 +16,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_OPEN = 64, WRITE_MOST = 1 << 30, NAME_KEPT = 200 };
+enum {
+    MAX_OPEN = 64,
+    WRITE_MOST = 1 << 30,
+    NAME_KEPT = 200,
+    ON_THE_WAY = 8 << 20, /* bytes that the disk begins with while more is written */
+};
 
 struct output {
     int fd;
-    int slot; /* into unfinished[]; -1: written directly */
-    uint64_t size;
-    char *name;   /* for messages */
-    char *target; /* the name to become, links resolved */
+    int slot;             /* into unfinished[]; -1: written directly */
+    uint64_t size, begun; /* begun: what is on its way to the disk */
+    char *name;           /* for messages */
+    char *target;         /* the name to become, links resolved */
     mode_t mode;
 };
 
@@ -209,6 +214,16 @@ fail:
 
 /* ---- writing ---- */
 
+/* A file that is synced in the end: without this nothing is on the disk until then. Errors are for fsync. */
+static void written(struct output *o, size_t n)
+{
+    o->size += n;
+    if (o->slot < 0 || o->size - o->begun < ON_THE_WAY)
+        return;
+    (void)sync_file_range(o->fd, (off_t)o->begun, (off_t)(o->size - o->begun), SYNC_FILE_RANGE_WRITE);
+    o->begun = o->size;
+}
+
 int output_write(struct output *o, const void *data, size_t size, struct error *e)
 {
     const char *at = data;
@@ -226,7 +241,7 @@ int output_write(struct output *o, const void *data, size_t size, struct error *
             return error_errno(e, HASTEN_EFAIL, "cannot write '%s'", o->name);
         at += n;
         left -= (size_t)n;
-        o->size += (size_t)n;
+        written(o, (size_t)n);
     }
     return 0;
 }
@@ -240,7 +255,7 @@ int output_copy(struct output *o, const struct input *in, int64_t at, size_t siz
         if (n <= 0 && !(n < 0 && errno == EINTR))
             break;
         size -= n > 0 ? (size_t)n : 0;
-        o->size += n > 0 ? (size_t)n : 0;
+        written(o, n > 0 ? (size_t)n : 0);
     }
     /* Between other kinds of files, or what fails: write() says how. */
     for (size_t n; size; size -= n, from += (off_t)n) {
