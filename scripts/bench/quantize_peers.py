@@ -6,12 +6,13 @@
     scripts/bench/quantize_peers.py forward FOLDER [--rounds N] [--repeat N]
 
 MODEL: those of peers.py; dit-xl2x4 is DiT-XL/2 with 4 of its 28 blocks. `make` prints a table in Markdown: seconds of the whole
-program for ours (it reads and writes files), of NNCF's call and the writing for theirs (without imports and reading), the most memory
-that the process held (theirs with Python and OpenVINO, which the first row has alone, with the model read), bytes of the file and
-relative L2 of one forward against PyTorch in float32, on an input that nothing was calibrated on. `forward` prints milliseconds, in
-turn, and their ratios. Ours calibrates on N images of its own sampler, 4 steps each; NNCF's on N draws of Gaussian latents at times
-spread over the schedule, where the measured input is one more such draw. NNCF without data is compress_weights: int8 weights and
-float inputs. Needs torch, diffusers, openvino, nncf (build/oracle/bin/python3)."""
+program for ours (it reads and writes files), of NNCF's call and the writing for theirs (without imports and reading), the same of
+processor time, which other programs disturb less, the most memory that the process held (theirs with Python and OpenVINO, which
+the first row has alone, with the model read), bytes of the file and relative L2 of one forward against PyTorch in float32, on an
+input that nothing was calibrated on. `forward` prints milliseconds, in turn, and their ratios. Ours calibrates on N images of its
+own sampler, 4 steps each; NNCF's on N draws of Gaussian latents at times spread over the schedule, where the measured input is one
+more such draw. NNCF without data is compress_weights: int8 weights and float inputs. Needs torch, diffusers, openvino, nncf
+(build/oracle/bin/python3)."""
 import argparse
 import json
 import os
@@ -55,7 +56,7 @@ def run_theirs(folder, what, images):
     import openvino as ov
     model = ov.Core().read_model(os.path.join(folder, "f32.xml"))
     inputs = draws(folder, images)
-    start = time.perf_counter()
+    start, before = time.perf_counter(), time.process_time()
     kind = THEIRS[what]
     if kind == "weights":
         model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
@@ -63,7 +64,8 @@ def run_theirs(folder, what, images):
         model = nncf.quantize(model, nncf.Dataset(inputs), model_type=nncf.ModelType.TRANSFORMER, subset_size=images)
     if kind:
         ov.save_model(model, file_of(folder, what, ".xml"), compress_to_fp16=False)
-    print(json.dumps({"s": time.perf_counter() - start, "kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
+    print(json.dumps({"s": time.perf_counter() - start, "cpu": time.process_time() - before,
+                      "kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
 
 
 # A small process that starts another: what a child holds at most counts what its parent held when it was started.
@@ -71,7 +73,8 @@ MEASURE = """import json, os, subprocess, sys, time
 start = time.perf_counter()
 child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
 _, status, used = os.wait4(child.pid, 0)
-print(json.dumps({"s": time.perf_counter() - start, "kb": used.ru_maxrss, "status": status}))"""
+print(json.dumps({"s": time.perf_counter() - start, "cpu": used.ru_utime + used.ru_stime, "kb": used.ru_maxrss,
+                  "status": status}))"""
 
 
 def run_ours(folder, what, images):
@@ -95,7 +98,7 @@ def error_of(folder, what):
 
 
 def make(folder, images, skip):
-    print("| how | s | peak MB | file MB | relative L2 |\n|---|---|---|---|---|")
+    print("| how | s | CPU s | peak MB | file MB | relative L2 |\n|---|---|---|---|---|---|")
     for what in [*OURS, *THEIRS]:
         if what in skip:
             continue
@@ -106,8 +109,8 @@ def make(folder, images, skip):
                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
             r = json.loads(done.stdout.strip().splitlines()[-1])
             path = file_of(folder, what, ".bin") if THEIRS[what] else os.path.join(folder, "f32.bin")
-        print(f"| {what} | {r['s']:.2f} | {r['kb'] / 1e3:.0f} | {os.path.getsize(path) / 1e6:.1f} | {error_of(folder, what):.1e} |",
-              flush=True)
+        print(f"| {what} | {r['s']:.2f} | {r['cpu']:.2f} | {r['kb'] / 1e3:.0f} | {os.path.getsize(path) / 1e6:.1f} "
+              f"| {error_of(folder, what):.1e} |", flush=True)
 
 
 def forward(folder, rounds, repeat):
