@@ -95,7 +95,7 @@ static const struct tool_option options[] = {
     {"verify", 0, "FILE", OPTION_TEXT, &o.verify, .help = "measure an existing schedule again"},
     {"import", 0, "FILE", OPTION_TEXT, &o.import,
      .help = "make a schedule of another tool's, and measure it; see hasten-schedule(5)"},
-    {"svg", 0, "FILE", OPTION_TEXT, &o.svg,
+    {"svg", 0, "FILE", OPTION_OUTPUT, &o.svg,
      .help = "a picture: milliseconds against error, and the schedule's calls"},
     {0}};
 

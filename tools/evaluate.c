@@ -25,13 +25,13 @@ static const struct tool_option options[] = {
      .help = "model with an output `features`: also the Frechet distance"},
     {"resamples", 0, "N", OPTION_INT, &o.resamples, .min = 0, .max = 10000,
      .help = "bootstrap resamples of its interval (default 200)"},
-    {"sheet", 0, "FILE", OPTION_TEXT, &o.sheet,
+    {"sheet", 0, "FILE", OPTION_OUTPUT, &o.sheet,
      .help = "contact sheet: a row of the reference, one of GOT, more"},
     {"row", 0, "DIR", OPTION_LIST, &o.row, .help = "another folder of pictures for the contact sheet"},
     {"min-psnr", 0, "DB", OPTION_DOUBLE, &o.min_psnr, .min = 0, .max = 998, .help = "exit 3 below this PSNR"},
     {"measure-only", 0, NULL, OPTION_FLAG, &o.measure_only,
      .help = "write the measures of each image to -o, to be merged"},
-    {"output", 'o', "FILE", OPTION_TEXT, &o.output,
+    {"output", 'o', "FILE", OPTION_OUTPUT, &o.output,
      .help = "where --measure-only writes (default: standard output)"},
     {"shard", 0, "I/N", OPTION_TEXT, &o.shard,
      .help = "measure part I of N, from 0; auto: as Slurm, Kubernetes, MPI or torchrun say"},
@@ -148,14 +148,16 @@ static int report(struct tool_run *t, const struct measured *m, const struct set
     cJSON *j = json_new_object(e);
     json_add_int(j, "count", m->count, e);
     if (m->paired) {
-        double ssim = m->has_ssim ? mean_of(m->ssim, m->count) : 0, rel = mean_of(m->rel_l2, m->count);
+        double rel = mean_of(m->rel_l2, m->count);
         int identical = mean_of(m->identical, m->count) >= 1;
-        buf_printf(&text, e, "%lld pairs: PSNR %.2f dB, SSIM %.4f, relative L2 %.5f%s\n", (long long)m->count,
-                   psnr, ssim, rel, identical ? " (identical)" : "");
+        buf_printf(&text, e, "%lld pairs: PSNR %.2f dB, ", (long long)m->count, psnr);
+        if (m->has_ssim) { /* not of less than its window */
+            buf_printf(&text, e, "SSIM %.4f, ", mean_of(m->ssim, m->count));
+            json_add_double(j, "ssim", mean_of(m->ssim, m->count), e);
+        }
+        buf_printf(&text, e, "relative L2 %.5f%s\n", rel, identical ? " (identical)" : "");
         json_add_double(j, "psnr_db", psnr, e);
         json_add_double(j, "rel_l2", rel, e);
-        if (m->has_ssim)
-            json_add_double(j, "ssim", ssim, e);
         if (identical)
             json_add_bool(j, "identical", 1, e);
     }

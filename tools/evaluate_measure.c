@@ -14,8 +14,10 @@ static int check_pairs(const struct set *a, const struct set *b, struct error *e
     if (a->total != b->total)
         return error_set(e, HASTEN_EFILE, "the reference has %lld pictures, the others are %lld",
                          (long long)a->total, (long long)b->total);
-    if (a->channels != b->channels || a->height != b->height || a->width != b->width ||
-        a->pictures != b->pictures)
+    if (a->pictures != b->pictures)
+        return error_set(e, HASTEN_EFILE, "the reference holds %s, the others are %s",
+                         a->pictures ? "pictures" : "latents", b->pictures ? "pictures" : "latents");
+    if (a->channels != b->channels || a->height != b->height || a->width != b->width)
         return error_set(e, HASTEN_EFILE,
                          "the reference is %dx%d with %d channels, the others are %dx%d with %d", a->width,
                          a->height, a->channels, b->width, b->height, b->channels);

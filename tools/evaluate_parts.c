@@ -137,7 +137,7 @@ int parts_merge(struct measured *m, const char *const *path, int parts, struct e
         struct container *c = container_open(path[i], &ours, e);
         status = c && container_load(c, NULL, e) == 0 ? read_part(m, c, i == 0, &have, e) : -1;
         if (c && status < 0)
-            error_under(e, "%s", path[i]);
+            error_in(e, path[i]);
         container_close(c);
     }
     for (int64_t i = 0; status == 0 && i < m->total; i++)

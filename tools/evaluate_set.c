@@ -46,7 +46,7 @@ static int read_picture(struct set *s, const char *folder, const char *name, int
         s->x[index * s->size + i] =
             p.data[i % ((int64_t)p.height * p.width) * p.channels + i / ((int64_t)p.height * p.width)];
     image_free(&p);
-    return status < 0 ? error_under(e, "%s", path) : 0;
+    return status < 0 ? error_in(e, path) : 0;
 }
 
 /* Which of `total` items are the shard's. */

@@ -11,7 +11,7 @@ static const struct tool tool = {"export",
                                  "MODEL",
                                  "Write a model as a diffusers directory.",
                                  options,
-                                 TOOL_OUTPUT | TOOL_COMPUTES,
+                                 TOOL_FOLDER | TOOL_COMPUTES,
                                  "export small.model.zst -o small/"};
 
 /* Tensors that import had no use for are not in the model, so not in the folder either. */

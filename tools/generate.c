@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static struct {
     const char *schedule, *sampler, *sampler_config, *classes, *size, *latents, *trace, *noise, *once,
@@ -40,18 +41,18 @@ static const struct tool_option options[] = {
     {"batch", 0, "B", OPTION_INT, &o.batch, .min = 1, .max = 4096,
      .help = "images at once; results do not depend on it"},
     {"size", 0, "WxH", OPTION_TEXT, &o.size, .help = "size of the latent, or of the picture with a decoder"},
-    {"latents", 0, "FILE", OPTION_TEXT, &o.latents, .help = "write the final latents"},
-    {"trace", 0, "FILE", OPTION_TEXT, &o.trace, .help = "write the latents after every network call"},
+    {"latents", 0, "FILE", OPTION_OUTPUT, &o.latents, .help = "write the final latents"},
+    {"trace", 0, "FILE", OPTION_OUTPUT, &o.trace, .help = "write the latents after every network call"},
     {"noise", 0, "FILE", OPTION_TEXT, &o.noise, .help = "start from these latents instead of drawing"},
     {"single-generator", 0, NULL, OPTION_FLAG, &o.single, .help = "one generator for all images, in order"},
-    {"sheet", 0, "FILE", OPTION_TEXT, &o.sheet, .help = "write a contact sheet"},
+    {"sheet", 0, "FILE", OPTION_OUTPUT, &o.sheet, .help = "write a contact sheet"},
     {"no-metadata", 0, NULL, OPTION_FLAG, &o.no_metadata, .help = "no parameters in the PNG files"},
     {"once", 0, "FILE", OPTION_TEXT, &o.once, .help = "run one component once on the inputs in FILE"},
     {"component", 0, "NAME", OPTION_TEXT, &o.component, .help = "the component for --once"},
     {"jobs", 0, "FILE", OPTION_TEXT, &o.jobs, .help = "make what the JSON lines of FILE (or -) ask for"},
     {"shard", 0, "I/N", OPTION_TEXT, &o.shard,
      .help = "make part I of N, from 0; auto: as Slurm, Kubernetes, MPI or torchrun say"},
-    {"manifest", 0, "FILE", OPTION_TEXT, &o.manifest,
+    {"manifest", 0, "FILE", OPTION_OUTPUT, &o.manifest,
      .help = "say in FILE what was made from what (default: beside the folder)"},
     {"slo", 0, "MS", OPTION_DOUBLE, &o.slo, .min = 1e-3, .max = 1e12,
      .help = "keep to MS milliseconds an image: choose among --branches"},
@@ -64,7 +65,7 @@ static const struct tool tool = {"generate",
                                  "MODEL",
                                  "Make pictures or latents with a model.",
                                  options,
-                                 TOOL_OUTPUT | TOOL_RUNS | TOOL_SEED,
+                                 TOOL_FOLDER | TOOL_RUNS | TOOL_SEED,
                                  "generate fashion.model.zst --class 0-9 --count 20 -o pictures/"};
 
 /* A run of --count images of one recipe. */
@@ -82,7 +83,7 @@ struct job {
     int batch;
     float *latents, *trace, *noise; /* of all images where asked for; else of one batch */
     int64_t size, done, made, skipped, mine;
-    int calls, directory, to_stdout;
+    int calls, directory, made_directory, to_stdout;
     struct image *pictures; /* for the sheet */
     double seconds;
     struct backend sizes; /* of --plan: it counts, nothing is loaded */
@@ -165,9 +166,9 @@ static int check_outputs(struct job *j, struct error *e)
     if (o.count > 1 && out && !j->directory)
         return error_set(e, HASTEN_EUSAGE, "%lld images need a folder, -o names one file",
                          (long long)o.count);
-    if (j->directory && !o.plan && mkdir(out, 0777) < 0 && errno != EEXIST)
+    if (j->directory && !(j->made_directory = mkdir(out, 0777) == 0) && errno != EEXIST)
         return error_errno(e, HASTEN_EFAIL, "%s", out);
-    if (j->directory && !o.plan && (stat(out, &s) < 0 || !S_ISDIR(s.st_mode)))
+    if (j->directory && (stat(out, &s) < 0 || !S_ISDIR(s.st_mode)))
         return error_set(e, HASTEN_EFAIL, "%s is no folder", out);
     return j->to_stdout ? tool_claim_stdout(j->t, 1, e) : 0;
 }
@@ -181,11 +182,14 @@ static int read_noise(struct job *j, struct error *e)
         return 0;
     struct container *c = container_open(o.noise, &any, e);
     const struct tensor *t = c && container_load(c, NULL, e) == 0 ? container_find(c, "latents") : NULL;
+    char shape[TENSOR_SHAPE_TEXT];
     int status = t ? 0 : error_set(e, HASTEN_EFILE, "%s has no tensor 'latents'", o.noise);
     if (status == 0 && (t->rank != 4 || t->shape[0] < o.count || t->shape[1] != j->m.image.channels ||
                         t->shape[2] != j->r.height || t->shape[3] != j->r.width || !dtype_is_float(t->dtype)))
-        status = error_set(e, HASTEN_EFILE, "%s: 'latents' must be floats [>= %lld,%d,%d,%d]", o.noise,
-                           (long long)o.count, j->m.image.channels, j->r.height, j->r.width);
+        status =
+            error_set(e, HASTEN_EFILE, "%s: 'latents' is %s %s, floats [%lld or more, %d, %d, %d] are needed",
+                      o.noise, dtype_name(t->dtype), tensor_shape_text(t, shape), (long long)o.count,
+                      j->m.image.channels, j->r.height, j->r.width);
     if (status == 0 && !(j->noise = mem_array(t->count, sizeof(float), e)))
         status = -1;
     if (status == 0)
@@ -509,6 +513,8 @@ static void release(struct job *j, struct error *e)
     trajectory_close(j->trajectory);
     weights_close(j->weights);
     manifest_close(j->gallery.manifest, e);
+    if (e->code && j->made_directory) /* unless there is something in it */
+        (void)rmdir(j->t->output);
     recipe_close(&j->r);
     model_close(&j->m);
 }

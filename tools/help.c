@@ -74,9 +74,9 @@ void print_version(const struct tool_run *t)
 void print_completion(const struct option_table *x)
 {
     static const char *const types[] = {
-        [OPTION_FLAG] = "flag",     [OPTION_TEXT] = "text", [OPTION_INT] = "int",
-        [OPTION_DOUBLE] = "double", [OPTION_SIZE] = "size", [OPTION_CHOICE] = "choice",
-        [OPTION_LIST] = "list",     [OPTION_SEED] = "seed"};
+        [OPTION_FLAG] = "flag",     [OPTION_TEXT] = "text",     [OPTION_OUTPUT] = "text",
+        [OPTION_INT] = "int",       [OPTION_DOUBLE] = "double", [OPTION_SIZE] = "size",
+        [OPTION_CHOICE] = "choice", [OPTION_LIST] = "list",     [OPTION_SEED] = "seed"};
     for (int i = 0; i < x->count; i++) {
         const struct tool_option *o = &x->option[i];
         printf("--%s\t%s\t%s\t", o->name, o->argument ? o->argument : "", types[o->type]);

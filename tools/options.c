@@ -16,7 +16,7 @@ static int common_options(struct tool_run *t, int flags, struct tool_option *out
         struct tool_option o;
     } all[] = {
         {TOOL_OUTPUT,
-         {"output", 'o', "FILE", OPTION_TEXT, &t->output,
+         {"output", 'o', "FILE", OPTION_OUTPUT, &t->output,
           .help = "where to write (default: standard output, unless that is a terminal)"}},
         {TOOL_COMPUTES,
          {"threads", 'j', "N", OPTION_INT, &t->threads, .min = 1, .max = 1024,
@@ -36,7 +36,7 @@ static int common_options(struct tool_run *t, int flags, struct tool_option *out
         {TOOL_FORCE,
          {"force", 0, NULL, OPTION_FLAG, &t->force, .help = "go on where the tool warns and stops"}},
         {0, {"json", 0, NULL, OPTION_FLAG, &t->json, .help = "the report as JSON on standard output"}},
-        {0, {"report", 0, "FILE", OPTION_TEXT, &t->report, .help = "the report as JSON into FILE"}},
+        {0, {"report", 0, "FILE", OPTION_OUTPUT, &t->report, .help = "the report as JSON into FILE"}},
         {0,
          {"progress", 0, "WHEN", OPTION_CHOICE, &t->progress, .choices = "auto never jsonl",
           .help = "on standard error: auto (on a terminal), never, or jsonl"}},
@@ -88,6 +88,7 @@ static int set_value(const struct tool_option *o, const char *text, struct error
         *(int *)o->value = 1;
         return 0;
     case OPTION_TEXT:
+    case OPTION_OUTPUT:
         *(const char **)o->value = text;
         return 0;
     case OPTION_INT:

@@ -28,7 +28,7 @@ int profile_read_size(struct profile *p, const struct model *m, struct error *e)
         return 0;
     if (num_pair("--size", p->o->size, 16384, &p->width, &p->height, e) < 0)
         return -1;
-    return graph_infer(p->g, p->height, p->width, model_find, m, e);
+    return model_resize(m, p->g, "--size", p->height, p->width, e);
 }
 
 /* ---- --plan ---- */

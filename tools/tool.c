@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Descriptors 0 to 2 must exist, or a file of ours would become one of them. What was closed is opened the
@@ -109,21 +110,51 @@ static int open_backend(struct tool_run *t, struct error *e)
     return runs && t->backend_choice != BACKEND_CPU ? open_cuda(t, e) : 0;
 }
 
+/* A folder that is there, or whose name a file could have. */
+static int check_folder(const char *path, struct error *e)
+{
+    struct stat s;
+    if (output_is_stdout(path))
+        return 0;
+    if (stat(path, &s) == 0 && S_ISDIR(s.st_mode))
+        return access(path, W_OK | X_OK) < 0 ? error_errno(e, HASTEN_EFAIL, "cannot write into '%s'", path)
+                                             : 0;
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    char *name = mem_printf(e, "%.*s", (int)n, path);
+    int status = name ? output_check(name, e) : -1;
+    mem_free(name);
+    return status;
+}
+
+static const char *output_of(const struct option_table *x, int i)
+{
+    return x->option[i].type == OPTION_OUTPUT ? *(const char **)x->option[i].value : NULL;
+}
+
+/* Is there a file, or nothing? Devices and pipes may have several writers. */
+static int holds_one(const char *path)
+{
+    struct stat s;
+    return !output_is_stdout(path) && (stat(path, &s) < 0 || S_ISREG(s.st_mode));
+}
+
 /* Mistakes that would otherwise show after the work is done. */
-static int check_outputs(const struct tool_run *t, struct error *e)
+static int check_outputs(const struct tool_run *t, const struct option_table *x, struct error *e)
 {
     if (t->report && output_is_stdout(t->report))
         return error_set(e, HASTEN_EUSAGE,
                          "--report names a file; --json writes the report to standard output");
-    if (t->report && t->output && !strcmp(t->report, t->output))
-        return error_set(e, HASTEN_EUSAGE, "--report and --output are the same file");
-    const char *slash = t->output ? strrchr(t->output, '/') : NULL;
-    if (slash && slash[1]) {
-        char *folder = mem_printf(e, "%.*s/", (int)(slash - t->output), t->output);
-        int missing = folder && access(folder, F_OK) < 0;
-        mem_free(folder);
-        if (!folder || missing)
-            return error_errno(e, HASTEN_EFAIL, "cannot write '%s'", t->output);
+    for (int i = 0; i < x->count; i++) {
+        const char *path = output_of(x, i), *other;
+        int folder = path == t->output && (t->tool->flags & TOOL_FOLDER) == TOOL_FOLDER;
+        for (int k = 0; path && k < i; k++)
+            if ((other = output_of(x, k)) && !strcmp(other, path) && holds_one(path))
+                return error_set(e, HASTEN_EUSAGE, "--%s and --%s are the same file", x->option[k].name,
+                                 x->option[i].name);
+        if (path && (folder ? check_folder(path, e) : output_check(path, e)) < 0)
+            return -1;
     }
     return (t->tool->flags & TOOL_DATA) == TOOL_DATA && tool_stdout_is_data(t) ? tool_claim_stdout(t, 1, e)
                                                                                : 0;
@@ -140,7 +171,7 @@ int tool_start(struct tool_run *t, const struct tool *tool, int argc, char **arg
         return -1;
     if (tool->flags & TOOL_NEEDS_OPERAND && !t->operands)
         return error_set(e, HASTEN_EUSAGE, "no %s is given", tool->operand);
-    if (check_outputs(t, e) < 0)
+    if (check_outputs(t, &x, e) < 0)
         return -1;
     progress_begin(t);
     return tool->flags & TOOL_COMPUTES ? open_backend(t, e) : 0;

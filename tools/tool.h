@@ -36,6 +36,7 @@
 enum option_type {
     OPTION_FLAG,   /* int *: set to 1 */
     OPTION_TEXT,   /* const char ** */
+    OPTION_OUTPUT, /* const char **: a file that will be written, looked at before the work */
     OPTION_INT,    /* int64_t *, within min..max */
     OPTION_DOUBLE, /* double *, within min..max */
     OPTION_SIZE,   /* size_t * */
@@ -75,6 +76,7 @@ enum {
     TOOL_NEEDS_OPERAND = 64,         /* standard input does not do instead of the operand */
     TOOL_DATA = 128 | TOOL_OUTPUT,   /* see below */
     TOOL_RUNS = 256 | TOOL_COMPUTES, /* runs models: --backend counts */
+    TOOL_FOLDER = 512 | TOOL_OUTPUT, /* -o may name a folder, which the tool makes */
 };
 
 struct tool {

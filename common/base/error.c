@@ -91,3 +91,11 @@ int error_under(struct error *e, const char *format, ...)
     text_mask(e->text);
     return -1;
 }
+
+int error_in(struct error *e, const char *path)
+{
+    const char *at = e ? strstr(e->text, path) : NULL;
+    size_t n = strlen(path);
+    int named = at && ((at == e->text && at[n] == ':') || (at > e->text && at[-1] == '\'' && at[n] == '\''));
+    return named ? -1 : error_under(e, "%s", path);
+}

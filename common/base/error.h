@@ -46,6 +46,9 @@ int error_errno(struct error *e, int code, const char *format, ...) HASTEN_PRINT
 /* Put "context: " before the recorded text ("tensor 'a.weight'", a path). Always returns -1. */
 int error_under(struct error *e, const char *format, ...) HASTEN_PRINTF(2, 3);
 
+/* Put the path of a file there, unless the text names it already. Always returns -1. */
+int error_in(struct error *e, const char *path);
+
 /* Replace control bytes (and invalid UTF-8) of a string by '?', in place. */
 void text_mask(char *s);
 

@@ -126,7 +126,7 @@ struct container *container_open(const char *path, const struct container_option
     c->inside->memory = options->memory;
     if (open_inside(c, path, e) < 0 || header_accept(c, options, e) < 0) {
         if (e && e->code != HASTEN_EFAIL) /* those of the system name the file already */
-            error_under(e, "%s", c->name);
+            error_in(e, c->name);
         goto fail;
     }
     c->verified = c->inside->form == FORM_OURS;

@@ -134,7 +134,7 @@ static int list_missing(const struct container *c, int **list, struct error *e)
 
 static int named(struct container *c, int result, struct error *e)
 {
-    return result < 0 ? error_under(e, "%s", c->name) : 0;
+    return result < 0 ? error_in(e, c->name) : 0;
 }
 
 int container_load_listed(struct container *c, const int *tensors, int count, struct team *team,

@@ -110,7 +110,7 @@ static int import_component(struct model *m, const char *folder, const char *par
         return -1;
     const struct family *f = family_of(config, e);
     if (!f)
-        return error_under(e, "%s", path);
+        return error_in(e, path);
     if (*part && !strcmp(part, "vae") != !strcmp(f->component, "decoder"))
         return error_set(e, HASTEN_EFILE, "%s: a %s does not belong here", path, f->class_name);
     if (model_component(m, f->component))
@@ -125,7 +125,7 @@ static int import_component(struct model *m, const char *folder, const char *par
     if (!to.renamed || json_add_string(entry, "component", f->component, e) < 0 ||
         json_add_string(entry, "folder", part, e) < 0 || intake_folder(&to, folder, e) < 0)
         return -1;
-    return build(m, g, f, prefix, config, entry, r, e) < 0 ? error_under(e, "%s", path) : 0;
+    return build(m, g, f, prefix, config, entry, r, e) < 0 ? error_in(e, path) : 0;
 }
 
 /* ---- blocks ---- */
@@ -240,9 +240,9 @@ static int import_parts(struct model *m, const char *root, const cJSON *index, c
         if (import_component(m, folder, name, source, dtype, r, e) < 0)
             return -1;
     }
-    return m->components ? 0
-                         : error_set(e, HASTEN_EFILE, "%s/model_index.json names no unet, transformer or vae",
-                                     root);
+    return m->components
+               ? 0
+               : error_set(e, HASTEN_EFILE, "%s/model_index.json names no unet, transformer or vae", root);
 }
 
 static int import_all(struct model *m, const char *root, const cJSON *index, cJSON *source,
@@ -312,7 +312,7 @@ int graph_file_import(struct model *m, const char *tensors, const char *graph, e
     if (status == 0 && r->used == 0)
         status = error_set(e, HASTEN_EFILE, "none of the tensors of %s is named by %s", tensors, graph);
     if (status < 0)
-        return error_under(e, "%s", graph);
+        return error_in(e, graph);
     model_drop_unused(m);
     return model_verify(m, e);
 }

@@ -54,7 +54,7 @@ cJSON *json_read_file(const char *path, struct error *e)
         json = json_parse(b.data ? b.data : "", b.size, e);
     buf_free(&b);
     if (!json)
-        error_under(e, "%s", path);
+        error_in(e, path);
     return json;
 }
 

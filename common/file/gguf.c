@@ -313,7 +313,7 @@ int gguf_open(struct gguf *g, const char *path, struct error *e)
         status = read_header(&r, e);
     mem_free(r.buffer);
     if (status < 0) {
-        error_under(e, "%s", path);
+        error_in(e, path);
         gguf_close(g);
     }
     return status;

@@ -104,7 +104,7 @@ int input_whole(const char *path, struct buf *b, struct error *e)
         return -1;
     while ((got = input_read(&in, part, sizeof part, e)) > 0)
         if (buf_add(b, part, (size_t)got, e) < 0) {
-            got = error_under(e, "%s", in.name);
+            got = error_in(e, in.name);
             break;
         }
     input_close(&in);

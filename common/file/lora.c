@@ -241,7 +241,7 @@ int lora_merge(struct model *m, const char *path, double scale, struct buf *unma
         change_id(m, id, scale);
     }
     if (status < 0)
-        error_under(e, "%s", path);
+        error_in(e, path);
     mem_free(l.used);
     container_close(l.c);
     return status < 0 ? -1 : merged;

@@ -15,7 +15,7 @@
 enum { LINE_MOST = 1 << 16 };
 
 struct manifest {
-    int fd;
+    int fd, fresh; /* fresh: made here */
     off_t size;
     char *path;
     struct seen lines;
@@ -55,7 +55,11 @@ struct manifest *manifest_open(const char *path, struct error *e)
     m->fd = -1;
     if (!(m->path = mem_strdup(path, e)))
         goto fail;
-    m->fd = fault_hit("open") ? -1 : open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+    int flags = O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY;
+    m->fd = fault_hit("open") ? -1 : open(path, flags | O_EXCL, 0666);
+    m->fresh = m->fd >= 0;
+    if (m->fd < 0 && errno == EEXIST)
+        m->fd = open(path, flags, 0666);
     if (m->fd < 0) {
         error_errno(e, HASTEN_EFAIL, "cannot open the manifest '%s'", path);
         goto fail;
@@ -119,6 +123,8 @@ int manifest_close(struct manifest *m, struct error *e)
     if (!m)
         return 0;
     if (m->fd >= 0) {
+        if (m->fresh && !m->size) /* nothing came of the run */
+            unlink(m->path);
         if ((fault_hit("fsync") || fsync(m->fd) < 0) && errno != EINVAL)
             status = error_errno(e, HASTEN_EFAIL, "cannot write '%s'", m->path);
         if ((fault_hit("close") ? (close(m->fd), 1) : close(m->fd) < 0) && status == 0)

@@ -251,6 +251,36 @@ static int read_image(struct model *m, struct error *e)
     return 0;
 }
 
+static int fits(const struct model *m, struct graph *g, int height, int width, struct error *e)
+{
+    if (graph_infer(g, height, width, model_find, m, e) < 0)
+        return 0;
+    int in = graph_find(g, "sample"), out = graph_find_output(g, "sample");
+    return in < 0 || out < 0 || g->node[in].shape.kind != VALUE_IMAGE ||
+           (g->node[in].shape.height == g->node[out].shape.height &&
+            g->node[in].shape.width == g->node[out].shape.width);
+}
+
+int model_resize(const struct model *m, struct graph *g, const char *what, int height, int width,
+                 struct error *e)
+{
+    struct error why = {0};
+    if (fits(m, g, height, width, &why))
+        return 0;
+    if (why.code == HASTEN_ENOMEM)
+        return error_set(e, why.code, "%s", why.text);
+    /* Patches and halvings are of 2^k. */
+    for (int step = 2; step <= 256; step *= 2) {
+        struct error no = {0};
+        int h = (height + step - 1) / step * step, w = (width + step - 1) / step * step;
+        if (fits(m, g, h, w, &no))
+            return error_set(e, HASTEN_EUSAGE, "%s: the model takes no latents of %dx%d, the next are %dx%d",
+                             what, width, height, w, h);
+    }
+    return error_set(e, HASTEN_EUSAGE, "%s: the model takes no latents of %dx%d, its own are %dx%d", what,
+                     width, height, m->image.width, m->image.height);
+}
+
 int model_verify(struct model *m, struct error *e)
 {
     if (read_sampler(m, e) < 0)
@@ -305,12 +335,12 @@ static int read_structure(struct model *m, const char *path, size_t memory, stru
     if (!m->file || !(m->meta = json_copy(m->file->meta, e)))
         return -1;
     if (read_components(m, e) < 0)
-        return error_under(e, "%s", m->file->name);
+        return error_in(e, m->file->name);
     for (int i = 0; i < m->file->count; i++)
         if (model_add_tensor(m, &m->file->tensor[i], 0, e) < 0)
             return -1;
     /* Structure first: a wrong graph is refused before gigabytes are read. */
-    return model_verify(m, e) < 0 ? error_under(e, "%s", m->file->name) : 0;
+    return model_verify(m, e) < 0 ? error_in(e, m->file->name) : 0;
 }
 
 static int read_model(struct model *m, const char *path, size_t memory, struct team *team, int lazy,
@@ -321,7 +351,7 @@ static int read_model(struct model *m, const char *path, size_t memory, struct t
         return -1;
     for (int i = 0; i < m->file->count; i++)
         m->tensor[i].data = m->file->tensor[i].data;
-    return markers_check(m, e) < 0 || bind_again(m, e) < 0 ? error_under(e, "%s", m->file->name)
+    return markers_check(m, e) < 0 || bind_again(m, e) < 0 ? error_in(e, m->file->name)
            : lazy                                          ? lazy_start(m, team, e)
                                                            : 0;
 }

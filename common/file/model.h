@@ -91,6 +91,11 @@ struct graph *model_main(const struct model *m, struct error *e);
 /* graph.h's tensor_find; context is the model. */
 const struct tensor *model_find(const void *context, const char *name);
 
+/* Infer g at another latent size. HASTEN_EUSAGE, with a size that is possible, where the graph cannot take it
+ * or its output 'sample' is of another size than its input; `what` names the option. */
+int model_resize(const struct model *m, struct graph *g, const char *what, int height, int width,
+                 struct error *e) HASTEN_CHECKED;
+
 /* Parse sampler and image blocks from meta and verify all graphs at their default size. */
 int model_verify(struct model *m, struct error *e) HASTEN_CHECKED;
 

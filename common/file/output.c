@@ -112,6 +112,13 @@ static char *resolve(const char *path, struct error *e)
     return NULL;
 }
 
+static void folder_of(const char *target, char folder[PATH_MAX])
+{
+    const char *slash = strrchr(target, '/');
+    int n = slash == target ? 1 : slash ? (int)(slash - target) : 0;
+    snprintf(folder, PATH_MAX, "%.*s", slash ? n : 1, slash ? target : ".");
+}
+
 /* A temporary name beside the target, registered before it exists, lest a signal finds it unregistered. */
 static int create_beside(struct output *o, struct error *e)
 {
@@ -147,29 +154,54 @@ static int keep_above(struct output *o, struct error *e)
     return o->fd < 0 ? error_errno(e, HASTEN_EFAIL, "cannot open '%s'", o->name) : 0;
 }
 
-static int open_file(struct output *o, const char *path, struct error *e)
+/* What stands at `path` (mode 0: nothing), and the name that will be written: *target, NULL for what is
+ * written directly. */
+static int look(const char *path, mode_t *file, char **target, struct error *e)
 {
     struct stat st;
     int there = stat(path, &st) == 0;
+    *target = NULL;
+    *file = there ? st.st_mode : 0;
     if (!*path)
         return error_set(e, HASTEN_EFAIL, "the output has an empty name");
     if (there && S_ISDIR(st.st_mode))
         return error_set(e, HASTEN_EFAIL, "cannot write '%s': it is a directory", path);
-    if (there && !S_ISREG(st.st_mode)) {
+    if ((!there && errno != ENOENT) || (there && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0))
+        return error_errno(e, HASTEN_EFAIL, "cannot write '%s'", path);
+    if (there && !S_ISREG(st.st_mode))
+        return 0;
+    if (!(*target = resolve(path, e)))
+        return -1;
+    char folder[PATH_MAX];
+    folder_of(*target, folder);
+    const char *slash = strrchr(*target, '/');
+    if (slash && !slash[1])
+        return error_set(e, HASTEN_EFAIL, "cannot write '%s': it names a directory", path);
+    return faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) < 0
+               ? error_errno(e, HASTEN_EFAIL, "cannot write '%s'", path)
+               : 0;
+}
+
+int output_check(const char *path, struct error *e)
+{
+    mode_t file;
+    char *target = NULL;
+    int status = output_is_stdout(path) ? 0 : look(path, &file, &target, e);
+    mem_free(target);
+    return status;
+}
+
+static int open_file(struct output *o, const char *path, struct error *e)
+{
+    mode_t file;
+    if (look(path, &file, &o->target, e) < 0)
+        return -1;
+    if (!o->target) {
         o->fd = fault_hit("open") ? -1 : open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
         return o->fd < 0 ? error_errno(e, HASTEN_EFAIL, "cannot open '%s' for writing", path)
                          : keep_above(o, e);
     }
-    if (!there && errno != ENOENT)
-        return error_errno(e, HASTEN_EFAIL, "cannot write '%s'", path);
-    if (there && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0)
-        return error_errno(e, HASTEN_EFAIL, "cannot write '%s'", path);
-    o->mode = there ? st.st_mode & 0777 : 0666 & ~mask;
-    if (!(o->target = resolve(path, e)))
-        return -1;
-    const char *slash = strrchr(o->target, '/');
-    if (slash && !slash[1])
-        return error_set(e, HASTEN_EFAIL, "cannot write '%s': it names a directory", path);
+    o->mode = file ? file & 0777 : 0666 & ~mask;
     if ((o->slot = take_slot()) < 0)
         return error_set(e, HASTEN_EFAIL, "cannot write '%s': %d outputs are open already", path, MAX_OPEN);
     return create_beside(o, e) < 0 ? -1 : keep_above(o, e);
@@ -310,10 +342,8 @@ static int close_fd(int fd)
 /* A new name is on the disk only when its folder is. */
 static int sync_folder(const char *target)
 {
-    const char *slash = strrchr(target, '/');
-    char folder[PATH_MAX] = ".";
-    if (slash)
-        snprintf(folder, sizeof folder, "%.*s", slash == target ? 1 : (int)(slash - target), target);
+    char folder[PATH_MAX];
+    folder_of(target, folder);
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return errno == EACCES ? 0 : -1; /* a folder that may be written but not read */

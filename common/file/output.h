@@ -38,6 +38,9 @@ const char *output_name(const struct output *o); /* for messages: the path or "s
 /* All of it at once: open, write, commit. */
 int output_whole(const char *path, int flags, const void *data, size_t size, struct error *e) HASTEN_CHECKED;
 
+/* Whether output_open would go well, as far as that shows without making anything: for before the work. */
+int output_check(const char *path, struct error *e) HASTEN_CHECKED;
+
 /* 1 when path means standard output: NULL, "-", /dev/stdout and its relatives. */
 int output_is_stdout(const char *path);
 

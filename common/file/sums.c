@@ -309,7 +309,7 @@ int sums_merge(struct sums *s, const char *const *path, int parts, const char *k
     for (int i = 0; status == 0 && i < parts; i++) {
         status = sums_read(&part[i], path[i], kind, 0, memory, team, e);
         if (status == 0 && i && sums_match(&part[i], &part[0], path[0], 1, e) < 0)
-            status = error_under(e, "%s", path[i]);
+            status = error_in(e, path[i]);
     }
     if (status == 0)
         status = sums_open(s, json_copy(part[0].head, e), part[0].total, part[0].unit, part[0].array,

@@ -198,7 +198,7 @@ int sums_read(struct sums *s, const char *path, const char *kind, int load, size
     *s = (struct sums){0};
     int status = c && (!load || container_load(c, team, e) == 0) ? read_all(s, c, load, e) : -1;
     if (c && status < 0)
-        error_under(e, "%s", path);
+        error_in(e, path);
     if (status < 0)
         sums_free(s);
     container_close(c);

@@ -411,7 +411,7 @@ int cache_schedule_read(struct cache_schedule *s, const char *path, struct error
     if (status == 0)
         snprintf(s->id, sizeof s->id, "%s", container_id(c));
     if (status < 0) {
-        error_under(e, "%s", path);
+        error_in(e, path);
         cache_schedule_free(s);
     }
     container_close(c);

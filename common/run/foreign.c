@@ -40,7 +40,7 @@ int foreign_read(const char *path, const struct graph *g, int calls, struct cach
     int status = !json || cache_schedule_new(s, calls, e) < 0 || read_method(&f, e) < 0 ? -1 : 0;
     if (status < 0) {
         cache_schedule_free(s);
-        error_under(e, "%s", path);
+        error_in(e, path);
     }
     cJSON_Delete(json);
     return status;

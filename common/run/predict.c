@@ -184,7 +184,7 @@ static int read_sums(const char *const *profiles, int count, double *a, double *
         struct container *c = container_open(profiles[i], &want, e);
         status = c ? sums_of(c->meta, own_a, own_b, e) : -1;
         if (c && status < 0)
-            error_under(e, "%s", profiles[i]);
+            error_in(e, profiles[i]);
         container_close(c);
         for (size_t k = 0; k < square; k++)
             a[(size_t)count * square + k] += own_a[k];
@@ -247,7 +247,7 @@ int prior_read(struct predict_prior *prior, const char *path, struct error *e)
     int status = c && container_load(c, NULL, e) == 0 ? 0 : -1;
     if (status == 0 && (copy_out(c, "mean", prior->mean, PREDICT_DIM, e) < 0 ||
                         copy_out(c, "cov", prior->cov, PREDICT_DIM * PREDICT_DIM, e) < 0))
-        status = error_under(e, "%s", path);
+        status = error_in(e, path);
     container_close(c);
     return status;
 }

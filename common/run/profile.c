@@ -54,7 +54,7 @@ static int open_prices(const char *path, const char *model, const struct candida
                      ? read_prices(c->meta, model, list, count, batch, must, ms, e)
                      : -1;
     if (status < 0)
-        error_under(e, "%s", path);
+        error_in(e, path);
     container_close(c);
     return status;
 }
@@ -85,7 +85,7 @@ int profile_machine(const char *path, struct profile_machine *m, struct error *e
         snprintf(m->level, sizeof m->level, "%s", level);
         m->threads = (int)threads;
     } else {
-        error_under(e, "%s", path);
+        error_in(e, path);
     }
     container_close(c);
     return status;
@@ -127,7 +127,7 @@ int profile_node_ms(const char *path, const char *model, const struct graph *g, 
     if (status == 0 && sum > 0)
         *full = sum;
     if (status < 0)
-        error_under(e, "%s", path);
+        error_in(e, path);
     container_close(c);
     return status;
 }

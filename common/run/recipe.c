@@ -61,9 +61,8 @@ static int read_size(struct recipe *r, const struct recipe_wish *w, struct error
         r->width /= factor;
         r->height /= factor;
     }
-    if (graph_infer(r->graph, r->height, r->width, model_find, r->model, e) < 0)
-        return w->size ? error_under(e, "%s %s", what, w->size) : -1;
-    return 0;
+    return w->size ? model_resize(r->model, r->graph, what, r->height, r->width, e)
+                   : graph_infer(r->graph, r->height, r->width, model_find, r->model, e);
 }
 
 static int read_schedule(struct recipe *r, const struct recipe_wish *w, struct error *e)

@@ -160,7 +160,7 @@ int statistics_resume(struct statistics *s, const char *path, struct sum_range r
     for (int i = 0; i < s->sums.records; i++) {
         bind(s, &s->sums.record[i]);
         if (check_signs(s, e) < 0)
-            return error_under(e, "%s", path);
+            return error_in(e, path);
     }
     return 0;
 }

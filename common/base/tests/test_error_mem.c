@@ -26,6 +26,27 @@ START_TEST(first_error_wins)
 }
 END_TEST
 
+START_TEST(a_file_is_named_once)
+{
+    static const struct {
+        const char *text, *want;
+    } all[] = {{"a.zst: cut", "a.zst: cut"},
+               {"cannot open 'a.zst': why", "cannot open 'a.zst': why"},
+               {"cut", "a.zst: cut"},
+               {"cannot open 'a.zst.x'", "a.zst: cannot open 'a.zst.x'"},
+               {"a.zstd is cut", "a.zst: a.zstd is cut"}};
+    struct error none = {0};
+    error_in(&none, "a.zst");
+    ck_assert(!none.code && !*none.text);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        struct error e = {0};
+        error_set(&e, HASTEN_EFILE, "%s", all[i].text);
+        ck_assert_int_eq(error_in(&e, "a.zst"), -1);
+        ck_assert_str_eq(e.text, all[i].want);
+    }
+}
+END_TEST
+
 START_TEST(errno_is_told)
 {
     struct error e = {0};
@@ -320,6 +341,7 @@ int main(void)
     Suite *s = suite_create("error_mem");
     TCase *t = tcase_create("all");
     tcase_add_test(t, first_error_wins);
+    tcase_add_test(t, a_file_is_named_once);
     tcase_add_test(t, errno_is_told);
     tcase_add_test(t, long_texts_are_cut);
     tcase_add_test(t, terminals_are_not_commanded);
