@@ -43,7 +43,7 @@ static const struct tool tool = {"evaluate",
                                  "GOT ...",
                                  "Compare pictures or latents with a reference.",
                                  options,
-                                 TOOL_RUNS | TOOL_SEED,
+                                 TOOL_RUNS,
                                  "evaluate --reference full/ fast/ --features fashion-features.model.zst"};
 
 /* ---- contact sheet ---- */

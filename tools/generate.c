@@ -65,7 +65,7 @@ static const struct tool tool = {"generate",
                                  "MODEL",
                                  "Make pictures or latents with a model.",
                                  options,
-                                 TOOL_FOLDER | TOOL_RUNS | TOOL_SEED,
+                                 TOOL_FOLDER | TOOL_RUNS,
                                  "generate fashion.model.zst --class 0-9 --count 20 -o pictures/"};
 
 /* A run of --count images of one recipe. */

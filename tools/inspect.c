@@ -313,7 +313,7 @@ static int run(struct tool_run *t, struct error *e)
     struct container *c = path ? container_open(path, &want, e) : NULL;
     if (!c)
         return -1;
-    int status = show(t, c, !strcmp(path, "-"), e);
+    int status = show(t, c, container_in_order(c), e);
     container_close(c);
     return status;
 }

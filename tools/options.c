@@ -32,9 +32,8 @@ static int common_options(struct tool_run *t, int flags, struct tool_option *out
         {TOOL_COMPUTES,
          {"memory", 0, "SIZE", OPTION_SIZE, &t->memory,
           .help = "refuse what is predicted to need more, as 512M or 1.5G"}},
-        {TOOL_SEED, {"seed", 0, "K", OPTION_SEED, &t->seed, .help = "of everything random here (default 0)"}},
-        {TOOL_FORCE,
-         {"force", 0, NULL, OPTION_FLAG, &t->force, .help = "go on where the tool warns and stops"}},
+        {0, {"seed", 0, "K", OPTION_SEED, &t->seed, .help = "of everything random here (default 0)"}},
+        {0, {"force", 0, NULL, OPTION_FLAG, &t->force, .help = "go on where the tool warns and stops"}},
         {0, {"json", 0, NULL, OPTION_FLAG, &t->json, .help = "the report as JSON on standard output"}},
         {0, {"report", 0, "FILE", OPTION_OUTPUT, &t->report, .help = "the report as JSON into FILE"}},
         {0,
@@ -96,7 +95,9 @@ static int set_value(const struct tool_option *o, const char *text, struct error
     case OPTION_DOUBLE:
         return num_double(what, text, o->min, o->max, o->value, e);
     case OPTION_SIZE:
-        return num_size(what, text, o->value, e);
+        if (num_size(what, text, o->value, e) < 0)
+            return -1;
+        return *(size_t *)o->value ? 0 : error_set(e, HASTEN_EUSAGE, "%s: 0 is no size", what);
     case OPTION_SEED:
         return num_u64(what, text, o->value, e);
     case OPTION_CHOICE:

@@ -47,7 +47,7 @@ static const struct tool_option options[] = {
              "1024 tokens on, less exact"},
     {"max-bytes", 0, "SIZE", OPTION_SIZE, &o.max_bytes,
      .help = "choose types layer by layer so that all tensors take no more"},
-    {"max-ms", 0, "MS", OPTION_DOUBLE, &o.max_ms, .min = 0, .max = 1e9,
+    {"max-ms", 0, "MS", OPTION_DOUBLE, &o.max_ms, .min = 1e-12, .max = 1e9,
      .help = "choose types layer by layer so that a network call takes no longer"},
     {"profile", 0, "FILE", OPTION_TEXT, &o.profile, .help = "the batch of that call (default 1)"},
     {"min-psnr", 0, "DB", OPTION_DOUBLE, &o.min_psnr, .min = 0, .max = 998,
@@ -62,12 +62,9 @@ static const struct tool_option options[] = {
      .help = "steps of validation and calibration (default 20 at most)"},
     {0}};
 
-static const struct tool tool = {"quantize",
-                                 "MODEL ...",
-                                 "Make a model smaller and faster with 8-bit and 4-bit arithmetic.",
-                                 options,
-                                 TOOL_DATA | TOOL_RUNS | TOOL_FORCE,
-                                 "quantize model.zst -o small.model.zst --min-psnr 35"};
+static const struct tool tool = {
+    "quantize", "MODEL ...",           "Make a model smaller and faster with 8-bit and 4-bit arithmetic.",
+    options,    TOOL_DATA | TOOL_RUNS, "quantize model.zst -o small.model.zst --min-psnr 35"};
 
 /* In the order of --rotate. */
 static const char *const rotations[] = {"off", "on", "auto"};
@@ -100,6 +97,22 @@ static int chosen(const struct node *n, struct error *e)
             format = type;
     }
     return format;
+}
+
+/* A pattern that matches nothing is a slip of the pen, most of the time. */
+static void warn_unmatched(const struct work *w, const char *option, const struct tool_list *list, int ends)
+{
+    for (int i = 0; i < list->count; i++) {
+        char pattern[1024];
+        const char *item = list->item[i], *end = ends ? strrchr(item, ends) : NULL;
+        int hits = 0;
+        snprintf(pattern, sizeof pattern, "%.*s", (int)(end ? end - item : (long)strlen(item)), item);
+        for (int k = 0; k < w->g->count && !hits; k++)
+            hits = (node_is(&w->g->node[k], "linear") || node_is(&w->g->node[k], "conv2d")) &&
+                   matches(pattern, w->g->node[k].name);
+        if (!hits)
+            tool_warn(w->t, "--%s '%.200s' matches no layer", option, pattern);
+    }
 }
 
 /* All layers that take part, with their formats. */
@@ -139,6 +152,8 @@ static int choose_layers(struct work *w, struct error *e)
             }
     }
     mem_free(depends);
+    warn_unmatched(w, "keep", &o.keep, 0);
+    warn_unmatched(w, "type-of", &o.type_of, '=');
     if (status == 0 && w->layers == 0)
         status = error_set(e, HASTEN_EUSAGE, "every layer is kept: nothing to quantize");
     return status;
@@ -208,7 +223,7 @@ static int install_all(struct work *w, struct error *e)
     w->kept += w->layers - left;
     w->layers = left;
     if (left == 0)
-        return error_set(e, HASTEN_EUSAGE, "every layer is kept: nothing to quantize");
+        tool_warn(w->t, "the budget holds as the model is: no layer is quantized");
     if (o.scores && quantizer_scores(w->g, e) < 0)
         return -1;
     return graph_infer(w->g, 0, 0, model_find, &w->m, e);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -95,18 +96,33 @@ static int open_cuda(struct tool_run *t, struct error *e)
     return 0;
 }
 
+/* The first part of the team runs on our own stack, which grows as far as the limit says now. */
+static int check_stack(struct error *e)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_STACK, &r) < 0 || r.rlim_cur >= TEAM_STACK)
+        return 0;
+    r.rlim_cur = r.rlim_max < TEAM_STACK ? r.rlim_max : TEAM_STACK;
+    if (r.rlim_cur == TEAM_STACK && setrlimit(RLIMIT_STACK, &r) == 0)
+        return 0;
+    return error_set(e, HASTEN_EFAIL, "the limit of the stack is %ld KiB, %d are needed: ulimit -s %d",
+                     (long)(r.rlim_cur >> 10), TEAM_STACK >> 10, TEAM_STACK >> 10);
+}
+
 static int open_backend(struct tool_run *t, struct error *e)
 {
     if (t->level > (int)cpu_best_level())
         return error_set(e, HASTEN_EFAIL, "this machine does not run CPU level %s, its best is %s",
                          cpu_level_name((enum cpu_level)t->level), cpu_level_name(cpu_best_level()));
+    int runs = (t->tool->flags & TOOL_RUNS) == TOOL_RUNS;
+    if (runs && check_stack(e) < 0)
+        return -1;
     t->kernels = cpu_kernels((enum cpu_level)t->level);
     t->team = team_open((int)t->threads, e);
     mem_limit(t->memory);
     if (!t->team)
         return -1;
     t->backend = backend_cpu(t->kernels, t->team);
-    int runs = (t->tool->flags & TOOL_RUNS) == TOOL_RUNS;
     return runs && t->backend_choice != BACKEND_CPU ? open_cuda(t, e) : 0;
 }
 

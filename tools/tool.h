@@ -69,10 +69,8 @@ struct tool_option {
 enum {
     TOOL_OUTPUT = 1,   /* -o */
     TOOL_COMPUTES = 2, /* --threads, --backend, --cpu-level, --memory; opens the team */
-    TOOL_SEED = 4,     /* --seed */
     TOOL_NO_OPERAND = 8,
     TOOL_TWO_OPERANDS = 16,          /* up to two */
-    TOOL_FORCE = 32,                 /* --force */
     TOOL_NEEDS_OPERAND = 64,         /* standard input does not do instead of the operand */
     TOOL_DATA = 128 | TOOL_OUTPUT,   /* see below */
     TOOL_RUNS = 256 | TOOL_COMPUTES, /* runs models: --backend counts */

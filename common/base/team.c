@@ -149,6 +149,19 @@ static void choose_cpus(struct team *t)
     }
 }
 
+/* Of the stack that team.h promises, whatever limit the process has. */
+static int start_worker(struct team *t, int i)
+{
+    pthread_attr_t attributes;
+    int why = fault_hit("thread") ? EAGAIN : pthread_attr_init(&attributes);
+    if (why)
+        return why;
+    pthread_attr_setstacksize(&attributes, TEAM_STACK + (1 << 18)); /* thread-local data are there as well */
+    why = pthread_create(&t->threads[i], &attributes, work, &t->workers[i]);
+    pthread_attr_destroy(&attributes);
+    return why;
+}
+
 struct team *team_open(int threads, struct error *e)
 {
     struct team *t = mem_array(1, sizeof *t, e);
@@ -162,7 +175,7 @@ struct team *team_open(int threads, struct error *e)
         goto fail;
     choose_cpus(t);
     for (int i = 1; i < t->size; i++) {
-        int why = fault_hit("thread") ? EAGAIN : pthread_create(&t->threads[i], NULL, work, &t->workers[i]);
+        int why = start_worker(t, i);
         if (why) {
             errno = why;
             error_errno(e, HASTEN_EFAIL, "cannot start thread %d of %d (use fewer with --threads)", i + 1,

@@ -19,6 +19,10 @@
 struct team;
 typedef void team_fn(void *job, int part, int parts);
 
+/* Bytes of stack that a part may use: the CPU kernels keep some hundred KiB of sums there. The caller, who is
+ * part 0, sees to its own. */
+enum { TEAM_STACK = 2 << 20 };
+
 /* Cores that affinity mask and cgroup quota leave to this process, at least 1. */
 int team_cores(void);
 

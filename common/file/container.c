@@ -192,6 +192,8 @@ const struct tensor *container_lookup(const void *context, const char *name)
     return container_find(context, name);
 }
 
+int container_in_order(const struct container *c) { return c->inside->in.size < 0; }
+
 int container_is_foreign(const struct container *c) { return !c->kind[0]; }
 
 const char *container_id(const struct container *c) { return c->inside->id[0] ? c->inside->id : NULL; }

@@ -44,6 +44,7 @@ struct search {
     const char *const *solver; /* names, ended by NULL */
     unsigned predictors;       /* bit 1 << enum predictor */
     int only;                  /* candidate, -1: all */
+    uint64_t seed; /* of spsa's draws */
     int interval, gain, validate;
     int wide;               /* so many computed calls at the start have more activation bits; errors are
                              * then against a run in which all have */

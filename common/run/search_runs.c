@@ -71,7 +71,7 @@ int search_runs(struct search *x, struct trial *t, int runs, int spsa, struct er
                                .evaluate = evaluate,
                                .context = &j,
                                .evaluations = runs,
-                               .seed = CALIBRATION_SEED};
+                               .seed = CALIBRATION_SEED + x->seed};
     if (status == 0)
         status = spsa ? search_spsa(&p, NULL, compute, &loss, &used, e)
                       : search_moves(&p, compute, &loss, &used, e);
