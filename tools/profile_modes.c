@@ -236,11 +236,13 @@ static int sweep_size(struct profile *p, struct sweep *s, struct error *e)
 {
     int height = p->height, width = p->width;
     for (int quarter = 2; quarter <= 8; quarter += quarter < 4 ? 2 : 4) { /* half, the same, twice */
+        struct error no = {0};
         p->height = height * quarter / 4;
         p->width = width * quarter / 4;
         double pixels = (double)p->height * p->width;
-        if (graph_infer(p->g, p->height, p->width, model_find, &p->m, e) < 0 ||
-            sweep_point(p, s, pixels, (int)p->o->batch, 1e3 / pixels, e) < 0)
+        if (model_resize(&p->m, p->g, "--sweep size", p->height, p->width, &no) < 0)
+            tool_warn(p->t, "%dx%d is left out: %s", p->width, p->height, no.text);
+        else if (sweep_point(p, s, pixels, (int)p->o->batch, 1e3 / pixels, e) < 0)
             return -1;
     }
     return 0;

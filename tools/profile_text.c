@@ -1,7 +1,9 @@
 /* profile: the report for people, and as CSV and Markdown. */
+#include "common/run/machine.h"
 #include "common/run/profile_trace.h"
 #include "tools/profile.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +12,7 @@ struct row {
     int length; /* of the name that counts */
     const char *kind;
     double ms, gflop, mib, at_peak; /* at_peak: ms that the work would take at the peak */
+    double spread;                  /* of a kernel; of a block: the mean over its time */
 };
 
 static int by_time(const void *x, const void *y)
@@ -40,6 +43,8 @@ static int fill_rows(const struct profile *p, struct row *rows)
         else
             rows[n++] = (struct row){.name = name, .length = (int)strlen(name)};
         r->kind = p->o->by_block ? "block" : kernel_kind_name(c->kind);
+        if (p->kernel[i] > 0)
+            r->spread += (p->kernel_spread[i] - r->spread) * p->kernel[i] / (r->ms + p->kernel[i]);
         r->ms += p->kernel[i];
         r->gflop += c->flops * 1e-9;
         r->mib += c->bytes / 1048576;
@@ -48,8 +53,25 @@ static int fill_rows(const struct profile *p, struct row *rows)
     return n;
 }
 
+/* What a line of CSV says of machine and settings, so that lines of many runs can stand in one table. */
+static const char where_head[] =
+    ",model,batch,width,height,repeat,threads,backend,cpu,cpu_level,version,compiler";
+
+static void say_where(const struct profile *p, char out[400])
+{
+    char cpu[128];
+    machine_cpu(cpu, sizeof cpu);
+    for (char *c = cpu; *c; c++)
+        *c = *c == ',' || *c == '"' ? ' ' : *c;
+    snprintf(out, 400, ",%s,%lld,%d,%d,%lld,%d,%s,%s,%s," HASTEN_VERSION "," __VERSION__, model_id(&p->m),
+             (long long)p->o->batch, p->width, p->height, (long long)p->o->repeat, team_size(p->t->team),
+             p->t->backend.ops->name, cpu, cpu_level_name(p->t->kernels->level));
+}
+
 static void add_rows(const struct profile *p, struct buf *b, const struct row *r, int n, struct error *e)
 {
+    char where[400];
+    say_where(p, where);
     for (const struct row *end = r + n; r < end; r++) {
         double share = 100 * r->ms / p->sum, peak = r->ms > 0 ? r->at_peak / r->ms : 0;
         switch (p->o->format) { /* three literal formats, for the compiler's checks */
@@ -58,22 +80,21 @@ static void add_rows(const struct profile *p, struct buf *b, const struct row *r
                        r->kind, r->ms, share, r->gflop, r->mib, peak);
             break;
         case FORMAT_CSV:
-            buf_printf(b, e, "%.*s,%s,%.4f,%.2f,%.4f,%.3f,%.2f\n", r->length, r->name, r->kind, r->ms, share,
-                       r->gflop, r->mib, peak);
+            buf_printf(b, e, "%.*s,%s,%.4f,%.2f,%.4f,%.3f,%.2f,%.4f%s\n", r->length, r->name, r->kind, r->ms,
+                       share, r->gflop, r->mib, peak, r->spread, where);
             break;
         default:
-            buf_printf(b, e, "| %.*s | %s | %.3f | %.1f %% | %.3f | %.2f | %.1f %% |\n", r->length, r->name,
-                       r->kind, r->ms, share, r->gflop, r->mib, peak);
+            buf_printf(b, e, "| %.*s | %s | %.3f | %.1f %% | %.1f %% | %.3f | %.2f | %.1f %% |\n", r->length,
+                       r->name, r->kind, r->ms, 100 * r->spread, share, r->gflop, r->mib, peak);
         }
     }
 }
 
 int profile_text(const struct profile *w, struct buf *b, struct error *e)
 {
-    static const char *const heads[] = {
-        [FORMAT_CSV] = "node,kernel,ms,share,gflop,mib,peak_percent\n",
-        [FORMAT_MD] =
-            "| node | kernel | ms | share | GFLOP | MiB | of peak |\n|---|---|---|---|---|---|---|\n"};
+    static const char *const heads[] = {[FORMAT_CSV] = "node,kernel,ms,share,gflop,mib,peak_percent,spread",
+                                        [FORMAT_MD] = "| node | kernel | ms | spread | share | GFLOP | MiB | "
+                                                      "of peak |\n|---|---|---|---|---|---|---|---|"};
     struct row *rows = mem_array((size_t)w->plan->calls + 1, sizeof *rows, e);
     if (!rows)
         return -1;
@@ -83,7 +104,7 @@ int profile_text(const struct profile *w, struct buf *b, struct error *e)
         buf_printf(b, e, "%-52s %-11s %9s %6s %9s %9s %7s\n", "node", "kernel", "ms", "share", "GFLOP", "MiB",
                    "of peak");
     else
-        buf_text(b, heads[w->o->format], e);
+        buf_printf(b, e, "%s%s\n", heads[w->o->format], w->o->format == FORMAT_CSV ? where_head : "");
     add_rows(w, b, rows, n, e);
     mem_free(rows);
     if (w->o->format == FORMAT_CSV)

@@ -18,7 +18,8 @@ static struct {
 static const struct tool_option options[] = {
     {"speedup", 0, "X", OPTION_DOUBLE, &o.speedup, .min = 1, .max = 100,
      .help = "make one network call this much faster"},
-    {"max-ms", 0, "MS", OPTION_DOUBLE, &o.max_ms, .min = 1e-12, .max = 1e12, .help = "... or as fast as this"},
+    {"max-ms", 0, "MS", OPTION_DOUBLE, &o.max_ms, .min = 1e-12, .max = 1e12,
+     .help = "... or as fast as this"},
     {"max-bytes", 0, "SIZE", OPTION_SIZE, &o.max_bytes, .help = "... or the denoiser's weights as small"},
     {"remove", 0, "PATTERN", OPTION_LIST, &o.remove, .help = "... or remove the branches whose names match"},
     {"keep", 0, "PATTERN", OPTION_LIST, &o.keep, .help = "leave these parts as they are"},

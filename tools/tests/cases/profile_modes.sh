@@ -51,3 +51,22 @@ refused 4 profile --learn m.zst -o x
 refused 4 profile m.zst --predict p.zst
 refused 1 profile m.zst --compare absent.zst --repeat 3
 refused 4 profile small.zst --compare s.zst --repeat 3
+refused 2 profile m.zst --sweep batch --format csv
+refused 2 profile m.zst --plan --format md
+refused 2 profile m.zst --steps 4
+refused 2 profile m.zst --repeat 3 --guidance 2
+profile m.zst --plan --steps 4 --format json >plan
+grep -q '"total_bytes"' plan
+# Lines of CSV say where they come from; no kernel is above the peak, whatever else the machine does.
+profile m.zst $quick --format csv >table
+[ "$(head -n 1 table | tr ',' '\n' | wc -l)" = 19 ]
+awk -F, 'NF != 19 || NR > 1 && $2 == "attention" && $7 > 100.01 { exit 1 }' table
+# Of sizes that a model cannot do, a sweep leaves out what does not fit.
+import "$TESTDATA/models/fashion-unet" -q -o unet.zst >report
+profile unet.zst --repeat 3 --sweep size --json >sweep 2>err
+[ "$(grep -o '"size"' sweep | wc -l)" = 2 ]
+grep -q '14x14 is left out: .*the next are 16x16' err
+tiny-model dit dit
+import dit -q -o dit.zst >report
+refused 4 profile dit.zst --schedule s.zst
+grep -q 's.zst was made for model' err
