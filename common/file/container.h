@@ -80,7 +80,8 @@ int container_index(const struct container *c, const char *name);
 const struct tensor *container_lookup(const void *context, const char *name);
 
 int container_is_foreign(const struct container *c);
-/* Is it a pipe or the like? Whoever writes that should not die of SIGPIPE: container_verify reads to its end. */
+/* Is it a pipe or the like? Whoever writes that should not die of SIGPIPE: container_verify reads to its
+ * end. */
 int container_in_order(const struct container *c);
 
 /* The content id, 32 hexadecimal digits: XXH3-128 over the canonical metadata without "claims" and over name,
