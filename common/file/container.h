@@ -28,7 +28,7 @@
 #include <cjson/cJSON.h>
 
 enum {
-    CONTAINER_VERSION = 1,           /* of our format: metadata key "version" */
+    CONTAINER_VERSION = 2,           /* the newest known ("version"): 2 with a key "needs", else 1 */
     CONTAINER_PIECE = 4 << 20,       /* bytes of a tensor in one zstd frame, and in one step of its hash */
     CONTAINER_MAX_HEADER = 16 << 20, /* ours; foreign ones up to 100 000 000 as safetensors has it */
     CONTAINER_MAX_TENSORS = 1 << 17,

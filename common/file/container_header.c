@@ -328,6 +328,23 @@ done:
     return result < 0 ? error_under(e, "header") : 0;
 }
 
+/* What the reader must know, or it would take the file for something else. */
+static int check_needs(const struct container *c, struct error *e)
+{
+    static const char *const known[] = {"difference"};
+    const cJSON *needs = json_array(c->meta, "needs", e), *j;
+    cJSON_ArrayForEach(j, needs)
+    {
+        int found = 0;
+        for (size_t i = 0; cJSON_IsString(j) && i < sizeof known / sizeof *known; i++)
+            found |= !strcmp(j->valuestring, known[i]);
+        if (!found)
+            return error_set(e, HASTEN_EFILE, "the file needs '%.60s', which this program does not know",
+                             cJSON_IsString(j) ? j->valuestring : "?");
+    }
+    return needs ? 0 : -1;
+}
+
 int header_accept(const struct container *c, const struct container_options *want, struct error *e)
 {
     const char *article = want->kind && want->kind[0] && strchr("aeiou", want->kind[0]) ? "an" : "a";
@@ -345,5 +362,5 @@ int header_accept(const struct container *c, const struct container_options *wan
         return error_set(e, HASTEN_EFILE,
                          "format version %d is newer than this program, which knows up to %d", c->version,
                          CONTAINER_VERSION);
-    return 0;
+    return c->version > 1 ? check_needs(c, e) : 0;
 }

@@ -91,7 +91,8 @@ static int make_metadata(struct writing *w, const char *kind, const cJSON *meta,
     if (copy && !cJSON_IsObject(copy))
         error_set(e, HASTEN_EFAIL, "the metadata is not a JSON object");
     else if (copy && json_add_string(copy, "kind", kind, e) == 0 &&
-             json_add_int(copy, "version", CONTAINER_VERSION, e) == 0 && json_write(text, copy, e) == 0)
+             json_add_int(copy, "version", json_get(copy, "needs") ? CONTAINER_VERSION : 1, e) == 0 &&
+             json_write(text, copy, e) == 0)
         result = 0;
     cJSON_Delete(copy);
     if (result == 0)

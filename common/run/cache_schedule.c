@@ -245,6 +245,10 @@ int cache_schedule_write(const struct cache_schedule *s, const char *path, const
         json_add_string(meta, "model", s->model, e) < 0 ||
         json_add_string(meta, "sampler", s->sampler, e) < 0 || write_actions(s, meta, e) < 0)
         goto out;
+    /* A reader that passes over this key of an action would serve the wrong thing. */
+    if (cache_schedule_difference(s) &&
+        json_push_string(json_add_array(meta, "needs", e), "difference", e) < 0)
+        goto out;
     if (s->trigger.signal && json_add(meta, "trigger", trigger_write(&s->trigger, e), e) < 0)
         goto out;
     if (s->claims && json_add(meta, "claims", json_copy(s->claims, e), e) < 0)

@@ -165,8 +165,13 @@ static const struct {
      "is not a kind of file", NULL},
     {"{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":1,\\\"kind\\\":\\\"Model x\\\"}\"}}", 0,
      "'Model x' is not a kind", NULL},
+    {"{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":3,\\\"kind\\\":\\\"model\\\"}\"}}", 0,
+     "format version 3 is newer", "compressed by another program"},
     {"{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":2,\\\"kind\\\":\\\"model\\\"}\"}}", 0,
-     "format version 2 is newer", "compressed by another program"},
+     "'needs' is missing", "compressed by another program"},
+    {"{\"__metadata__\":{\"hasten\":\"{\\\"version\\\":2,\\\"kind\\\":\\\"model\\\","
+     "\\\"needs\\\":[\\\"wings\\\"]}\"}}",
+     0, "the file needs 'wings', which this program does not know", "compressed by another program"},
 };
 
 START_TEST(bad_headers)

@@ -253,7 +253,7 @@ static void add_trailer(struct assembly *a, enum flaw flaw, struct hash128 heade
         hb.low ^= 1;
     if (flaw == TRAILER_HEADER_HASH)
         header.high ^= 1ull << 63;
-    struct hash128 id = identity(flaw == VERSION_NEWER ? 2 : 1, ha, hb);
+    struct hash128 id = identity(flaw == VERSION_NEWER ? 3 : 1, ha, hb);
     id.low ^= flaw == TRAILER_ID;
     uint32_t size = 8 + 4 + 4 + 16 + 16 + 2 * 16 + 8 + (flaw == TRAILER_TOO_LONG ? 16 : 0);
     put_u32(&t, flaw == TRAILER_MAGIC ? 0x184D2A51 : 0x184D2A50);
@@ -354,7 +354,7 @@ static struct buf assemble(enum flaw flaw)
     if (flaw == WITHOUT_METADATA)
         buf_text(&header, "\"__metadata__\":{\"format\":\"pt\"}", &e);
     else
-        buf_printf(&header, &e, META, flaw == VERSION_NEWER ? 2 : 1);
+        buf_printf(&header, &e, META, flaw == VERSION_NEWER ? 3 : 1);
     buf_text(&header,
              flaw == TENSORS_NOT_SORTED ? "," B "," A "}"
              : flaw == TENSORS_IN_WRONG_ORDER
@@ -431,7 +431,7 @@ static const struct {
     {TENSORS_NOT_SORTED, "tensor 'b' begins at byte 12 of the data, leaving a hole", "leaving a hole"},
     {TENSORS_IN_WRONG_ORDER, "tensor 'a' is not in the order", "tensor 'a' is not in the order"},
     {WITHOUT_METADATA, "hasten's metadata is missing, though there is a trailer", NULL},
-    {VERSION_NEWER, "format version 2 is newer", "format version 2 is newer"},
+    {VERSION_NEWER, "format version 3 is newer", "format version 3 is newer"},
     {TRAILER_MISSING, NOT_OURS, "it is cut"},
     {TRAILER_MAGIC, NOT_OURS, "the trailer with the hashes is missing"},
     {TRAILER_WORD, NOT_OURS, "the trailer with the hashes is missing"},

@@ -16,6 +16,10 @@ both=$(value both_streams "$report") computed=$(value computed "$report")
 [ "$both" -ge 1 ] && [ "$both" -lt "$computed" ]
 [ "$(value both_streams "$(cache-schedule dit.zst -q --json --verify split1.schedule --profile dit.profile --validate 2)")" = "$both" ]
 inspect split1.schedule | grep -q difference
+# Programs that do not know such actions refuse the file: by its version, later ones by what it needs.
+inspect split1.schedule --json | grep -q '"needs":\["difference"\].*"version":2'
+cache-schedule dit.zst -q --profile dit.profile --steps 4 --interval 2 --solver uniform --validate 1 --calibrate 1 -o plain.schedule >report
+inspect plain.schedule --json | grep -q '"version":1'
 
 # Without guidance there is one stream and nothing to split.
 report=$(cache-schedule dit.zst -q --json --profile dit.profile --steps 8 --guidance 1 --speedup 2 --solver dp --validate 2 \
