@@ -141,6 +141,12 @@ static int open_model(struct work *w, struct error *e)
         return -1;
     if (tool_given(w->t, "guidance") && o.guidance > 1 && s->null_class < 0)
         return error_set(e, HASTEN_EUSAGE, "--guidance %g: the model has no null class", o.guidance);
+    int kind = w->config.kind;
+    if (kind == SAMPLER_DDPM || kind == SAMPLER_EULER_A || kind == SAMPLER_LCM)
+        tool_warn(w->t,
+                  "%s draws noise in its steps, which no prediction from earlier calls foresees: look at the "
+                  "measured error",
+                  sampler_short_name(w->config.kind));
     w->measure = (struct measure){.model = &w->m,
                                   .graph = w->g,
                                   .backend = &w->t->backend,

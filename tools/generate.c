@@ -426,6 +426,20 @@ static int say(struct job *j, struct error *e)
     return status;
 }
 
+/* What the schedule's measured error is not of. */
+static void warn_of_schedule(const struct job *j)
+{
+    const struct cache_schedule *s = &j->r.schedule;
+    if (!j->r.has_schedule)
+        return;
+    if (j->r.guidance != s->guidance)
+        tool_warn(j->t, "%s was made and measured at guidance %g, this is %g", o.schedule, s->guidance,
+                  j->r.guidance);
+    if (o.eta > 0)
+        tool_warn(j->t, "%s was made and measured without noise in the steps, which --eta %g draws",
+                  o.schedule, o.eta);
+}
+
 static int run_count(struct job *j, struct error *e)
 {
     struct trajectory_watch watch = {.context = j, .progress = show_progress};
@@ -435,6 +449,7 @@ static int run_count(struct job *j, struct error *e)
     if (recipe_open(&j->r, &j->m, &w, e) < 0 || read_classes(j, e) < 0 || check_outputs(j, e) < 0 ||
         read_noise(j, e) < 0 || open_gallery(j, e) < 0 || open_run(j, &watch, e) < 0)
         return -1;
+    warn_of_schedule(j);
     if (o.plan)
         return say(j, e);
     double start = clock_ms();
