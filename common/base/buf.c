@@ -75,14 +75,17 @@ int buf_printf(struct buf *b, struct error *e, const char *format, ...)
 
 int buf_escaped(struct buf *b, const char *s, size_t n, struct error *e)
 {
+    char text[2000]; /* no XML holds control characters or half a character of UTF-8 */
     int status = 0;
-    for (size_t i = 0; i < n && status == 0; i++) {
-        const char *word = s[i] == '&'   ? "&amp;"
-                           : s[i] == '<' ? "&lt;"
-                           : s[i] == '>' ? "&gt;"
-                           : s[i] == '"' ? "&quot;"
-                                         : NULL;
-        status = word ? buf_text(b, word, e) : buf_add(b, &s[i], 1, e);
+    snprintf(text, sizeof text, "%.*s", (int)(n < sizeof text ? n : sizeof text - 1), s);
+    text_mask(text);
+    for (const char *c = text; *c && status == 0; c++) {
+        const char *word = *c == '&'   ? "&amp;"
+                           : *c == '<' ? "&lt;"
+                           : *c == '>' ? "&gt;"
+                           : *c == '"' ? "&quot;"
+                                       : NULL;
+        status = word ? buf_text(b, word, e) : buf_add(b, c, 1, e);
     }
     return status;
 }

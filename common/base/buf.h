@@ -23,7 +23,8 @@ struct buf {
 int buf_add(struct buf *b, const void *data, size_t n, struct error *e);
 int buf_text(struct buf *b, const char *text, struct error *e);
 int buf_printf(struct buf *b, struct error *e, const char *format, ...) HASTEN_PRINTF(3, 4);
-/* Text inside XML: the first n bytes of s, with & < > and " as entities. */
+/* Text inside XML: the first n bytes of s (1999 at most), with & < > and " as entities, and ? for what XML
+ * cannot hold. */
 int buf_escaped(struct buf *b, const char *s, size_t n, struct error *e);
 /* n more bytes, zeroed, for the caller to fill; NULL on failure. Valid until the next call. */
 void *buf_more(struct buf *b, size_t n, struct error *e);

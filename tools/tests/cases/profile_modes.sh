@@ -70,3 +70,9 @@ tiny-model dit dit
 import dit -q -o dit.zst >report
 refused 4 profile dit.zst --schedule s.zst
 grep -q 's.zst was made for model' err
+# Pictures are well-formed XML whatever the file is called.
+name=$'we<ird & "n\x01\xffame'
+cp m.zst "$name"
+profile "$name" $quick --svg weird.svg >table
+grep -q 'we&lt;ird &amp; &quot;n??ame' weird.svg
+! LC_ALL=C grep -q $'[\x01\xff]' weird.svg
