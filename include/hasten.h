@@ -37,11 +37,11 @@ struct hasten_options {
     const char *sampler;   /* "ddim", "dpmpp-2m", ...; NULL: the model's */
     const char *schedule;  /* a cache schedule made for this model, or NULL */
     const char *cpu_level; /* "ref", "avx2", "avx512", ...; NULL: the best */
-    const char *backend;   /* "cpu"; "cuda": an NVIDIA device (of several the one of the process's local
-                            * rank, as Slurm, MPI or torchrun say, else the first); "auto": one if it
-                            * works and the model fits, else the CPU; NULL: "cpu". A handle is then for the
-                            * thread that opened it, and all such handles of a process for one thread
-                            * together. */
+    const char *backend;   /* "cpu"; "cuda": the first NVIDIA device that the process sees (the library
+                            * reads no environment, so no local rank: CUDA_VISIBLE_DEVICES chooses); "auto":
+                            * that one if it works and the model fits, else the CPU; NULL: "cpu". A handle is
+                            * then for the thread that opened it, and all such handles of a process for one
+                            * thread together. */
     const char *plugin;    /* the file hasten-cuda.so; NULL: where the dynamic linker looks */
 };
 

@@ -1,11 +1,9 @@
 /* The public face of the library: see include/hasten.h. */
 #include "hasten.h"
-#include "common/base/shard.h"
 #include "common/run/backend_cuda.h"
 #include "common/run/trajectory.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct hasten {
@@ -43,12 +41,6 @@ static int open_schedule(struct hasten *h, const char *path, struct error *e)
     return cache_schedule_bind(&h->schedule, h->g, e);
 }
 
-static const char *environment(const char *name, void *context)
-{
-    (void)context;
-    return getenv(name);
-}
-
 static int give_way(struct backend *b, const struct error *why)
 {
     (void)why;
@@ -67,8 +59,8 @@ static int open_backend(struct hasten *h, const struct hasten_options *o, const 
         return 0;
     if (!any && strcmp(name, "cuda") != 0)
         return error_set(e, HASTEN_EUSAGE, "backend '%s' is unknown: cpu, cuda or auto", name);
-    if (backend_cuda_open(&cuda, o->plugin ? o->plugin : "hasten-cuda.so", NULL,
-                          shard_local(environment, NULL), kernels, h->team, &why) < 0)
+    if (backend_cuda_open(&cuda, o->plugin ? o->plugin : "hasten-cuda.so", NULL, 0, kernels, h->team, &why) <
+        0)
         return any ? 0 : error_set(e, why.code, "%s", why.text);
     h->backend = cuda;
     h->backend.give_way = any ? give_way : NULL;
