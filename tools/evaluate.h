@@ -13,6 +13,7 @@
 struct set {
     float *x;
     int64_t count, size, total;
+    double range;                          /* max - min of latents, over the whole set */
     int64_t *index;                        /* [count] their places in the whole set */
     int channels, height, width, pictures; /* pictures: from PNG files */
     char **name;

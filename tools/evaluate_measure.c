@@ -38,11 +38,10 @@ static int compare(struct measured *m, const struct set *a, const struct set *b,
             return -1;
     m->paired = 1;
     m->has_ssim = a->height >= METRIC_SSIM_WINDOW && a->width >= METRIC_SSIM_WINDOW;
+    double peak = a->pictures ? 255 : a->range;
+    peak = peak > 0 ? peak : 1;
     for (int64_t i = 0; i < a->count; i++) {
         const float *x = a->x + i * a->size, *y = b->x + i * a->size;
-        double peak = a->pictures ? 255 : metric_range(x, a->size);
-        if (!(peak > 0))
-            peak = 1;
         m->psnr[i] = metric_psnr(x, y, a->size, peak);
         m->rel_l2[i] = metric_rel_l2(x, y, a->size);
         m->identical[i] = !memcmp(x, y, (size_t)a->size * sizeof *x);

@@ -1,6 +1,7 @@
 /* Reading sets of pictures and latents. See evaluate.h. */
 #include "common/file/container.h"
 #include "common/image/png.h"
+#include "common/method/metrics.h"
 #include "tools/evaluate.h"
 
 #include <dirent.h>
@@ -134,10 +135,16 @@ static int read_samples(struct set *s, const char *path, const struct shard *sha
             s->x = mem_array((size_t)s->count * (size_t)s->size, sizeof(float), e);
             status = s->x ? 0 : -1;
         }
-        size_t bytes = (size_t)s->size * dtype_size(t->dtype);
+        float *all = status == 0 ? mem_array(t->count, sizeof *all, e) : NULL;
+        if (all) { /* whatever part of the set is measured here */
+            tensor_to_f32(t->dtype, t->data, all, t->count);
+            s->range = metric_range(all, (int64_t)t->count);
+        } else {
+            status = -1;
+        }
         for (int64_t i = 0; status == 0 && i < s->count; i++)
-            tensor_to_f32(t->dtype, (const char *)t->data + (size_t)s->index[i] * bytes, s->x + i * s->size,
-                          (size_t)s->size);
+            memcpy(s->x + i * s->size, all + s->index[i] * s->size, (size_t)s->size * sizeof *all);
+        mem_free(all);
     }
     container_close(c);
     return status;

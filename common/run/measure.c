@@ -111,10 +111,10 @@ int measure_calls(const struct measure *m, int *calls, struct error *e)
 void measure_quality(const float *reference, const float *got, int count, int64_t size, struct quality *q)
 {
     struct metric_mean rel = {0}, psnr = {0};
+    double peak = metric_range(reference, count * size);
     q->identical = !memcmp(reference, got, (size_t)count * (size_t)size * sizeof *got);
     for (int i = 0; i < count; i++) {
         const float *a = reference + i * size, *b = got + i * size;
-        double peak = metric_range(a, size);
         metric_add(&rel, metric_rel_l2(a, b, size));
         metric_add(&psnr, metric_psnr(a, b, size, peak > 0 ? peak : 1));
     }

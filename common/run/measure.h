@@ -41,6 +41,7 @@ int measure_latents(const struct measure *m, float **latents, int *calls, int64_
 /* Network calls of a trajectory. */
 int measure_calls(const struct measure *m, int *calls, struct error *e) HASTEN_CHECKED;
 
+/* As metrics.h has it: the peak is the range of the reference, all images together. */
 struct quality {
     double rel_l2, psnr;
     int identical;

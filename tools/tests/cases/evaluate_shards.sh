@@ -19,6 +19,18 @@ for kind in pictures latents; do
         evaluate --merge "${parts[@]}" --json | cmp - want
     done
 done
+# The peak is the range of the whole reference, not of each image: with a second image that is ten times as large the
+# first one's PSNR goes up by what that range grows.
+latents() { # FILE HEX: two images of four float32
+    local head='{"latents":{"dtype":"F32","shape":[2,1,1,4],"data_offsets":[0,32]}} '
+    { printf '%b' "\x$(printf %x ${#head})\0\0\0\0\0\0\0"; printf %s "$head"; printf '%b' "$(sed 's/../\\x&/g' <<<"$2")"; } >"$1"
+}
+latents two 000000000000803e0000003f0000803f0000a0c000000000000000400000a040 # 0 .25 .5 1, -5 0 2 5
+latents off 0000003f0000803e0000003f0000803f0000a0c000000000000000400000c040 # .5 .25 .5 1, -5 0 2 6
+evaluate --reference two off --json | grep -q '"psnr_db":29.03[01]' # 10 log10(100 / .0625), 10 log10(100 / .25)
+evaluate --reference two off --measure-only --shard 1/2 -o part-1.zst
+evaluate --reference two off --measure-only --shard 0/2 -o part-0.zst
+evaluate --merge part-0.zst part-1.zst --json | grep -q '"psnr_db":29.03[01]'
 refused() {
     want=$1
     shift
