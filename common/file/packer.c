@@ -41,6 +41,8 @@ void packer_close(struct packer *p)
     mem_free(p->slot);
     mem_free(p->zstd);
     piece_readers_free(&p->readers);
+    pthread_mutex_destroy(&p->lock);
+    pthread_cond_destroy(&p->change);
 }
 
 int packer_trusts(const struct packer *p, const struct tensor *t)
