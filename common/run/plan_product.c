@@ -108,8 +108,7 @@ static void count_work(struct kernel_call *c, const struct packed *w, int images
     const struct matmul *m = &c->matmul;
     double rows = (double)images * m->out_height * m->out_width, element = m->int8 ? 1 : m->bf16 ? 2 : 4;
     double k = (double)(w->shape.channels[0] + w->shape.channels[1]) * m->kernel_h * m->kernel_w;
-    int turned = m->form == MM_WINOGRAD || (m->form == MM_WINOGRAD_INT8 && m->int8);
-    c->flops = 2 * rows * k * m->n * (turned ? 4.0 / 9 : 1);
+    c->flops = 2 * rows * k * m->n * (mm_is_turned(m) ? 4.0 / 9 : 1);
     c->bytes = (double)w->product_size + (whole ? 4 : 2) * rows * m->n +
                (m->epilogue.residual_ld ? 4 : 0) * rows * m->n;
     for (int i = 0; i < m->sources; i++)

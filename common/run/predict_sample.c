@@ -33,10 +33,8 @@ static const char *const names[FORMS] = {
 static enum kernel_form form_of_product(const struct matmul *m)
 {
     int wide = m->kernel_h * m->kernel_w > 1;
-    if (m->form == MM_WINOGRAD)
-        return FORM_CONV_WINOGRAD;
-    if (m->form == MM_WINOGRAD_INT8 && m->int8)
-        return FORM_CONV_WINOGRAD_INT8;
+    if (mm_is_turned(m))
+        return m->int8 ? FORM_CONV_WINOGRAD_INT8 : FORM_CONV_WINOGRAD;
     if (m->form != MM_NATIVE)
         return FORM_DECODED;
     if (m->int8)

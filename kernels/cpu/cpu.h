@@ -124,6 +124,12 @@ struct matmul {
     struct mm_epilogue epilogue;
 };
 
+/* Do Winograd's products compute it? Else MM_WINOGRAD_INT8 is decoded. */
+static inline int mm_is_turned(const struct matmul *m)
+{
+    return m->form == MM_WINOGRAD || (m->form == MM_WINOGRAD_INT8 && m->int8);
+}
+
 /* Packed weights. The layout belongs to a level; channels of the two sources are packed apart (each padded as
  * the level wants), so `channels` gives both counts, 0 for an absent second source. weight is [n][channels0 +
  * channels1][kernel_h][kernel_w], PyTorch's order. */
