@@ -24,5 +24,5 @@ code=0
 inspect --verify bad.zst >out 2>err || code=$?
 [ $code = 4 ] && grep -q "^inspect: bad.zst: tensor '" err
 
-zstd -dc $model >plain.safetensors 2>/dev/null || exit 0 # the zstd program is not needed elsewhere
+zstd -dc $model >plain.safetensors
 inspect --verify plain.safetensors --json | grep -q '"kind":"model"'
